@@ -1,0 +1,209 @@
+"""What a network is asked for, and how its answer is read: eps, x0, v, velocity, EDM.
+
+Each parameterization holds both directions, `target` for the loss and `read` for sampling, so that
+training and sampling cannot disagree.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from diffax.schedules import Point
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Prediction:
+    """Both views of one guess: `x_t = alpha x0 + sigma eps`.
+
+    Attributes:
+        x0: the guessed clean data, `[B, ...]`.
+        eps: the guessed noise, `[B, ...]`.
+        log_variance: what the network says of the reverse step's variance, `[B, ...]`, or None:
+            the log-variance itself, or its place in `[-1, 1]` between the two bounds
+            (Nichol & Dhariwal 2021, eq. 15), as the solver is told.
+    """
+
+    x0: Array
+    eps: Array
+    log_variance: Array | None = None
+
+
+class Parameterization(Protocol):
+    """What every parameterization offers."""
+
+    def network_input(self, x: Array, point: Point) -> tuple[Array, Array]:
+        """What the network sees: its picture and its time."""
+
+    def target(self, x0: Array, eps: Array, point: Point) -> Array:
+        """What the network should answer."""
+
+    def read(self, output: Array, x: Array, point: Point) -> Prediction:
+        """The network's answer as a prediction."""
+
+    def sensitivity(self, point: Point) -> Array:
+        """Squared error of the target per squared error of x0; a function of the log-SNR."""
+
+
+class _PlainInput:
+    def network_input(self, x: Array, point: Point) -> tuple[Array, Array]:
+        """The picture and the time as they are."""
+        return x, point.t
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Eps(_PlainInput):
+    """The network guesses the noise (Ho et al. 2020, eq. 11-12)."""
+
+    def target(self, x0: Array, eps: Array, point: Point) -> Array:
+        """The noise."""
+        return eps
+
+    def read(self, output: Array, x: Array, point: Point) -> Prediction:
+        """`x0 = (x - sigma eps) / alpha`; undefined at pure noise (`alpha = 0`)."""
+        eps, log_variance = split_variance(output, x)
+        at = point.broadcast(x)
+        return Prediction((x - at.sigma * eps) / at.alpha, eps, log_variance)
+
+    def sensitivity(self, point: Point) -> Array:
+        """The SNR."""
+        return (point.alpha / point.sigma) ** 2
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class X0(_PlainInput):
+    """The network guesses the clean data."""
+
+    def target(self, x0: Array, eps: Array, point: Point) -> Array:
+        """The clean data."""
+        return x0
+
+    def read(self, output: Array, x: Array, point: Point) -> Prediction:
+        """`eps = (x - alpha x0) / sigma`; undefined at the clean end (`sigma = 0`)."""
+        x0, log_variance = split_variance(output, x)
+        at = point.broadcast(x)
+        return Prediction(x0, (x - at.alpha * x0) / at.sigma, log_variance)
+
+    def sensitivity(self, point: Point) -> Array:
+        """One."""
+        return jnp.ones_like(point.alpha)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class V(_PlainInput):
+    """The network guesses `v = alpha eps - sigma x0` (Salimans & Ho 2022, appendix D).
+
+    Defined at both ends of time, pure noise and clean data.
+    """
+
+    def target(self, x0: Array, eps: Array, point: Point) -> Array:
+        """`alpha eps - sigma x0`."""
+        at = point.broadcast(x0)
+        return at.alpha * eps - at.sigma * x0
+
+    def read(self, output: Array, x: Array, point: Point) -> Prediction:
+        """`x0 = (alpha x - sigma v) / n`, `eps = (sigma x + alpha v) / n`, `n = a^2 + s^2`."""
+        v, log_variance = split_variance(output, x)
+        at = point.broadcast(x)
+        norm = at.alpha**2 + at.sigma**2
+        x0 = (at.alpha * x - at.sigma * v) / norm
+        return Prediction(x0, (at.sigma * x + at.alpha * v) / norm, log_variance)
+
+    def sensitivity(self, point: Point) -> Array:
+        """`(alpha^2 + sigma^2)^2 / sigma^2`: SNR + 1 where variance is preserved."""
+        return ((point.alpha**2 + point.sigma**2) / point.sigma) ** 2
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Velocity(_PlainInput):
+    """The network guesses the straight path's velocity `eps - x0` (Lipman et al. 2023)."""
+
+    def target(self, x0: Array, eps: Array, point: Point) -> Array:
+        """`eps - x0`."""
+        return eps - x0
+
+    def read(self, output: Array, x: Array, point: Point) -> Prediction:
+        """`x0 = (x - sigma u) / (alpha + sigma)`, `eps = x0 + u`."""
+        u, log_variance = split_variance(output, x)
+        at = point.broadcast(x)
+        total = at.alpha + at.sigma
+        return Prediction((x - at.sigma * u) / total, (x + at.alpha * u) / total, log_variance)
+
+    def sensitivity(self, point: Point) -> Array:
+        """`(alpha + sigma)^2 / sigma^2`."""
+        return ((point.alpha + point.sigma) / point.sigma) ** 2
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class EDM:
+    """EDM's preconditioning (Karras et al. 2022, table 1 and eq. 7), for any schedule.
+
+    With `k = sigma / alpha`, the network sees `c_in x / alpha` and `log(k) / 4`, and its answer F
+    gives `x0 = c_skip x / alpha + c_out F`.
+
+    Attributes:
+        sigma_data: standard deviation of the data.
+    """
+
+    sigma_data: ArrayLike = 0.5
+
+    def _scales(self, point: Point) -> tuple[Array, Array, Array]:
+        k, data = point.noise_to_signal, self.sigma_data
+        total = k**2 + data**2
+        c_in = jax.lax.rsqrt(total)
+        return c_in, data**2 / total, k * data * c_in
+
+    def network_input(self, x: Array, point: Point) -> tuple[Array, Array]:
+        """`c_in x / alpha` and `c_noise = log(k) / 4`."""
+        at = point.broadcast(x)
+        c_in, _, _ = self._scales(at)
+        return c_in / at.alpha * x, 0.25 * jnp.log(point.noise_to_signal)
+
+    def target(self, x0: Array, eps: Array, point: Point) -> Array:
+        """`(x0 - c_skip x_t / alpha) / c_out`."""
+        at = point.broadcast(x0)
+        _, c_skip, c_out = self._scales(at)
+        return (x0 - c_skip * (x0 + at.noise_to_signal * eps)) / c_out
+
+    def read(self, output: Array, x: Array, point: Point) -> Prediction:
+        """`x0 = c_skip x / alpha + c_out F`."""
+        f, log_variance = split_variance(output, x)
+        at = point.broadcast(x)
+        _, c_skip, c_out = self._scales(at)
+        x0 = c_skip / at.alpha * x + c_out * f
+        return Prediction(x0, (x - at.alpha * x0) / at.sigma, log_variance)
+
+    def sensitivity(self, point: Point) -> Array:
+        """`1 / c_out^2`."""
+        _, _, c_out = self._scales(point)
+        return 1 / c_out**2
+
+
+def split_variance(output: Array, x: Array) -> tuple[Array, Array | None]:
+    """A network's answer in at least float32; a second half of channels is the log-variance.
+
+    Raises:
+        ValueError: the answer has neither the channels of `x` nor twice as many.
+    """
+    output = output.astype(jnp.promote_types(output.dtype, jnp.float32))
+    channels = x.shape[-1]
+    if output.shape == x.shape:
+        return output, None
+    if output.shape == (*x.shape[:-1], 2 * channels):
+        return output[..., :channels], output[..., channels:]
+    raise ValueError(
+        f"the network should answer with shape {x.shape}, or with twice the channels where it "
+        f"learns variances, got {output.shape}; check its out_channels"
+    )
+
+
+BY_NAME: dict[str, type] = {"eps": Eps, "x0": X0, "v": V, "velocity": Velocity, "edm": EDM}

@@ -1,0 +1,230 @@
+"""Noise schedules as functions of a continuous time, each with its exact inverse in log-SNR."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from diffax.schedules.point import Point, checked_times, table_dtype, variance_preserving_point
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class VP:
+    """Variance-preserving SDE (Song et al. 2021, eq. 32-33): DDPM's linear schedule as T grows.
+
+    Attributes:
+        beta_min: noise rate at `t = 0`; `linear(T, b0, b1)` tends to `beta_min = T * b0`.
+        beta_max: noise rate at `t = 1`; likewise `T * b1`.
+    """
+
+    beta_min: ArrayLike = 0.1
+    beta_max: ArrayLike = 20.0
+
+    def at(self, t: ArrayLike) -> Point:
+        """The point at `t` in `[0, 1]`."""
+        t = checked_times(t, 0, 1, table_dtype())
+        log_alpha = self._log_alpha(t)
+        return Point(t, jnp.exp(log_alpha), jnp.sqrt(-jnp.expm1(2 * log_alpha)))
+
+    def _log_alpha(self, t: Array) -> Array:
+        return -0.25 * t**2 * (self.beta_max - self.beta_min) - 0.5 * t * self.beta_min
+
+    def _time_of_log_alpha(self, log_alpha: Array) -> Array:
+        # The positive root of the quadratic, written without a difference of close numbers.
+        loss = -2 * log_alpha
+        slope = self.beta_max - self.beta_min
+        root = jnp.sqrt(self.beta_min**2 + 2 * slope * loss)
+        return 2 * loss / (self.beta_min + root)
+
+    def at_logsnr(self, logsnr: ArrayLike) -> Point:
+        """The point with a given log-SNR."""
+        logsnr = jnp.asarray(logsnr, table_dtype())
+        log_alpha = 0.5 * jax.nn.log_sigmoid(logsnr)
+        return variance_preserving_point(self._time_of_log_alpha(log_alpha), logsnr)
+
+    @property
+    def start(self) -> Point:
+        """The point at `t = 1`."""
+        return self.at(1.0)
+
+    @property
+    def end(self) -> Point:
+        """The clean end, `t = 0`."""
+        return self.at(0.0)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class SubVP(VP):
+    """Sub-variance-preserving SDE (Song et al. 2021, eq. 29): `sigma = 1 - alpha^2`."""
+
+    def at(self, t: ArrayLike) -> Point:
+        """The point at `t` in `[0, 1]`."""
+        t = checked_times(t, 0, 1, table_dtype())
+        log_alpha = self._log_alpha(t)
+        return Point(t, jnp.exp(log_alpha), -jnp.expm1(2 * log_alpha))
+
+    def at_logsnr(self, logsnr: ArrayLike) -> Point:
+        """The point with a given log-SNR: `(1 - a^2) / a = exp(-logsnr / 2)` solved for a."""
+        logsnr = jnp.asarray(logsnr, table_dtype())
+        half = 0.5 * jnp.exp(-0.5 * logsnr)
+        log_alpha = -jnp.arcsinh(half)
+        t = self._time_of_log_alpha(log_alpha)
+        return Point(t, jnp.exp(log_alpha), -jnp.expm1(2 * log_alpha))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Cosine:
+    """The cosine schedule without a cap (Nichol & Dhariwal 2021, eq. 17, as T grows).
+
+    Attributes:
+        offset: keeps the noise near `t = 0` from vanishing; the paper's `s`.
+    """
+
+    offset: ArrayLike = 0.008
+
+    def at(self, t: ArrayLike) -> Point:
+        """The point at `t` in `[0, 1]`."""
+        t = checked_times(t, 0, 1, table_dtype())
+        first = self._angle(0.0)
+        angle = self._angle(t)
+        alpha = jnp.cos(angle) / jnp.cos(first)
+        # sigma^2 = 1 - alpha^2 = sin(angle - first) sin(angle + first) / cos(first)^2
+        power = jnp.sin(angle - first) * jnp.sin(angle + first)
+        sigma = jnp.sqrt(jnp.maximum(power, 0.0)) / jnp.cos(first)
+        return Point(t, jnp.maximum(alpha, 0.0), sigma)
+
+    def _angle(self, t: ArrayLike) -> Array:
+        return (t + self.offset) / (1 + self.offset) * jnp.pi / 2
+
+    def at_logsnr(self, logsnr: ArrayLike) -> Point:
+        """The point with a given log-SNR."""
+        logsnr = jnp.asarray(logsnr, table_dtype())
+        cosine = jnp.sqrt(jax.nn.sigmoid(logsnr)) * jnp.cos(self._angle(0.0))
+        t = jnp.arccos(cosine) * 2 / jnp.pi * (1 + self.offset) - self.offset
+        return variance_preserving_point(jnp.clip(t, 0.0, 1.0), logsnr)
+
+    @property
+    def start(self) -> Point:
+        """The point at `t = 1`: pure noise."""
+        return self.at(1.0)
+
+    @property
+    def end(self) -> Point:
+        """The clean end, `t = 0`."""
+        return self.at(0.0)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class VE:
+    """Variance-exploding SDE (Song et al. 2021, eq. 30): `alpha = 1`, sigma geometric in `t`.
+
+    Attributes:
+        sigma_min: noise level at `t = 0`; the clean end lies below it, at sigma 0.
+        sigma_max: noise level at `t = 1`.
+    """
+
+    sigma_min: ArrayLike = 0.01
+    sigma_max: ArrayLike = 50.0
+
+    def at(self, t: ArrayLike) -> Point:
+        """The point at `t` in `[0, 1]`."""
+        t = checked_times(t, 0, 1, table_dtype())
+        sigma = self.sigma_min * (self.sigma_max / self.sigma_min) ** t
+        return Point(t, jnp.ones_like(t), sigma)
+
+    def at_logsnr(self, logsnr: ArrayLike) -> Point:
+        """The point with a given log-SNR; `t` is clamped to `[0, 1]`."""
+        sigma = jnp.exp(-0.5 * jnp.asarray(logsnr, table_dtype()))
+        t = jnp.log(sigma / self.sigma_min) / jnp.log(self.sigma_max / self.sigma_min)
+        return Point(jnp.clip(t, 0.0, 1.0), jnp.ones_like(sigma), sigma)
+
+    @property
+    def start(self) -> Point:
+        """The point at `t = 1`: data plus noise of `sigma_max`."""
+        return self.at(1.0)
+
+    @property
+    def end(self) -> Point:
+        """The clean end: `t = 0, alpha = 1, sigma = 0`."""
+        zero = jnp.zeros((), table_dtype())
+        return Point(zero, jnp.ones_like(zero), zero)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class EDM:
+    """The schedule of EDM (Karras et al. 2022, table 1): `alpha = 1`, `sigma = t`.
+
+    Attributes:
+        sigma_min: smallest noise level a grid uses before the clean end.
+        sigma_max: largest noise level; times are valid in `[0, sigma_max]`.
+    """
+
+    sigma_min: ArrayLike = 0.002
+    sigma_max: ArrayLike = 80.0
+
+    def at(self, t: ArrayLike) -> Point:
+        """The point at noise level `t`."""
+        t = checked_times(t, 0, jnp.inf, table_dtype())
+        return Point(t, jnp.ones_like(t), t)
+
+    def at_logsnr(self, logsnr: ArrayLike) -> Point:
+        """The point with a given log-SNR."""
+        return self.at(jnp.exp(-0.5 * jnp.asarray(logsnr, table_dtype())))
+
+    @property
+    def start(self) -> Point:
+        """The point at `sigma_max`."""
+        return self.at(self.sigma_max)
+
+    @property
+    def end(self) -> Point:
+        """The clean end, sigma 0."""
+        return self.at(0.0)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class RectifiedFlow:
+    """The straight path `x_t = (1 - t) x_0 + t eps` (Liu et al. 2023; Lipman et al. 2023).
+
+    A resolution shift belongs to the grid or the training times: see `shift_time`.
+    """
+
+    def at(self, t: ArrayLike) -> Point:
+        """The point at `t` in `[0, 1]`."""
+        t = checked_times(t, 0, 1, table_dtype())
+        return Point(t, 1 - t, t)
+
+    def at_logsnr(self, logsnr: ArrayLike) -> Point:
+        """The point with a given log-SNR: `t = sigmoid(-logsnr / 2)`."""
+        half = 0.5 * jnp.asarray(logsnr, table_dtype())
+        t = jax.nn.sigmoid(-half)
+        return Point(t, jax.nn.sigmoid(half), t)
+
+    @property
+    def start(self) -> Point:
+        """The point at `t = 1`: pure noise."""
+        return self.at(1.0)
+
+    @property
+    def end(self) -> Point:
+        """The clean end, `t = 0`."""
+        return self.at(0.0)
+
+
+def shift_time(t: ArrayLike, shift: ArrayLike) -> Array:
+    """Move flow times towards noise for larger pictures (Esser et al. 2024, eq. 23).
+
+    Args:
+        t: times in `[0, 1]`.
+        shift: `sqrt(pixels / reference pixels)`; 1 leaves the times as they are.
+    """
+    t = jnp.asarray(t, table_dtype())
+    return shift * t / (1 + (shift - 1) * t)

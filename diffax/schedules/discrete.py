@@ -1,0 +1,266 @@
+"""Tables of noise levels: DDPM, Stable Diffusion, cosine, sigmoid, and from given numbers.
+
+Tables are built in float64 and kept in float32 (float64 where `jax_enable_x64` is on).
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from diffax.schedules.point import Point, checked_times, table_dtype, variance_preserving_point
+
+# A terminal signal alpha_bar_T above this biases samples that start from N(0, I).
+TERMINAL_SIGNAL_LIMIT = 0.01
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Discrete:
+    """A table of `T` noise levels, as in DDPM (Ho et al. 2020).
+
+    Attributes:
+        alpha: `sqrt(alpha_bar_t)`, `[T]`.
+        sigma: `sqrt(1 - alpha_bar_t)`, `[T]`.
+        beta: variance of the single step `q(x_t | x_{t-1})`, `[T]`.
+    """
+
+    alpha: Array
+    sigma: Array
+    beta: Array
+
+    @property
+    def num_steps(self) -> int:
+        """T, the number of noise levels."""
+        return self.alpha.shape[0]
+
+    @property
+    def alpha_bar(self) -> Array:
+        """Signal power `alpha^2` at every time, `[T]`."""
+        return self.alpha**2
+
+    @property
+    def terminal_signal(self) -> Array:
+        """`alpha_bar_T`: how much of the data's power is left at the noisiest time."""
+        return self.alpha[-1] ** 2
+
+    @property
+    def start(self) -> Point:
+        """The point at `t = T - 1`."""
+        return self.at(self.num_steps - 1)
+
+    @property
+    def end(self) -> Point:
+        """The clean end: `t = -1, alpha = 1, sigma = 0`."""
+        return self.at(-1)
+
+    def at(self, t: ArrayLike) -> Point:
+        """The point at table time `t`; between entries `sigma / alpha` is linear in `t`.
+
+        Args:
+            t: time(s) in `[-1, T - 1]`, whole or fractional; `-1` is the clean end.
+
+        Returns:
+            The `Point`, shaped like `t`. A traced `t` outside the range gives NaN instead of a
+            silently clamped table entry.
+
+        Raises:
+            ValueError: a concrete `t` is outside `[-1, T - 1]`.
+        """
+        last = self.num_steps - 1
+        t = checked_times(t, -1, last, self.alpha.dtype)
+        valid = (t >= -1) & (t <= last)
+        below = jnp.clip(jnp.floor(t), -1, last)
+        rest = t - below
+        # Entry 0 of the extended tables is the clean end.
+        alpha = jnp.concatenate([jnp.ones_like(self.alpha[:1]), self.alpha])
+        sigma = jnp.concatenate([jnp.zeros_like(self.sigma[:1]), self.sigma])
+        low = below.astype(jnp.int32) + 1
+        high = jnp.minimum(low + 1, last + 1)
+        exact = rest == 0
+        # A table with zero terminal SNR has alpha = 0 at the end: only between entries is the
+        # ratio needed, and there it is interpolated with the infinite one kept out.
+        ratio_low = _ratio(sigma[low], alpha[low])
+        ratio_high = _ratio(sigma[high], alpha[high])
+        ratio = ratio_low + rest * jnp.where(exact, 0.0, ratio_high - ratio_low)
+        between = jax.lax.rsqrt(1 + ratio**2)
+        point_alpha = jnp.where(exact, alpha[low], between)
+        point_sigma = jnp.where(exact, sigma[low], ratio * between)
+        return Point(
+            t,
+            jnp.where(valid, point_alpha, jnp.nan),
+            jnp.where(valid, point_sigma, jnp.nan),
+        )
+
+    def at_logsnr(self, logsnr: ArrayLike) -> Point:
+        """The point with a given log-SNR; `t` is linear in `log(sigma / alpha)` between entries.
+
+        Beyond the table's ends `t` is clamped to `[0, T - 1]` while alpha and sigma are exact,
+        as k-diffusion's `sigma_to_t` does.
+
+        Args:
+            logsnr: log-SNR, any shape; `+inf` gives the clean end.
+        """
+        logsnr = jnp.asarray(logsnr, self.alpha.dtype)
+        table = 2.0 * (jnp.log(self.alpha) - jnp.log(self.sigma))
+        times = jnp.arange(self.num_steps, dtype=self.alpha.dtype)
+        t = jnp.interp(logsnr, table[::-1], times[::-1])
+        return variance_preserving_point(jnp.where(jnp.isposinf(logsnr), -1.0, t), logsnr)
+
+
+def _ratio(sigma: Array, alpha: Array) -> Array:
+    """`sigma / alpha`, with alpha = 0 pushed to the largest finite level in use (2^12)."""
+    return sigma / jnp.maximum(alpha, 2.0**-12)
+
+
+def from_alpha_bars(alpha_bars: ArrayLike) -> Discrete:
+    """A discrete schedule from its signal powers.
+
+    Args:
+        alpha_bars: `alpha_bar_t`, `[T]`, strictly decreasing in `[0, 1)`, noise grows with `t`.
+
+    Raises:
+        ValueError: not one-dimensional, not decreasing, or outside `[0, 1)`.
+    """
+    bars = np.asarray(alpha_bars, np.float64)
+    if bars.ndim != 1 or bars.size < 1:
+        raise ValueError(f"alpha_bars must be a vector [T], got shape {bars.shape}")
+    if not (np.all(bars >= 0) and np.all(bars < 1) and np.all(np.diff(bars) < 0)):
+        raise ValueError(
+            "alpha_bars must lie in [0, 1) and decrease with t, "
+            f"got {bars.min():g} .. {bars.max():g}; check the order of the table"
+        )
+    previous = np.concatenate([[1.0], bars[:-1]])
+    return _discrete(bars, 1.0 - bars, 1.0 - bars / previous)
+
+
+def from_betas(betas: ArrayLike) -> Discrete:
+    """A discrete schedule from the variances of its single steps.
+
+    Args:
+        betas: `beta_t`, `[T]`, each in `(0, 1]`.
+
+    Raises:
+        ValueError: not one-dimensional, or a beta outside `(0, 1]`.
+
+    Example:
+        >>> from_betas([0.1, 0.2]).num_steps
+        2
+    """
+    betas = np.asarray(betas, np.float64)
+    if betas.ndim != 1 or betas.size < 1:
+        raise ValueError(f"betas must be a vector [T], got shape {betas.shape}")
+    if not (np.all(betas > 0) and np.all(betas <= 1)):
+        raise ValueError(
+            f"every beta must lie in (0, 1], got {betas.min():g} .. {betas.max():g}; "
+            "lower the schedule's end or cap it"
+        )
+    # log1p/expm1 keep 1 - alpha_bar exact where alpha_bar is close to one.
+    with np.errstate(divide="ignore"):
+        log_bars = np.cumsum(np.log1p(-betas))
+    return _discrete(np.exp(log_bars), -np.expm1(log_bars), betas)
+
+
+def _discrete(bars: np.ndarray, one_minus_bars: np.ndarray, betas: np.ndarray) -> Discrete:
+    dtype = table_dtype()
+    return Discrete(
+        alpha=jnp.asarray(np.sqrt(bars), dtype),
+        sigma=jnp.asarray(np.sqrt(one_minus_bars), dtype),
+        beta=jnp.asarray(betas, dtype),
+    )
+
+
+def linear(num_steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> Discrete:
+    """DDPM's schedule: betas linear from `beta_start` to `beta_end` (Ho et al. 2020, sec. 4)."""
+    return from_betas(np.linspace(beta_start, beta_end, _checked_steps(num_steps)))
+
+
+def scaled_linear(
+    num_steps: int = 1000, beta_start: float = 0.00085, beta_end: float = 0.012
+) -> Discrete:
+    """Stable Diffusion's schedule: `sqrt(beta)` is linear (Rombach et al. 2022)."""
+    roots = np.linspace(beta_start**0.5, beta_end**0.5, _checked_steps(num_steps))
+    return from_betas(roots**2)
+
+
+def cosine(num_steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> Discrete:
+    """The cosine schedule (Nichol & Dhariwal 2021, eq. 17), each beta capped at `max_beta`."""
+    edges = np.arange(_checked_steps(num_steps) + 1) / num_steps
+    bars = np.cos((edges + offset) / (1 + offset) * np.pi / 2) ** 2
+    return from_betas(np.minimum(1 - bars[1:] / bars[:-1], max_beta))
+
+
+def sigmoid(
+    num_steps: int = 1000,
+    start: float = -3.0,
+    end: float = 3.0,
+    tau: float = 1.0,
+    max_beta: float = 0.999,
+) -> Discrete:
+    """The sigmoid schedule of alpha_bar (Jabri et al. 2022; Chen 2023, algorithm 1).
+
+    Args:
+        num_steps: T.
+        start: where on the sigmoid the clean end lies.
+        end: where on the sigmoid the noisy end lies.
+        tau: temperature; larger is closer to linear in alpha_bar.
+        max_beta: cap on each beta, which keeps the last step finite.
+    """
+    edges = np.arange(_checked_steps(num_steps) + 1) / num_steps
+    curve = 1.0 / (1.0 + np.exp(-(start + edges * (end - start)) / tau))
+    bars = (curve[-1] - curve) / (curve[-1] - curve[0])
+    return from_betas(np.minimum(1 - bars[1:] / bars[:-1], max_beta))
+
+
+def sigmoid_beta(
+    num_steps: int = 100,
+    beta_start: float = 1e-5,
+    beta_end: float = 5e-3,
+    low: float = -6.0,
+    high: float = 6.0,
+) -> Discrete:
+    """The S-curve tutorial's schedule: *betas* follow a sigmoid over `[low, high]`.
+
+    With its published settings 78 % of the signal's power is left at the last step
+    (`terminal_signal` = 0.778), so that samples started from N(0, I) are biased.
+    """
+    steps = np.linspace(low, high, _checked_steps(num_steps))
+    betas = (beta_end - beta_start) / (1.0 + np.exp(-steps)) + beta_start
+    return from_betas(betas)
+
+
+def zero_terminal_snr(schedule: Discrete) -> Discrete:
+    """Shift and scale `alpha` so that the last step is pure noise (Lin et al. 2023, alg. 1).
+
+    Use v- or x0-prediction with it: eps says nothing about the data where `alpha` is zero.
+    """
+    alpha = np.sqrt(1 - np.asarray(schedule.sigma, np.float64) ** 2)
+    alpha = (alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])
+    return from_alpha_bars(alpha**2)
+
+
+def warn_if_signal_remains(schedule: Discrete, *, name: str = "this schedule") -> float:
+    """Warn, with the figure, where a schedule's noisiest point is far from pure noise.
+
+    Returns:
+        `alpha_bar_T`.
+    """
+    signal = float(schedule.start.alpha**2)
+    if signal > TERMINAL_SIGNAL_LIMIT:
+        warnings.warn(
+            f"{name} ends at alpha_bar_T = {signal:.3f}: {100 * signal:.1f} % of the signal's "
+            "power is left where sampling starts from N(0, I), so samples are biased; use more "
+            "steps, larger betas, or a cosine schedule",
+            stacklevel=2,
+        )
+    return signal
+
+
+def _checked_steps(num_steps: int) -> int:
+    if num_steps < 1:
+        raise ValueError(f"a schedule needs at least one step, got num_steps={num_steps}")
+    return num_steps

@@ -1,0 +1,87 @@
+"""A place on the noising path, and what every noise schedule offers."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Point:
+    """One place (or a batch, or a grid of places) on the noising path.
+
+    Attributes:
+        t: time, as the network is told it; float32, scalar or `[B]` or `[S+1]`.
+        alpha: scale of the data, same shape.
+        sigma: scale of the noise, same shape.
+    """
+
+    t: Array
+    alpha: Array
+    sigma: Array
+
+    @property
+    def logsnr(self) -> Array:
+        """`log(alpha^2 / sigma^2)`; +inf at the clean end, -inf for pure noise."""
+        return 2.0 * (jnp.log(self.alpha) - jnp.log(self.sigma))
+
+    @property
+    def noise_to_signal(self) -> Array:
+        """`sigma / alpha`: the noise level of EDM and k-diffusion (Karras et al. 2022)."""
+        return self.sigma / self.alpha
+
+    def broadcast(self, x: Array) -> "Point":
+        """The same point with fields shaped to multiply `x` (`[B, ...]`); scalars stay scalars."""
+        if jnp.ndim(self.alpha) == 0:
+            return self
+        shape = jnp.shape(self.alpha) + (1,) * (x.ndim - 1)
+        return jax.tree.map(lambda field: jnp.reshape(field, shape), self)
+
+    def __getitem__(self, index) -> "Point":
+        """Points of a grid or batch by index or slice."""
+        return jax.tree.map(lambda field: field[index], self)
+
+
+class Schedule(Protocol):
+    """What every noise schedule offers."""
+
+    def at(self, t: ArrayLike) -> Point:
+        """The point at time `t`."""
+
+    def at_logsnr(self, logsnr: ArrayLike) -> Point:
+        """The point whose log-SNR is given; the inverse of `at(t).logsnr`."""
+
+    @property
+    def start(self) -> Point:
+        """The noisiest point, where sampling begins."""
+
+    @property
+    def end(self) -> Point:
+        """The clean end, where sampling stops."""
+
+
+def checked_times(t: ArrayLike, low: float, high: float, dtype) -> Array:
+    """`t` as an array; a concrete time outside `[low, high]` is refused."""
+    if not isinstance(t, jax.core.Tracer):
+        values = np.asarray(t, np.float64)
+        if values.size and not (values.min() >= low and values.max() <= high):
+            raise ValueError(
+                f"time {values.min():g} .. {values.max():g} is outside this schedule's "
+                f"[{low:g}, {high:g}]; pass times inside it"
+            )
+    return jnp.asarray(t, dtype)
+
+
+def variance_preserving_point(t: Array, logsnr: Array) -> Point:
+    """The point with `alpha^2 + sigma^2 = 1` and the given log-SNR."""
+    return Point(t, jnp.sqrt(jax.nn.sigmoid(logsnr)), jnp.sqrt(jax.nn.sigmoid(-logsnr)))
+
+
+def table_dtype() -> np.dtype:
+    """float32, or float64 where `jax_enable_x64` is on: the precision schedule tables keep."""
+    return jax.dtypes.canonicalize_dtype(np.float64)
