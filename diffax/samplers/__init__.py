@@ -3,7 +3,7 @@
 from diffax.samplers.ddim import DDIM
 from diffax.samplers.ddpm import DDPM
 from diffax.samplers.loop import Solver, initial_noise, sample, sample_keys
-from diffax.samplers.time_grid import SPACINGS, grid_from, time_grid
+from diffax.samplers.grids import SPACINGS, grid_from, time_grid
 
 __all__ = [
     "DDIM",

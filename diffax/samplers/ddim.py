@@ -1,4 +1,4 @@
-"""DDIM, from deterministic to ancestral (Song et al. 2021, "Denoising diffusion implicit models")."""
+"""DDIM, from deterministic to ancestral (Song et al. 2021)."""
 
 from dataclasses import dataclass
 
