@@ -1,0 +1,87 @@
+"""Random access to randomness: everything chance decides, as a pure function of its place.
+
+The examples of a run form one endless stream: position p = step * batch_size + row. Epoch e is
+the positions e * n to (e + 1) * n - 1, in an order that depends on (seed, e) only; what chance does
+to the example at position p depends on (seed, p) only. So nothing has to be remembered to continue
+anywhere, and neither workers nor processes can change what is seen.
+
+Only the raw words of the counter-based Philox generator are used: NumPy promises that these never
+change between its versions, which it does not promise for `Generator.permutation`.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+_ORDER, _CHANCE, _POINTS = 1, 2, 3  # one key per purpose: the streams never meet
+WORDS = 4  # 64-bit words that one Philox counter value yields
+
+
+def _philox(seed: int, purpose: int, *counter: int) -> np.random.Philox:
+    if seed < 0:
+        raise ValueError(f"expected a data seed >= 0, got {seed}")
+    words = [seed & 0xFFFFFFFFFFFFFFFF, purpose]
+    place = list(counter) + [0] * (4 - len(counter))
+    return np.random.Philox(
+        key=np.array(words, dtype=np.uint64), counter=np.array(place, dtype=np.uint64)
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def permutation(seed: int, epoch: int, size: int) -> np.ndarray:
+    """The order in which an epoch visits its examples.
+
+    Args:
+        seed: of the data order, >= 0.
+        epoch: 0, 1, 2, ...
+        size: number of examples n.
+
+    Returns:
+        int64 [n], every number below n once; read-only, kept for the latest epochs.
+    """
+    bits = _philox(seed, _ORDER, 0, epoch).random_raw(size)
+    order = np.argsort(bits, kind="stable")
+    order.setflags(write=False)
+    return order
+
+
+def indices(seed: int, positions: np.ndarray, size: int) -> np.ndarray:
+    """Which example stands at each position of the endless stream.
+
+    Args:
+        seed: of the data order.
+        positions: int64 [B], ascending or not.
+        size: number of examples in the set.
+
+    Returns:
+        int64 [B], numbers below `size`.
+    """
+    epochs, ranks = np.divmod(positions, size)
+    out = np.empty_like(positions)
+    for epoch in np.unique(epochs):
+        here = epochs == epoch
+        out[here] = permutation(seed, int(epoch), size)[ranks[here]]
+    return out
+
+
+def chance(seed: int, first: int, count: int) -> np.ndarray:
+    """Uniform numbers that belong to consecutive positions of the stream.
+
+    Args:
+        seed: of the data order.
+        first: the first position.
+        count: how many positions.
+
+    Returns:
+        float64 [count, 4] in [0, 1): four numbers for each position, the same however the
+        positions are cut into batches, workers or processes.
+    """
+    bits = _philox(seed, _CHANCE, first).random_raw(count * WORDS)
+    return (bits >> np.uint64(11)).reshape(count, WORDS) * 2.0**-53
+
+
+def points_state(seed: int, step: int) -> np.random.RandomState:
+    """The generator that draws the fresh points of one step, for scikit-learn's functions."""
+    return np.random.RandomState(_philox(seed, _POINTS, 0, step))
