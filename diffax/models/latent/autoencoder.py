@@ -1,0 +1,284 @@
+"""The autoencoders of the published latent-diffusion models: KL and vector-quantized."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from diffax.models.latent.blocks import DownBlock, MidBlock, SelfSpec, UpBlock
+from diffax.models.latent.residual import Style
+
+DOWN_BLOCKS = ("DownEncoderBlock2D", "AttnDownEncoderBlock2D")
+UP_BLOCKS = ("UpDecoderBlock2D", "AttnUpDecoderBlock2D")
+
+
+class DiagonalGaussian(NamedTuple):
+    """The posterior over latents, all `[B, h, w, C]` float32; log-variance within [-30, 20]."""
+
+    mean: jax.Array
+    log_variance: jax.Array
+
+    def sample(self, noise: jax.Array) -> jax.Array:
+        """`mean + std * noise`, with `noise` standard normal of the mean's shape."""
+        return self.mean + jnp.exp(0.5 * self.log_variance) * noise
+
+
+class _Encoder(nn.Module):
+    style: Style
+    channels: tuple[int, ...]
+    kinds: tuple[str, ...]
+    layers: int
+    out_channels: int
+    mid_attention: bool
+
+    @nn.compact
+    def __call__(self, x):
+        x = self.style.conv(self.channels[0], "conv_in")(x)
+        last = len(self.channels) - 1
+        for i, (kind, features) in enumerate(zip(self.kinds, self.channels, strict=True)):
+            spec = SelfSpec(1, self.style.groups) if kind.startswith("Attn") else None
+            x, _ = DownBlock(
+                self.style,
+                features,
+                (spec,) * self.layers,
+                resample="conv" if i < last else None,
+                padding=0,
+                name=f"down_blocks_{i}",
+            )(x)
+        spec = SelfSpec(1, self.style.groups) if self.mid_attention else None
+        x = MidBlock(self.style, (spec,), name="mid_block")(x)
+        x = nn.silu(self.style.norm("conv_norm_out")(x))
+        return self.style.conv(self.out_channels, "conv_out")(x)
+
+
+class _Decoder(nn.Module):
+    style: Style
+    channels: tuple[int, ...]
+    kinds: tuple[str, ...]
+    layers: int
+    out_channels: int
+    mid_attention: bool
+
+    @nn.compact
+    def __call__(self, z):
+        z = self.style.conv(self.channels[-1], "conv_in")(z)
+        spec = SelfSpec(1, self.style.groups) if self.mid_attention else None
+        z = MidBlock(self.style, (spec,), name="mid_block")(z)
+        last = len(self.channels) - 1
+        for i, (kind, features) in enumerate(zip(self.kinds, reversed(self.channels), strict=True)):
+            spec = SelfSpec(1, self.style.groups) if kind.startswith("Attn") else None
+            z = UpBlock(
+                self.style,
+                features,
+                (spec,) * (self.layers + 1),
+                resample="conv" if i < last else None,
+                name=f"up_blocks_{i}",
+            )(z)
+        z = nn.silu(self.style.norm("conv_norm_out")(z))
+        return self.style.conv(self.out_channels, "conv_out")(z).astype(jnp.float32)
+
+
+class AutoencoderKL(nn.Module):
+    """KL-regularized autoencoder (Rombach et al. 2022, section 3.1).
+
+    The attributes are the fields of a checkpoint's `config.json`; the last four are ours (see
+    `diffax.models.latent.residual.Style`). Latents are the posterior's own; a diffusion model
+    sees them through `scale` and `unscale`. `force_upcast` says that half precision overflows
+    (XL): then give `dtype=jnp.float32`, as the pipelines do.
+
+    Example:
+        >>> model = AutoencoderKL(block_out_channels=(32, 64), down_block_types=2 * (
+        ...     "DownEncoderBlock2D",), up_block_types=2 * ("UpDecoderBlock2D",))
+        >>> x = jnp.zeros((1, 16, 16, 3))
+        >>> params = model.init(jax.random.key(0), x)
+        >>> z = model.apply(params, x, method="encode").mean
+        >>> model.apply(params, z, method="decode").shape
+        (1, 16, 16, 3)
+    """
+
+    in_channels: int = 3
+    out_channels: int = 3
+    down_block_types: tuple[str, ...] = ("DownEncoderBlock2D",)
+    up_block_types: tuple[str, ...] = ("UpDecoderBlock2D",)
+    block_out_channels: tuple[int, ...] = (64,)
+    layers_per_block: int = 1
+    latent_channels: int = 4
+    norm_num_groups: int = 32
+    sample_size: int = 32
+    scaling_factor: float = 0.18215
+    shift_factor: float | None = None
+    force_upcast: bool = True
+    use_quant_conv: bool = True
+    use_post_quant_conv: bool = True
+    mid_block_add_attention: bool = True
+    query_chunk: int | None = None
+    remat: bool = False
+    dtype: jnp.dtype = jnp.float32
+    param_dtype: jnp.dtype = jnp.float32
+
+    def setup(self):
+        """Builds encoder and decoder."""
+        style = _style(self)
+        shared = dict(
+            style=style,
+            channels=tuple(self.block_out_channels),
+            layers=self.layers_per_block,
+            mid_attention=self.mid_block_add_attention,
+        )
+        self.encoder = _Encoder(
+            kinds=tuple(self.down_block_types), out_channels=2 * self.latent_channels, **shared
+        )
+        self.decoder = _Decoder(
+            kinds=tuple(self.up_block_types), out_channels=self.out_channels, **shared
+        )
+        if self.use_quant_conv:
+            self.quant_conv = nn.Conv(2 * self.latent_channels, (1, 1), **style.dtypes)
+        if self.use_post_quant_conv:
+            self.post_quant_conv = nn.Conv(self.latent_channels, (1, 1), **style.dtypes)
+
+    @property
+    def factor(self) -> int:
+        """Pixels a latent, on each axis."""
+        return 2 ** (len(self.block_out_channels) - 1)
+
+    def encode(self, x: jax.Array) -> DiagonalGaussian:
+        """The posterior of pictures `[B, H, W, 3]` in [-1, 1]."""
+        moments = self.encoder(x)
+        if self.use_quant_conv:
+            moments = self.quant_conv(moments)
+        mean, log_variance = jnp.split(moments.astype(jnp.float32), 2, axis=-1)
+        return DiagonalGaussian(mean, jnp.clip(log_variance, -30.0, 20.0))
+
+    def decode(self, z: jax.Array) -> jax.Array:
+        """Pictures `[B, H, W, 3]`, about [-1, 1], of latents `[B, h, w, C]`."""
+        if self.use_post_quant_conv:
+            z = self.post_quant_conv(z)
+        return self.decoder(z)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """The reconstruction from the posterior's mean; `init` through it makes all parameters."""
+        return self.decode(self.encode(x).mean)
+
+    def scale(self, z: jax.Array) -> jax.Array:
+        """Latents as the diffusion model sees them (about unit variance)."""
+        return (z - (self.shift_factor or 0.0)) * self.scaling_factor
+
+    def unscale(self, z: jax.Array) -> jax.Array:
+        """The inverse of `scale`."""
+        return z / self.scaling_factor + (self.shift_factor or 0.0)
+
+
+class VQModel(nn.Module):
+    """Vector-quantized autoencoder (Esser et al. 2021) of latent diffusion's VQ models.
+
+    The attributes are the fields of a checkpoint's `config.json`; the last four are ours.
+
+    Example:
+        >>> model = VQModel(norm_num_groups=8, block_out_channels=(16,))
+        >>> x = jnp.zeros((1, 8, 8, 3))
+        >>> params = model.init(jax.random.key(0), x)
+        >>> model.apply(params, x).shape
+        (1, 8, 8, 3)
+    """
+
+    in_channels: int = 3
+    out_channels: int = 3
+    down_block_types: tuple[str, ...] = ("DownEncoderBlock2D",)
+    up_block_types: tuple[str, ...] = ("UpDecoderBlock2D",)
+    block_out_channels: tuple[int, ...] = (64,)
+    layers_per_block: int = 1
+    latent_channels: int = 3
+    sample_size: int = 32
+    num_vq_embeddings: int = 256
+    norm_num_groups: int = 32
+    vq_embed_dim: int | None = None
+    scaling_factor: float = 0.18215
+    mid_block_add_attention: bool = True
+    force_upcast: bool = False
+    query_chunk: int | None = None
+    remat: bool = False
+    dtype: jnp.dtype = jnp.float32
+    param_dtype: jnp.dtype = jnp.float32
+
+    def setup(self):
+        """Builds encoder, codebook and decoder."""
+        style = _style(self)
+        shared = dict(
+            style=style,
+            channels=tuple(self.block_out_channels),
+            layers=self.layers_per_block,
+            mid_attention=self.mid_block_add_attention,
+        )
+        self.encoder = _Encoder(
+            kinds=tuple(self.down_block_types), out_channels=self.latent_channels, **shared
+        )
+        self.decoder = _Decoder(
+            kinds=tuple(self.up_block_types), out_channels=self.out_channels, **shared
+        )
+        code = self.vq_embed_dim or self.latent_channels
+        self.quant_conv = nn.Conv(code, (1, 1), **style.dtypes)
+        self.post_quant_conv = nn.Conv(self.latent_channels, (1, 1), **style.dtypes)
+        self.quantize = _Codebook(self.num_vq_embeddings, code, self.param_dtype)
+
+    @property
+    def factor(self) -> int:
+        """Pixels a latent, on each axis."""
+        return 2 ** (len(self.block_out_channels) - 1)
+
+    def encode(self, x: jax.Array) -> jax.Array:
+        """Latents `[B, h, w, C]`, before quantization, of pictures `[B, H, W, 3]` in [-1, 1]."""
+        return self.quant_conv(self.encoder(x)).astype(jnp.float32)
+
+    def decode(self, z: jax.Array, quantize: bool = True) -> jax.Array:
+        """Pictures `[B, H, W, 3]` of latents, which are first moved to the nearest codes."""
+        if quantize:
+            z = self.quantize(z)
+        return self.decoder(self.post_quant_conv(z))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """The reconstruction."""
+        return self.decode(self.encode(x))
+
+    def scale(self, z: jax.Array) -> jax.Array:
+        """Latents as the diffusion model sees them."""
+        return z * self.scaling_factor
+
+    def unscale(self, z: jax.Array) -> jax.Array:
+        """The inverse of `scale`."""
+        return z / self.scaling_factor
+
+
+class _Codebook(nn.Module):
+    """Nearest code of each latent; the gradient passes straight through."""
+
+    codes: int
+    features: int
+    param_dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, z):
+        book = nn.Embed(
+            self.codes,
+            self.features,
+            embedding_init=nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
+            param_dtype=self.param_dtype,
+            name="embedding",
+        ).embedding.astype(jnp.float32)
+        z = z.astype(jnp.float32)
+        distance = jnp.sum(book**2, axis=-1)[None, :] - 2 * z.reshape(-1, self.features) @ book.T
+        nearest = book[jnp.argmin(distance, axis=-1)].reshape(z.shape)
+        return z + jax.lax.stop_gradient(nearest - z)
+
+
+def _style(model: nn.Module) -> Style:
+    return Style(
+        groups=model.norm_num_groups,
+        eps=1e-6,
+        query_chunk=model.query_chunk,
+        remat=model.remat,
+        dtype=model.dtype,
+        param_dtype=model.param_dtype,
+    )
