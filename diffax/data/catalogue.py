@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 
-from diffax.data import digits, tfds_source, toy
+from diffax.data import arrays, digits, image_folder, tfds_source, toy
 from diffax.data.config import DataConfig
 from diffax.data.dataset import Dataset
 
@@ -14,8 +14,14 @@ _PICTURES = {"image_size", "flip", "random_crop"}
 _FIELDS = {  # which fields of DataConfig each source can use
     "toy": _GENERAL | {"points", "noise", "divisor", "data_seed"},
     "digits": _GENERAL | _PICTURES,
+    "image_folder": _PICTURES
+    | {"name", "dir", "labels", "channels", "background", "captions", "cache_mb"},
+    "array": _PICTURES | {"name", "dir", "labels", "divisor"},
     "tfds": _GENERAL | _PICTURES | {"dir", "cache_mb"},
 }
+
+
+_MODULES = {"digits": digits, "image_folder": image_folder, "array": arrays}
 
 
 def load(config: DataConfig) -> Dataset:
@@ -34,17 +40,20 @@ def load(config: DataConfig) -> Dataset:
     """
     if config.name in toy.TOYS:
         kind, module = "toy", toy
-    elif config.name == "digits":
-        kind, module = "digits", digits
+    elif config.name in _MODULES:
+        kind, module = config.name, _MODULES[config.name]
     elif tfds_source.knows(config):
         kind, module = "tfds", tfds_source
     else:
-        known = [*toy.TOYS, "digits", *tfds_source.names()]
+        known = [*toy.TOYS, *_MODULES, *tfds_source.names()]
         near = difflib.get_close_matches(config.name, known, n=3, cutoff=0.6)
         hint = f"nearest: {', '.join(near)}" if near else f"for instance: {', '.join(known[:8])}"
         raise ValueError(f"no data set is called {config.name!r}; {hint}")
     _refuse_unused(config, kind)
-    return Dataset(config, module.load(config))
+    source = module.load(config)
+    if source.kind == "points" and (config.flip or config.random_crop or config.image_size):
+        raise ValueError("data.flip, data.random_crop and data.image_size are for pictures")
+    return Dataset(config, source)
 
 
 def _refuse_unused(config: DataConfig, kind: str) -> None:

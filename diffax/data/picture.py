@@ -6,7 +6,7 @@ import io
 import os
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 _RESAMPLE = Image.Resampling.BICUBIC  # Pillow widens the filter when it shrinks: antialiased
 
@@ -37,14 +37,14 @@ def decode(
         OSError: not a picture, or broken.
         ValueError: levels that cannot be read as 8 or 16 bits.
     """
-    with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+    with _open(file) as image:
         if at_least is not None and image.format == "JPEG":
             side = 2 * max(at_least)
             image.draft(None, (side, side))
         try:
             image.load()
-        except (SyntaxError, EOFError, IndexError, ZeroDivisionError) as error:
-            raise OSError(f"broken picture: {error}") from error  # what some decoders raise
+        except Exception as error:  # decoders raise many kinds on broken data
+            raise OSError(f"broken picture: {error}") from error
         image = ImageOps.exif_transpose(image)
         image = _eight_bits(image)
         if image.has_transparency_data:
@@ -70,9 +70,20 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return image
 
 
+def _open(file: str | os.PathLike | bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
+    except UnidentifiedImageError as error:
+        raise OSError("not a picture of a known format") from error
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # broken headers, and pictures too large to be honest
+        raise OSError(f"broken picture: {error}") from error
+
+
 def size_of(file: str | os.PathLike) -> tuple[int, int]:
     """(height, width) of a picture as it will be shown, from its header only."""
-    with Image.open(file) as image:
+    with _open(file) as image:
         turned = image.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8 swap the sides
         width, height = image.size
     return (width, height) if turned else (height, width)
