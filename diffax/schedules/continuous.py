@@ -91,10 +91,10 @@ class Cosine:
         """The point at `t` in `[0, 1]`."""
         t = checked_times(t, 0, 1, table_dtype())
         first = self._angle(0.0)
-        angle = self._angle(t)
-        alpha = jnp.cos(angle) / jnp.cos(first)
-        # sigma^2 = 1 - alpha^2 = sin(angle - first) sin(angle + first) / cos(first)^2
-        power = jnp.sin(angle - first) * jnp.sin(angle + first)
+        turn = t / (1 + self.offset) * jnp.pi / 2
+        alpha = jnp.cos(first + turn) / jnp.cos(first)
+        # sigma^2 = 1 - alpha^2 = sin(turn) sin(turn + 2 first) / cos(first)^2, without cancelling.
+        power = jnp.sin(turn) * jnp.sin(turn + 2 * first)
         sigma = jnp.sqrt(jnp.maximum(power, 0.0)) / jnp.cos(first)
         return Point(t, jnp.maximum(alpha, 0.0), sigma)
 

@@ -1,0 +1,129 @@
+"""Round trips of every parameterization, at both ends of time."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from diffax import parameterization, schedules
+from diffax.parameterization import EDM, X0, Eps, V, Velocity
+from diffax.schedules import Point
+
+ALL = {"eps": Eps(), "x0": X0(), "v": V(), "velocity": Velocity(), "edm": EDM(0.5)}
+SCHEDULES = {
+    "linear": schedules.linear(1000),
+    "flow": schedules.RectifiedFlow(),
+    "ve": schedules.VE(),
+}
+
+
+def draw(shape=(2, 4, 4, 3)):
+    keys = jax.random.split(jax.random.key(0))
+    return tuple(jax.random.normal(key, shape) for key in keys)
+
+
+@pytest.mark.parametrize("path", SCHEDULES)
+@pytest.mark.parametrize("name", ALL)
+def test_reading_the_target_gives_back_data_and_noise(name, path):
+    x0, eps = draw()
+    schedule = SCHEDULES[path]
+    for fraction in (0.02, 0.3, 0.7, 0.98):
+        t = fraction * schedule.start.t
+        point = schedule.at(jnp.round(t) if path == "linear" else t)
+        x = point.alpha * x0 + point.sigma * eps
+        read = ALL[name].read(ALL[name].target(x0, eps, point), x, point)
+        # Dividing by alpha or sigma magnifies float32 rounding by the noise level.
+        level = float(point.noise_to_signal)
+        np.testing.assert_allclose(read.x0, x0, atol=3e-6 * max(1, level))
+        np.testing.assert_allclose(read.eps, eps, atol=3e-6 * max(1, 1 / level))
+
+
+@pytest.mark.parametrize("alpha, sigma", [(1.0, 0.0), (0.0, 1.0)])
+@pytest.mark.parametrize("name", ["v", "velocity"])
+def test_v_and_velocity_are_exact_at_both_ends(name, alpha, sigma):
+    x0, eps = draw()
+    point = Point(jnp.array(0.0), jnp.array(alpha), jnp.array(sigma))
+    x = alpha * x0 + sigma * eps
+    read = ALL[name].read(ALL[name].target(x0, eps, point), x, point)
+    np.testing.assert_allclose(read.x0, x0, atol=1e-6)
+    np.testing.assert_allclose(read.eps, eps, atol=1e-6)
+
+
+def test_eps_at_the_clean_end_and_x0_at_pure_noise():
+    x0, eps = draw()
+    clean = Point(jnp.array(0.0), jnp.array(1.0), jnp.array(0.0))
+    noise = Point(jnp.array(1.0), jnp.array(0.0), jnp.array(1.0))
+    np.testing.assert_array_equal(Eps().read(eps, x0, clean).x0, x0)
+    np.testing.assert_array_equal(X0().read(x0, eps, noise).eps, eps)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_batched_points_equal_scalar_ones(name):
+    x0, eps = draw()
+    schedule = schedules.linear(100)
+    point = schedule.at(jnp.array([10, 80]))
+    target = ALL[name].target(x0, eps, point)
+    guess = ALL[name].read(target, x0 + eps, point)
+    shown, t = ALL[name].network_input(x0, point)
+    assert t.shape == (2,) and shown.shape == x0.shape
+    for i, time in enumerate((10, 80)):
+        one = slice(i, i + 1)
+        alone = ALL[name].target(x0[one], eps[one], schedule.at(time))
+        np.testing.assert_allclose(target[one], alone, rtol=1e-6)
+        read = ALL[name].read(target[one], (x0 + eps)[one], schedule.at(time))
+        np.testing.assert_allclose(guess.x0[one], read.x0, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_sensitivity_is_target_error_per_x0_error(name):
+    """Move x0 with x_t held: the target moves by sqrt(sensitivity) times as much."""
+    x0, eps = draw((1, 5))
+    for t in (50, 500, 900):
+        point = schedules.linear(1000).at(t)
+        x = point.alpha * x0 + point.sigma * eps
+        moved = x0 + 0.1
+        its_eps = (x - point.alpha * moved) / point.sigma
+        change = ALL[name].target(moved, its_eps, point) - ALL[name].target(x0, eps, point)
+        np.testing.assert_allclose(
+            jnp.mean(change**2) / 0.01, ALL[name].sensitivity(point), rtol=2e-3
+        )
+
+
+def test_edm_preconditioning_is_the_papers():
+    """Karras et al. 2022, table 1, at sigma = 2 and sigma_data = 0.5."""
+    point = schedules.EDM().at(2.0)
+    x, output = jnp.full((1, 1), 3.0), jnp.full((1, 1), 0.7)
+    shown, t = EDM(0.5).network_input(x, point)
+    root = np.sqrt(4.25)
+    np.testing.assert_allclose(shown, 3.0 / root, rtol=1e-6)
+    np.testing.assert_allclose(t, np.log(2.0) / 4, rtol=1e-6)
+    guess = EDM(0.5).read(output, x, point)
+    np.testing.assert_allclose(guess.x0, 0.25 / 4.25 * 3.0 + 2 * 0.5 / root * 0.7, rtol=1e-6)
+
+
+def test_edm_target_has_unit_variance_on_data_of_sigma_data():
+    x0, eps = draw((4000, 2))
+    for level in (0.01, 0.5, 20.0):
+        target = EDM(0.5).target(0.5 * x0, eps, schedules.EDM().at(level))
+        np.testing.assert_allclose(jnp.var(target), 1.0, rtol=0.05)
+
+
+def test_half_precision_answers_are_read_in_float32():
+    x0, eps = draw()
+    point = schedules.linear(1000).at(999)
+    guess = Eps().read(eps.astype(jnp.bfloat16), eps, point)
+    assert guess.x0.dtype == guess.eps.dtype == jnp.float32
+
+
+def test_second_half_of_channels_is_the_variance():
+    x0, eps = draw()
+    output = jnp.concatenate([eps, 0.5 * jnp.ones_like(eps)], axis=-1)
+    guess = Eps().read(output, x0, schedules.linear(10).at(5))
+    np.testing.assert_array_equal(guess.eps, eps)
+    np.testing.assert_array_equal(guess.log_variance, 0.5)
+    with pytest.raises(ValueError, match="out_channels"):
+        Eps().read(output[..., :4], x0, schedules.linear(10).at(5))
+
+
+def test_names():
+    assert set(parameterization.BY_NAME) == set(ALL)
