@@ -59,6 +59,7 @@ def load(config: DataConfig) -> Dataset:
 def _refuse_unused(config: DataConfig, kind: str) -> None:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
+        value = tuple(value) if isinstance(value, list) else value  # as JSON brings it back
         if field.name not in _FIELDS[kind] and value != field.default:
             raise ValueError(
                 f"data.{field.name} = {value!r} has no meaning for {config.name}; leave it at "
