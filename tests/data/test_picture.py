@@ -136,8 +136,9 @@ def test_fit_takes_the_middle_of_the_longer_side():
     wide = np.zeros((10, 30, 3), np.uint8)
     wide[:, 10:20] = 200
     assert (picture.fit(wide, (10, 10)) == 200).all()
-    # Shrunk, the cubic filter reads a few pixels at its border: the middle is untouched.
-    assert (picture.fit(wide.transpose(1, 0, 2), (5, 5))[1:4] == 200).all()
+    # Shrunk, the cubic filter reads a few pixels beyond the border and overshoots by 1 %.
+    tall = picture.fit(wide.transpose(1, 0, 2), (5, 5)).astype(int)
+    assert np.abs(tall[1:4] - 200).max() <= 3
     assert picture.fit(wide, (7, 13)).shape == (7, 13, 3)
     assert picture.fit(wide, (100, 40)).shape == (100, 40, 3)
 
@@ -155,9 +156,8 @@ def test_every_channel_is_resized_alike(channels):
     out = picture.fit(image, (6, 6))
     assert out.shape == (6, 6, channels)
     for c in range(channels):
-        np.testing.assert_array_equal(
-            out[..., c], picture.fit(image[..., c : c + 1], (6, 6))[..., 0]
-        )
+        alone = picture.fit(image[..., c : c + 1], (6, 6))
+        np.testing.assert_array_equal(out[..., c : c + 1], alone)
 
 
 def test_jpegs_decoded_small_look_like_those_decoded_whole():
