@@ -1,0 +1,48 @@
+# make demo   train on handwritten digits and leave pictures in runs/digits
+# make test   lint, import rules, and the default test suite
+# Each creates .venv and installs what it needs; PYTHON=... picks another interpreter (3.11+).
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test test-slow test-parity lint clean
+
+demo: .venv/installed
+	$(BIN)/python train.py --config digits
+	$(BIN)/python sample.py --workdir runs/digits --num 100 --out runs/digits/digits.png
+	$(BIN)/python sample.py --workdir runs/digits --num 25 --out runs/digits/denoising.gif
+
+test: .venv/installed-test lint
+	$(BIN)/python -m pytest -n 2
+
+test-slow: .venv/installed-test
+	$(BIN)/python -m pytest -m slow
+
+test-parity: .venv/installed-parity
+	$(BIN)/python -m pytest -m parity
+
+lint: .venv/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "expected Python 3.11 or newer, got $$($(PYTHON) --version); set PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+
+.venv/installed: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+.venv/installed-test: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@ .venv/installed
+
+.venv/installed-parity: .venv/installed-test
+	$(BIN)/python -m pip install --quiet --editable '.[test,parity]'
+	@touch $@
+
+clean:
+	rm -rf .venv build *.egg-info

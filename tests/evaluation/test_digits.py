@@ -1,0 +1,43 @@
+"""The judge of digits, judged: by real digits, averages of digits, noise, and copies."""
+
+import numpy as np
+import pytest
+
+from diffax.data import DataConfig, load
+from diffax.evaluation import digit_quality
+
+
+@pytest.fixture(scope="module")
+def real():
+    return {s: load(DataConfig(name="digits", split=s)).arrays()["x"] for s in ("train", "test")}
+
+
+def test_real_digits_pass(real):
+    quality = digit_quality(real["test"])
+    assert quality.sure > 0.9
+    assert 0.08 < quality.rarest <= quality.commonest < 0.12
+    assert quality.novelty == pytest.approx(1.0)
+
+
+def test_averages_of_digits_and_noise_do_not(real):
+    rng = np.random.default_rng(0)
+    pairs = rng.integers(0, len(real["train"]), (1000, 2))
+    mixed = real["train"][pairs].mean(axis=1).astype(np.uint8)
+    assert digit_quality(mixed).sure < 0.3
+    noise = rng.integers(0, 256, (500, 8, 8, 1)).astype(np.uint8)
+    assert digit_quality(noise).sure < 0.05
+
+
+def test_copies_are_found(real):
+    assert digit_quality(real["train"][:100]).novelty == 0
+
+
+def test_one_class_is_found(real):
+    zeros = real["train"][load(DataConfig(name="digits")).arrays()["label"] == 0]
+    quality = digit_quality(zeros)
+    assert quality.rarest == 0 and quality.commonest > 0.95
+
+
+def test_other_shapes_are_refused():
+    with pytest.raises(ValueError, match="8, 8, 1"):
+        digit_quality(np.zeros((2, 8, 8), np.uint8))
