@@ -1,0 +1,202 @@
+"""`config.json` <-> Flax modules. What a module cannot do is refused, never ignored."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from diffax.models.latent import (
+    AutoencoderKL,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    UNet2DConditionModel,
+    UNet2DModel,
+    VQModel,
+    autoencoder,
+    clip_text,
+    unet,
+    unet_condition,
+)
+
+# Module fields that are ours and not a checkpoint's.
+OURS = ("query_chunk", "remat", "dtype", "param_dtype", "parent", "name")
+
+SCALE_SHIFT = ("default", "scale_shift")
+
+# Fields a module has not, or has not in full: the values that mean what the module does.
+ONLY: dict[type[nn.Module], dict[str, tuple]] = {
+    UNet2DConditionModel: {
+        "act_fn": ("silu", "swish"),
+        "addition_embed_type": (None, "text_time"),
+        "attention_type": ("default",),
+        "class_embed_type": (None, "timestep", "identity", "projection", "simple_projection"),
+        "class_embeddings_concat": (False,),
+        "cross_attention_norm": (None,),
+        "dual_cross_attention": (False,),
+        "encoder_hid_dim": (None,),
+        "encoder_hid_dim_type": (None,),
+        "mid_block_type": (None, "UNetMidBlock2DCrossAttn", "UNetMidBlock2D"),
+        "num_attention_heads": (None,),
+        "resnet_out_scale_factor": (1,),
+        "resnet_skip_time_act": (False,),
+        "resnet_time_scale_shift": SCALE_SHIFT,
+        "time_embedding_act_fn": (None,),
+        "time_embedding_type": ("positional",),
+        "timestep_post_act": (None,),
+    },
+    UNet2DModel: {
+        "act_fn": ("silu", "swish"),
+        "class_embed_type": (None, "timestep", "identity"),
+        "downsample_type": ("conv", "resnet"),
+        "mid_block_type": (None, "UNetMidBlock2D"),
+        "resnet_time_scale_shift": SCALE_SHIFT,
+        "time_embedding_type": ("positional",),
+        "upsample_type": ("conv", "resnet"),
+    },
+    AutoencoderKL: {"act_fn": ("silu", "swish"), "latents_mean": (None,), "latents_std": (None,)},
+    VQModel: {
+        "act_fn": ("silu", "swish"),
+        "lookup_from_codebook": (False,),
+        "norm_type": ("group",),
+    },
+    CLIPTextModel: {"hidden_act": tuple(clip_text.ACTIVATIONS)},
+    CLIPTextModelWithProjection: {"hidden_act": tuple(clip_text.ACTIVATIONS)},
+}
+
+BLOCKS = {
+    UNet2DConditionModel: (unet_condition.DOWN_BLOCKS, unet_condition.UP_BLOCKS),
+    UNet2DModel: (unet.DOWN_BLOCKS, unet.UP_BLOCKS),
+    AutoencoderKL: (autoencoder.DOWN_BLOCKS, autoencoder.UP_BLOCKS),
+    VQModel: (autoencoder.DOWN_BLOCKS, autoencoder.UP_BLOCKS),
+}
+
+# Fields that need no counterpart: softmax is always float32 here; the others configure layers
+# that `ONLY` excludes.
+NO_EFFECT = ("upcast_attention", "addition_embed_type_num_heads", "num_train_timesteps")
+
+BY_NAME = {cls.__name__: cls for cls in ONLY}
+TEXT = (CLIPTextModel, CLIPTextModelWithProjection)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object from a file, with clear errors."""
+    file = Path(file)
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such file; expected a published checkpoint's layout")
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file}: not valid JSON ({error}); download it again") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{file}: expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def module_from_config(
+    config: Mapping[str, Any],
+    *,
+    dtype: jnp.dtype = jnp.float32,
+    param_dtype: jnp.dtype = jnp.float32,
+    **options: Any,
+) -> nn.Module:
+    """The Flax module that a `config.json` describes.
+
+    Args:
+        config: the file's content.
+        dtype: of the computation.
+        param_dtype: of the parameters.
+        **options: `query_chunk`, `remat`, for the networks that have them.
+
+    Raises:
+        ValueError: a network, or a setting of it, that is not supported.
+    """
+    name = class_name(config)
+    if name not in BY_NAME:
+        raise ValueError(f"network {name!r} is not supported; supported are {sorted(BY_NAME)}")
+    cls = BY_NAME[name]
+    fields = {f.name for f in dataclasses.fields(cls)} - set(OURS)
+    problems = [
+        f"{key} = {config[key]!r} (supported: {', '.join(map(repr, values))})"
+        for key, values in ONLY[cls].items()
+        if key in config and config[key] not in values
+    ]
+    for key, known in zip(
+        ("down_block_types", "up_block_types"), BLOCKS.get(cls, ()), strict=False
+    ):
+        strange = sorted(set(config.get(key, ())) - set(known))
+        if strange:
+            problems.append(f"{key} {strange} (supported: {', '.join(known)})")
+    if cls not in TEXT:  # transformers' files also hold dozens of text-generation settings
+        known = fields | set(ONLY[cls]) | set(NO_EFFECT)
+        problems += [
+            f"{key} = {value!r} (unknown)"
+            for key, value in config.items()
+            if not key.startswith("_") and key not in known and value is not None
+        ]
+    if problems:
+        raise ValueError(f"{name} with {'; '.join(problems)} is not supported")
+    settings = {key: _frozen(value) for key, value in config.items() if key in fields}
+    return cls(**settings, dtype=dtype, param_dtype=param_dtype, **options)
+
+
+def class_name(config: Mapping[str, Any]) -> str:
+    """The network's class: `_class_name` (diffusers) or `architectures[0]` (transformers)."""
+    return config.get("_class_name") or next(iter(config.get("architectures") or ["unknown"]))
+
+
+def config_from_module(module: nn.Module) -> dict[str, Any]:
+    """The `config.json` that describes a Flax module, as its reference library reads it."""
+    settings = {
+        f.name: getattr(module, f.name) for f in dataclasses.fields(module) if f.name not in OURS
+    }
+    name = type(module).__name__
+    if isinstance(module, CLIPTextModel):
+        return {"architectures": [name], "model_type": "clip_text_model", **settings}
+    return {"_class_name": name, **settings}
+
+
+def parameter_shapes(module: nn.Module) -> dict:
+    """The tree of a module's parameters as `jax.ShapeDtypeStruct`s; nothing is computed."""
+    if isinstance(module, CLIPTextModel):
+        inputs = (jnp.zeros((1, 2), jnp.int32),)
+    elif isinstance(module, (AutoencoderKL, VQModel)):
+        size = module.factor
+        inputs = (jnp.zeros((1, size, size, module.in_channels)),)
+    else:
+        size = 2 ** (len(module.block_out_channels) - 1)
+        x = jnp.zeros((1, size, size, module.in_channels))
+        inputs = (x, jnp.zeros(1), _example_condition(module))
+    return jax.eval_shape(lambda key: module.init(key, *inputs), jax.random.key(0))
+
+
+def _example_condition(module: UNet2DModel | UNet2DConditionModel):
+    width = module.time_embedding_dim or 4 * module.block_out_channels[0]
+    inputs = {
+        "identity": jnp.zeros((1, width)),
+        "timestep": jnp.zeros(1),
+        None: jnp.zeros(1, jnp.int32) if module.num_class_embeds is not None else None,
+    }
+    if isinstance(module, UNet2DModel):
+        return inputs[module.class_embed_type]
+    projected = module.projection_class_embeddings_input_dim or 1
+    inputs |= dict.fromkeys(("projection", "simple_projection"), jnp.zeros((1, projected)))
+    context = module.cross_attention_dim
+    condition = {"context": jnp.zeros((1, 1, context if isinstance(context, int) else context[0]))}
+    if inputs[module.class_embed_type] is not None:
+        condition["label"] = inputs[module.class_embed_type]
+    if module.addition_embed_type == "text_time":
+        # Only the sum of both widths shapes the parameters.
+        condition["size_ids"] = jnp.zeros((1, 1))
+        condition["pooled"] = jnp.zeros((1, projected - module.addition_time_embed_dim))
+    return condition
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(v) for v in value) if isinstance(value, (list, tuple)) else value

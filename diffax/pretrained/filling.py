@@ -1,0 +1,112 @@
+"""Parameters from named tensors: everything is checked before anything is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from diffax.pretrained import naming
+from diffax.pretrained.naming import Source
+from diffax.pretrained.weights import Tensors
+
+LISTED = 20
+
+
+def fill(
+    shapes: Mapping[str, Any],
+    tensors: Tensors,
+    *,
+    locate: Callable[[str], Source] = Source,
+    harmless: tuple[tuple[str, str], ...] = naming.HARMLESS,
+    dtype: jnp.dtype | None = None,
+    where: str = "checkpoint",
+) -> dict:
+    """Reads a network's parameters.
+
+    Args:
+        shapes: the tree `{"params": ...}` of `jax.eval_shape` of the module's `init`.
+        tensors: the file's tensors.
+        locate: from a published key to its place in this file's layout.
+        harmless: `(pattern, reason)` of names that may be left unread.
+        dtype: of the parameters; None keeps what `shapes` says.
+        where: the name of the file, for errors.
+
+    Returns:
+        The tree of `shapes`, filled. One tensor at a time is in memory beside it.
+
+    Raises:
+        ValueError: parameters are missing, mis-shaped or left over, all listed at once.
+    """
+    flat = flatten_dict(shapes["params"])
+    sources = {path: _located(path, tensors, locate) for path in flat}
+    _check(flat, sources, tensors, harmless, where)
+    filled = {}
+    for path, wanted in flat.items():
+        value = _part(tensors[sources[path].key], sources[path])
+        value = naming.to_flax(path[-1], value, wanted.shape)
+        # asarray may keep a view of a foreign buffer; copying makes the array independent of it.
+        filled[path] = jnp.array(np.ascontiguousarray(value, dtype=dtype or wanted.dtype))
+    return {"params": unflatten_dict(filled)}
+
+
+def _located(path: tuple[str, ...], tensors: Tensors, locate) -> Source:
+    source = locate(naming.published_key(path))
+    found = naming.find(source.key, tensors)
+    return source if found is None else Source(found, source.part, source.transposed)
+
+
+def _part(value: np.ndarray, source: Source) -> np.ndarray:
+    if source.part is not None:
+        i, n = source.part
+        size = value.shape[0] // n
+        value = value[i * size : (i + 1) * size]
+    return value.T if source.transposed else value
+
+
+def _check(flat, sources, tensors, harmless, where) -> None:
+    missing, misshaped, used = [], [], set()
+    for path, wanted in flat.items():
+        source = sources[path]
+        if source.key not in tensors:
+            missing.append(source.key)
+            continue
+        used.add(source.key)
+        found = tensors.shape(source.key)
+        if source.part is not None:
+            found = (found[0] // source.part[1], *found[1:])
+        if source.transposed:
+            found = found[::-1]
+        expected = naming.published_shape(path[-1], tuple(wanted.shape))
+        if not naming.same_shape(found, expected):
+            misshaped.append(f"{source.key} (expected {expected}, got {found})")
+    unexpected = set(tensors) - used
+    unexpected -= naming.harmless(unexpected, harmless)
+    problems = [
+        f"{len(names)} {kind}: {', '.join(sorted(names)[:LISTED])}"
+        + (", ..." if len(names) > LISTED else "")
+        for kind, names in (
+            ("missing", missing),
+            ("mis-shaped", misshaped),
+            ("unexpected", unexpected),
+        )
+        if names
+    ]
+    if problems:
+        raise ValueError(
+            f"{where}: the tensors do not fit the network. "
+            + "; ".join(problems)
+            + ". Check that config.json belongs to this file"
+        )
+
+
+def leaves(params: Mapping[str, Any]) -> dict[str, tuple[str, jax.Array]]:
+    """Every parameter of `{"params": ...}` by its published key: `(Flax leaf name, value)`."""
+    return {
+        naming.published_key(path): (path[-1], value)
+        for path, value in flatten_dict(params["params"]).items()
+    }

@@ -1,0 +1,175 @@
+"""Names of the original single-file checkpoints (CompVis, Stability) for every published key.
+
+Each function takes a key of the diffusers layout and gives its `Source` in the original file,
+without the component's prefix (see `PREFIXES`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from diffax.models.latent import (
+    AutoencoderKL,
+    CLIPTextModel,
+    UNet2DConditionModel,
+    UNet2DModel,
+    VQModel,
+)
+from diffax.pretrained.naming import HARMLESS, Source
+
+# Where a component's tensors may start in a single file, the first that occurs is taken.
+PREFIXES = {
+    "unet": ("model.diffusion_model.",),
+    "vae": ("first_stage_model.", "vae."),
+    "text_encoder": (
+        "cond_stage_model.transformer.",
+        "cond_stage_model.model.",
+        "conditioner.embedders.0.transformer.",
+    ),
+    "text_encoder_2": ("conditioner.embedders.1.model.", "conditioner.embedders.0.model."),
+}
+
+# What a single file holds besides the networks, each with its reason.
+LEFTOVER = (
+    *HARMLESS,
+    (r"^(model_ema\.|ema_)", "moving averages, loaded on request in place of the weights"),
+    (
+        r"^(betas|alphas_cumprod(_prev)?|sqrt_\w+|log_one_minus_alphas_cumprod|posterior_\w+"
+        r"|logvar|scale_factor|lvlb_weights|denoiser\.sigmas)$",
+        "the noise schedule's tables",
+    ),
+    (r"(^|\.)logit_scale$", "temperature of CLIP's training"),
+    (r"^(first_stage_model|vae)\.(loss|model_ema)\.", "the autoencoder's training"),
+    (
+        r"^cond_stage_model\.model\.(transformer\.resblocks\.23\.|text_projection$)",
+        "SD 2 reads the last block but one",
+    ),
+    (r"\.attn_mask$", "the causal mask"),
+)
+
+RESNET = {
+    "norm1": "in_layers.0",
+    "conv1": "in_layers.2",
+    "time_emb_proj": "emb_layers.1",
+    "norm2": "out_layers.0",
+    "conv2": "out_layers.3",
+    "conv_shortcut": "skip_connection",
+}
+
+UNET_ENDS = {
+    "time_embedding.linear_1": "time_embed.0",
+    "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
+    "class_embedding.linear_1": "label_emb.0.0",
+    "class_embedding.linear_2": "label_emb.0.2",
+    "class_embedding": "label_emb",
+    "conv_in": "input_blocks.0.0",
+    "conv_norm_out": "out.0",
+    "conv_out": "out.2",
+}
+
+VAE_PARTS = (
+    (r"mid_block\.resnets\.0", "mid.block_1"),
+    (r"mid_block\.resnets\.1", "mid.block_2"),
+    (r"mid_block\.attentions\.0", "mid.attn_1"),
+    (r"\.resnets\.", ".block."),
+    (r"\.attentions\.", ".attn."),
+    (r"downsamplers\.0", "downsample"),
+    (r"upsamplers\.0", "upsample"),
+    (r"conv_norm_out", "norm_out"),
+    (r"conv_shortcut", "nin_shortcut"),
+    (r"group_norm", "norm"),
+    (r"to_out\.0", "proj_out"),
+    (r"to_([qkv])\.", r"\1."),
+    (r"\.down_blocks\.", ".down."),
+)
+
+OPENCLIP_PARTS = (
+    (r"^text_model\.embeddings\.position_embedding\.weight$", "positional_embedding"),
+    (r"^text_model\.embeddings\.", ""),
+    (r"^text_model\.final_layer_norm", "ln_final"),
+    (r"^text_model\.encoder\.layers\.", "transformer.resblocks."),
+    (r"\.layer_norm(\d)\.", r".ln_\1."),
+    (r"\.mlp\.fc1\.", ".mlp.c_fc."),
+    (r"\.mlp\.fc2\.", ".mlp.c_proj."),
+    (r"\.self_attn\.out_proj\.", ".attn.out_proj."),
+)
+
+
+def unet_locator(module: UNet2DConditionModel | UNet2DModel) -> Callable[[str], Source]:
+    """Names of the original U-Net with this module's number of layers."""
+    layers = module.layers_per_block
+    if not isinstance(layers, int):
+        raise ValueError(
+            f"layers_per_block {layers}: original single files have one number for all blocks"
+        )
+    step = layers + 1
+
+    def locate(key: str) -> Source:
+        for name, original in UNET_ENDS.items():
+            if re.match(rf"{re.escape(name)}\.(weight|bias)$", key):
+                return Source(key.replace(name, original, 1))
+        part, rest = key.split(".", 1)
+        if part == "mid_block":
+            kind, i, rest = rest.split(".", 2)
+            place = 2 * int(i) + (kind == "attentions")
+            return Source(f"middle_block.{place}.{_inside(kind, rest)}")
+        block, kind, i, rest = rest.split(".", 3)
+        block, i = int(block), int(i)
+        if part == "down_blocks":
+            if kind == "downsamplers":
+                inside = rest.replace("conv.", "op.", 1) if rest.startswith("conv.") else None
+                inside = inside or _inside("resnets", rest)
+                return Source(f"input_blocks.{(block + 1) * step}.0.{inside}")
+            place, slot = 1 + block * step + i, int(kind == "attentions")
+            return Source(f"input_blocks.{place}.{slot}.{_inside(kind, rest)}")
+        if kind == "upsamplers":
+            slot = 2 if "Attn" in module.up_block_types[block] else 1
+            inside = rest if rest.startswith("conv.") else _inside("resnets", rest)
+            return Source(f"output_blocks.{block * step + layers}.{slot}.{inside}")
+        slot = int(kind == "attentions")
+        return Source(f"output_blocks.{block * step + i}.{slot}.{_inside(kind, rest)}")
+
+    return locate
+
+
+def _inside(kind: str, rest: str) -> str:
+    if kind == "attentions":
+        return rest
+    name, leaf = rest.rsplit(".", 1)
+    return f"{RESNET[name]}.{leaf}"
+
+
+def autoencoder_locator(module: AutoencoderKL | VQModel) -> Callable[[str], Source]:
+    """Names of the original autoencoder; its decoder counts the levels the other way round."""
+    last = len(module.block_out_channels) - 1
+
+    def locate(key: str) -> Source:
+        for pattern, original in VAE_PARTS:
+            key = re.sub(pattern, original, key)
+        return Source(re.sub(r"\.up_blocks\.(\d+)\.", lambda m: f".up.{last - int(m[1])}.", key))
+
+    return locate
+
+
+def openclip_locator(module: CLIPTextModel) -> Callable[[str], Source]:
+    """Names of OpenCLIP's text transformer, with query, key and value in one matrix."""
+
+    def locate(key: str) -> Source:
+        if key == "text_projection.weight":
+            return Source("text_projection", transposed=True)
+        for pattern, original in OPENCLIP_PARTS:
+            key = re.sub(pattern, original, key)
+        fused = re.sub(r"\.self_attn\.([qkv])_proj\.(weight|bias)$", r".attn.in_proj_\2", key)
+        if fused != key:
+            return Source(fused, part=("qkv".index(key.rsplit("_proj", 1)[0][-1]), 3))
+        return Source(key)
+
+    return locate
+
+
+def ema_key(key: str) -> str:
+    """Name of a U-Net tensor's moving average in the file, from its name after the prefix."""
+    return "model_ema." + "diffusion_model" + key.replace(".", "")

@@ -1,0 +1,204 @@
+"""Tensors of a PyTorch `.ckpt` without running what is in it.
+
+A `.ckpt` is a zip archive: a pickle that describes tensors, and their raw bytes beside it. A
+pickle can name any Python function and call it; here only the names a table of tensors needs are
+known, and any other ends the reading.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import io
+import math
+import pickle
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from diffax.pretrained.weights import Tensors
+
+STORAGES = {
+    "DoubleStorage": np.float64,
+    "FloatStorage": np.float32,
+    "HalfStorage": np.float16,
+    "BFloat16Storage": ml_dtypes.bfloat16,
+    "LongStorage": np.int64,
+    "IntStorage": np.int32,
+    "ShortStorage": np.int16,
+    "CharStorage": np.int8,
+    "ByteStorage": np.uint8,
+    "BoolStorage": np.bool_,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stored:
+    """A tensor's place: a storage in the archive, and a strided window of it."""
+
+    storage: str
+    dtype: Any
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _StorageType:
+    dtype: Any
+
+
+# Names that training frameworks leave beside the tensors. They stand for an object that does
+# nothing; neither they nor their modules are imported.
+INERT = (
+    ("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint"),
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy", "dtype"),
+)
+
+
+class _Inert:
+    def __init__(self, *_arguments):
+        pass
+
+    def __setstate__(self, state):
+        pass
+
+
+def _known_names() -> dict[tuple[str, str], Any]:
+    """What a pickle may refer to. Made anew for each file: a pickle can alter what it is given."""
+
+    def rebuild_tensor(storage, offset, shape, strides, *_training_state) -> _Stored:
+        key, dtype = storage
+        return _Stored(key, dtype, offset, tuple(shape), tuple(strides))
+
+    def rebuild_parameter(data, *_training_state) -> _Stored:
+        return data
+
+    return {
+        ("collections", "OrderedDict"): collections.OrderedDict,
+        ("torch._utils", "_rebuild_tensor_v2"): rebuild_tensor,
+        ("torch._utils", "_rebuild_parameter"): rebuild_parameter,
+        **{("torch", name): _StorageType(dtype) for name, dtype in STORAGES.items()},
+        **{name: _Inert for name in INERT},
+    }
+
+
+class _TensorUnpickler(pickle.Unpickler):
+    """Knows tensors, dictionaries, lists and numbers; refuses everything else by name."""
+
+    def __init__(self, file):
+        super().__init__(file)
+        self._known = _known_names()
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self._known:
+            raise pickle.UnpicklingError(
+                f"it refers to {module}.{name}, which is not part of a table of tensors"
+            )
+        return self._known[module, name]
+
+    def persistent_load(self, pid: Any) -> tuple[str, Any]:
+        if not (isinstance(pid, tuple) and len(pid) == 5 and pid[0] == "storage"):
+            raise pickle.UnpicklingError(f"unknown persistent object {pid!r:.80}")
+        _, storage_type, key, _device, _length = pid
+        if not isinstance(storage_type, _StorageType):
+            raise pickle.UnpicklingError(f"unknown storage type {storage_type!r:.80}")
+        return str(key), storage_type.dtype
+
+
+class PickledCheckpoint(Tensors):
+    """The tensors of a `.ckpt` file, read one at a time. Never unpickles anything but tensors.
+
+    Args:
+        file: a zip archive as `torch.save` writes it since PyTorch 1.6.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not such an archive, truncated, or one that holds code or foreign objects.
+    """
+
+    def __init__(self, file: Path):
+        self._file = Path(file)
+        if not self._file.is_file():
+            raise FileNotFoundError(f"{file}: no such file")
+        try:
+            self._archive = zipfile.ZipFile(self._file)
+        except zipfile.BadZipFile as error:
+            raise ValueError(
+                f"{file}: not a complete checkpoint archive ({error}); files older than PyTorch "
+                "1.6 must be converted to safetensors first"
+            ) from error
+        self._entries = set(self._archive.namelist())
+        tables = [n for n in self._entries if n.rsplit("/", 1)[-1] == "data.pkl"]
+        if len(tables) != 1:
+            raise ValueError(f"{file}: expected one data.pkl in the archive, found {tables}")
+        self._root = tables[0].removesuffix("data.pkl")
+        self._check_order()
+        try:
+            content = _TensorUnpickler(io.BytesIO(self._archive.read(tables[0]))).load()
+        except Exception as error:  # a malformed pickle can raise nearly anything
+            raise ValueError(
+                f"{file}: refused to unpickle: {error}. Use the safetensors form of this "
+                "checkpoint, or convert it on a machine you can afford to lose"
+            ) from error
+        while isinstance(content, dict) and isinstance(dict.get(content, "state_dict"), dict):
+            content = content["state_dict"]
+        if not isinstance(content, dict):
+            raise ValueError(f"{file}: expected a table of tensors, got {type(content).__name__}")
+        self._tensors = {str(k): v for k, v in content.items() if isinstance(v, _Stored)}
+        if not self._tensors:
+            raise ValueError(f"{file}: no tensors in it")
+        for name in self._tensors:
+            self._check_bounds(name)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        stored = self._tensors[name]
+        try:
+            raw = self._archive.read(self._entry(stored))  # also checks the entry's CRC
+        except (zipfile.BadZipFile, EOFError, OSError) as error:
+            raise ValueError(
+                f"{self._file}: tensor {name!r} is damaged ({error}); download it again"
+            ) from error
+        flat = np.frombuffer(raw, stored.dtype)[stored.offset :]
+        strides = tuple(s * flat.itemsize for s in stored.strides)
+        return np.lib.stride_tricks.as_strided(flat, stored.shape, strides, writeable=False)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor, from the archive's table."""
+        return self._tensors[name].shape
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def _entry(self, stored: _Stored) -> str:
+        return f"{self._root}data/{stored.storage}"
+
+    def _check_order(self) -> None:
+        order = self._root + "byteorder"
+        if order in self._entries and self._archive.read(order) != b"little":
+            raise ValueError(f"{self._file}: written on a big-endian machine; not supported")
+
+    def _check_bounds(self, name: str) -> None:
+        """A window must lie inside its storage, or reading it would leave the buffer."""
+        stored = self._tensors[name]
+        numbers = (stored.offset, *stored.shape, *stored.strides)
+        entry = self._entry(stored)
+        if entry not in self._entries or stored.dtype not in STORAGES.values():
+            raise ValueError(f"{self._file}: tensor {name!r} has no data in the archive")
+        sound = all(type(n) is int and n >= 0 for n in numbers)
+        sound = sound and len(stored.shape) == len(stored.strides)
+        if sound and math.prod(stored.shape):
+            steps = zip(stored.shape, stored.strides, strict=True)
+            last = stored.offset + sum((n - 1) * step for n, step in steps)
+            size = self._archive.getinfo(entry).file_size
+            sound = (last + 1) * np.dtype(stored.dtype).itemsize <= size
+        if not sound:
+            raise ValueError(f"{self._file}: tensor {name!r} reaches outside its data")

@@ -1,0 +1,182 @@
+"""Small networks of every published family, with weights that follow from their names.
+
+No weights are stored: both the reference library (tests/golden/pretrained/make_components.py) and
+the tests fill a network by the same formula, and only the reference's activations are committed.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+CLIP = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 77,
+    "vocab_size": 1000,
+}
+
+CONDITIONED = {
+    "_class_name": "UNet2DConditionModel",
+    "block_out_channels": [32, 64],
+    "layers_per_block": 1,
+    "cross_attention_dim": 32,
+    "norm_num_groups": 8,
+    "sample_size": 16,
+}
+
+CONFIGS = {
+    "unet_sd1": {
+        **CONDITIONED,
+        "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+        "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+        "attention_head_dim": 2,
+    },
+    "unet_sd2": {
+        **CONDITIONED,
+        "block_out_channels": [32, 64, 64],
+        "down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+        "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
+        "attention_head_dim": [2, 4, 8],
+        "use_linear_projection": True,
+        "upcast_attention": True,
+    },
+    "unet_sdxl": {
+        **CONDITIONED,
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
+        "attention_head_dim": [2, 4],
+        "transformer_layers_per_block": [1, 2],
+        "use_linear_projection": True,
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 8,
+        "projection_class_embeddings_input_dim": 80,
+    },
+    "unet_variants": {
+        **CONDITIONED,
+        "down_block_types": ["ResnetDownsampleBlock2D", "CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "ResnetUpsampleBlock2D"],
+        "mid_block_type": "UNetMidBlock2D",
+        "attention_head_dim": 4,
+        "only_cross_attention": [False, True],
+        "class_embed_type": "projection",
+        "projection_class_embeddings_input_dim": 12,
+        "time_cond_proj_dim": 6,
+        "resnet_time_scale_shift": "scale_shift",
+        "conv_out_kernel": 1,
+    },
+    "ddpm": {
+        "_class_name": "UNet2DModel",
+        "block_out_channels": [32, 64],
+        "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
+        "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
+        "layers_per_block": 1,
+        "attention_head_dim": None,
+        "downsample_padding": 0,
+        "flip_sin_to_cos": False,
+        "freq_shift": 1,
+        "norm_eps": 1e-6,
+        "norm_num_groups": 8,
+        "mid_block_scale_factor": 1.5,
+        "sample_size": 16,
+    },
+    "class_conditional": {
+        "_class_name": "UNet2DModel",
+        "block_out_channels": [32, 64],
+        "down_block_types": ["AttnDownBlock2D", "DownBlock2D"],
+        "up_block_types": ["UpBlock2D", "AttnUpBlock2D"],
+        "layers_per_block": 1,
+        "attention_head_dim": 16,
+        "downsample_type": "resnet",
+        "upsample_type": "resnet",
+        "norm_num_groups": 8,
+        "num_class_embeds": 10,
+    },
+    "vae": {
+        "_class_name": "AutoencoderKL",
+        "block_out_channels": [16, 32],
+        "down_block_types": ["DownEncoderBlock2D", "DownEncoderBlock2D"],
+        "up_block_types": ["UpDecoderBlock2D", "UpDecoderBlock2D"],
+        "layers_per_block": 1,
+        "norm_num_groups": 8,
+        "latent_channels": 4,
+        "scaling_factor": 0.18215,
+        "sample_size": 16,
+    },
+    "vq": {
+        "_class_name": "VQModel",
+        "block_out_channels": [16, 32],
+        "down_block_types": ["DownEncoderBlock2D", "AttnDownEncoderBlock2D"],
+        "up_block_types": ["AttnUpDecoderBlock2D", "UpDecoderBlock2D"],
+        "layers_per_block": 1,
+        "norm_num_groups": 8,
+        "latent_channels": 3,
+        "num_vq_embeddings": 32,
+    },
+    # eos_token_id 2: the historic mistake of OpenAI's files
+    "clip_l": {"architectures": ["CLIPTextModel"], **CLIP, "eos_token_id": 2},
+    "clip_h": {
+        "architectures": ["CLIPTextModelWithProjection"],
+        **CLIP,
+        "hidden_act": "gelu",
+        "projection_dim": 24,
+        "eos_token_id": 999,
+    },
+}
+
+
+def weight(key: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The tensor called `key`: frozen draws of numpy's legacy generator, sensibly scaled."""
+    draws = np.random.RandomState(zlib.crc32(key.encode())).standard_normal(shape)
+    if key.endswith(".bias"):
+        value = 0.1 * draws
+    elif len(shape) == 1:
+        value = 1 + 0.1 * draws
+    else:
+        value = draws / np.sqrt(np.prod(shape[1:]))
+    return value.astype(np.float32)
+
+
+def draws(name: str, *shape: int) -> np.ndarray:
+    """An input array, standard normal, that follows from its name."""
+    seed = zlib.crc32(("input " + name).encode())
+    return np.random.RandomState(seed).standard_normal(shape).astype(np.float32)
+
+
+def unet_inputs(name: str) -> dict[str, np.ndarray]:
+    """Inputs of a U-Net, NHWC. A height that does not halve twice tests the odd skip sizes."""
+    config = CONFIGS[name]
+    height = 18 if name == "unet_sd2" else 16
+    inputs = {"x": draws("x", 2, height, 12, config.get("in_channels", 4))}
+    if config["_class_name"] == "UNet2DModel":
+        inputs["x"] = draws("x", 2, 16, 12, 3)
+    inputs["t"] = np.array([3.0, 981.0], np.float32)
+    if config["_class_name"] == "UNet2DConditionModel":
+        inputs["context"] = draws("context", 2, 7, 32)
+    if name == "unet_sdxl":
+        inputs["pooled"] = draws("pooled", 2, 32)
+        inputs["size_ids"] = np.array([[16, 16, 0, 0, 16, 16], [32, 24, 4, 2, 16, 16]], np.float32)
+    if name == "unet_variants":
+        inputs["label"] = draws("label", 2, 12)
+        inputs["guidance"] = draws("guidance", 2, 6)
+    if name == "class_conditional":
+        inputs["label"] = np.array([3, 7], np.int32)
+    return inputs
+
+
+def control_residuals() -> tuple[list[np.ndarray], np.ndarray]:
+    """Skips and middle of `unet_sd1`, as a ControlNet would add them."""
+    shapes = [(2, 16, 12, 32)] * 2 + [(2, 8, 6, 32), (2, 8, 6, 64)]
+    return [draws(f"skip {i}", *s) for i, s in enumerate(shapes)], draws("mid", 2, 8, 6, 64)
+
+
+def token_ids() -> np.ndarray:
+    """Two texts of 77 tokens; the end token, 999, once early and once late."""
+    ids = np.random.RandomState(0).randint(3, 999, (2, 77))
+    ids[:, 0] = 998
+    ids[0, 9:] = 999
+    ids[1, 76] = 999
+    return ids.astype(np.int32)
