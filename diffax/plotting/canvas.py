@@ -1,0 +1,24 @@
+"""Matplotlib through its objects, never through pyplot's hidden state: safe in threads."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+INK, FAINT = "#1f4e79", "#9fbfdc"
+COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#e377c2")
+DPI = 100
+
+
+def figure(width: int, height: int) -> Figure:
+    """An empty page of so many pixels."""
+    page = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+    FigureCanvasAgg(page)
+    return page
+
+
+def pixels(page: Figure) -> np.ndarray:
+    """The page as a picture, uint8 [H, W, 3]."""
+    page.canvas.draw()
+    return np.asarray(page.canvas.buffer_rgba())[..., :3].copy()
