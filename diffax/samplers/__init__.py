@@ -1,17 +1,41 @@
 """Samplers: a time grid, a solver, and the one `lax.scan` that runs them."""
 
+from diffax.samplers import registry
 from diffax.samplers.ddim import DDIM
 from diffax.samplers.ddpm import DDPM
-from diffax.samplers.loop import Solver, initial_noise, sample, sample_keys
+from diffax.samplers.deis import DEIS
+from diffax.samplers.dpm_solver import DPMSolver, DPMSolverPP, SDEDPMSolver, SDEDPMSolverPP
+from diffax.samplers.euler import Euler, EulerAncestral
 from diffax.samplers.grids import SPACINGS, grid_from, time_grid
+from diffax.samplers.heun import Heun
+from diffax.samplers.kdpm2 import KDPM2, KDPM2Ancestral
+from diffax.samplers.lms import LMS
+from diffax.samplers.loop import Solver, initial_noise, sample, sample_keys
+from diffax.samplers.pndm import PLMS, PNDM
+from diffax.samplers.unipc import UniPC
 
 __all__ = [
     "DDIM",
     "DDPM",
+    "DEIS",
+    "DPMSolver",
+    "DPMSolverPP",
+    "Euler",
+    "EulerAncestral",
+    "Heun",
+    "KDPM2",
+    "KDPM2Ancestral",
+    "LMS",
+    "PLMS",
+    "PNDM",
+    "SDEDPMSolver",
+    "SDEDPMSolverPP",
     "SPACINGS",
     "Solver",
+    "UniPC",
     "grid_from",
     "initial_noise",
+    "registry",
     "sample",
     "sample_keys",
     "time_grid",

@@ -1,56 +1,165 @@
 """Which points a sampler visits: grids of `S + 1` points from noise to data."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.stats
+from jax.typing import ArrayLike
 
-from diffax.schedules import Discrete, Point, Schedule
+from diffax.schedules import EDM, VE, Discrete, Point, RectifiedFlow, Schedule, shift_time
 
-SPACINGS = ("trailing", "leading", "linspace", "quadratic")
+TIME_SPACINGS = ("trailing", "leading", "linspace", "quadratic")
+NOISE_SPACINGS = ("karras", "exponential", "logsnr", "beta")
+SPACINGS = TIME_SPACINGS + NOISE_SPACINGS
+
+# Where the spacings in noise level start and end on schedules in continuous time, whose ends are
+# pure (alpha 0) or clean (sigma 0). score_sde samples down to the same time (Song et al. 2021).
+_NEAR_CLEAN = 1e-3
 
 
 def time_grid(
     schedule: Schedule,
     steps: int,
-    spacing: str = "trailing",
+    spacing: str | ArrayLike = "trailing",
+    *,
+    final: str = "zero",
+    steps_offset: int = 0,
+    rho: float = 7.0,
+    sigma_min: float | None = None,
+    sigma_max: float | None = None,
+    shift: float = 1.0,
+    round_times: bool = False,
 ) -> Point:
     """Points from the noisy start to the clean end.
 
     Args:
         schedule: the noise schedule.
         steps: number of intervals S; `1 .. T` for a discrete schedule.
-        spacing: how the S noisy times are placed. `trailing` ends on T - 1, every T / S
-            (Lin et al. 2023, sec. 3.3); `leading` starts on 0; `linspace` includes both;
-            `quadratic` is DDIM's for CIFAR-10, denser near the data (Song et al. 2021, D.2).
+        spacing: how the S noisy points are placed, or the user's own times `[S]`, noisiest first.
+            In time: `trailing` ends on T - 1, every T / S (Lin et al. 2023, sec. 3.3); `leading`
+            starts on 0; `linspace` includes both; `quadratic` is DDIM's for CIFAR-10, denser near
+            the data (Song et al. 2021, D.2).
+            In noise level `k = sigma / alpha`: `karras` is even in `k^(1/rho)` (Karras et al.
+            2022, eq. 5); `exponential` (or `logsnr`) is even in log k, that is in log-SNR (Lu et
+            al. 2022, DPM-Solver); `beta` follows the Beta(0.6, 0.6) quantiles (Lee et al. 2024).
+        final: where the last interval ends: `zero`, the clean end, or `sigma_min`, the least noise
+            of the table or of the spacing (`set_alpha_to_one=False` of Stable Diffusion's files).
+        steps_offset: added to the times of `leading`; Stable Diffusion's files mean 1.
+        rho: of `karras`.
+        sigma_min: smallest k of the spacings in noise level; None is the schedule's own.
+        sigma_max: largest k; None is the schedule's own.
+        shift: moves the times of `RectifiedFlow` towards noise for larger pictures; `shift_time`.
+        round_times: round the times the network is told to whole ones, for networks that learned
+            one embedding a table entry; alpha and sigma stay as spaced.
 
     Returns:
-        A `Point` of arrays `[S + 1]`, the last one the clean end.
+        A `Point` of arrays `[S + 1]`.
 
     Raises:
-        ValueError: an unknown spacing, or a number of steps the schedule cannot give.
+        ValueError: an unknown spacing, options that do not go together, or a number of steps the
+            schedule cannot give.
 
     Example:
         >>> from diffax import schedules
         >>> [int(t) for t in time_grid(schedules.linear(1000), 4).t]
         [999, 749, 499, 249, -1]
     """
-    if spacing not in SPACINGS:
-        raise ValueError(f"spacing should be one of {', '.join(SPACINGS)}; got {spacing!r}")
+    if final not in ("zero", "sigma_min"):
+        raise ValueError(f"final should be zero or sigma_min, got {final!r}")
     if steps < 1:
         raise ValueError(f"steps should be at least 1, got {steps}")
-    if isinstance(schedule, Discrete):
-        times = _discrete_times(schedule.num_steps, steps, spacing)
+    if shift != 1.0 and not isinstance(schedule, RectifiedFlow):
+        raise ValueError("shift moves the times of the RectifiedFlow schedule only")
+    if steps_offset and spacing != "leading":
+        raise ValueError(f"steps_offset belongs to spacing leading, got {spacing!r}")
+
+    if not isinstance(spacing, str):
+        times = np.asarray(spacing, np.float64)
+        if times.shape != (steps,):
+            raise ValueError(f"expected {steps} times, one a step, got shape {times.shape}")
+        if np.any(np.diff(times) >= 0):
+            raise ValueError("the times of a grid should decrease, from noise to data")
+        points = schedule.at(times)
+    elif spacing in TIME_SPACINGS:
+        points = schedule.at(_times(schedule, steps, spacing, steps_offset, shift))
+    elif spacing in NOISE_SPACINGS:
+        low, high = noise_range(schedule, sigma_min, sigma_max)
+        levels = noise_levels(steps, spacing, low, high, rho)
+        points = schedule.at_logsnr(-2 * np.log(levels))
     else:
-        times = float(schedule.start.t) * _continuous_times(steps, spacing)
-    return grid_from(schedule.at(times), schedule)
+        raise ValueError(f"spacing should be one of {', '.join(SPACINGS)}; got {spacing!r}")
+    if round_times:
+        points = Point(jnp.round(points.t), points.alpha, points.sigma)
+    return grid_from(points, schedule, final)
 
 
-def grid_from(points: Point, schedule: Schedule) -> Point:
-    """The user's own noisy points `[S]`, noisiest first, closed by the schedule's clean end."""
-    return jax.tree.map(lambda p, e: jnp.concatenate([p, e[None]]), points, schedule.end)
+def grid_from(points: Point, schedule: Schedule, final: str = "zero") -> Point:
+    """The user's own noisy points `[S]`, noisiest first, closed by the end `final` names."""
+    if final == "zero":
+        end = schedule.end
+    elif isinstance(schedule, Discrete):
+        end = schedule.at(0)
+    else:
+        low, _ = noise_range(schedule, None, 1e9)
+        end = schedule.at_logsnr(-2 * np.log(low))
+    return jax.tree.map(lambda p, e: jnp.concatenate([p, e[None]]), points, end)
 
 
-def _discrete_times(total: int, steps: int, spacing: str) -> np.ndarray:
+def noise_range(
+    schedule: Schedule, sigma_min: float | None, sigma_max: float | None
+) -> tuple[float, float]:
+    """Smallest and largest `k = sigma / alpha` of a schedule, or the given ones.
+
+    Raises:
+        ValueError: the schedule starts from pure noise, where k is infinite, and none is given.
+    """
+    if sigma_min is None:
+        if isinstance(schedule, EDM | VE):
+            sigma_min = float(schedule.sigma_min)
+        else:
+            clean = 0 if isinstance(schedule, Discrete) else _NEAR_CLEAN
+            sigma_min = float(schedule.at(clean).noise_to_signal)
+    if sigma_max is None:
+        sigma_max = float(schedule.start.noise_to_signal)
+        if not np.isfinite(sigma_max) or sigma_max > 1e6:
+            raise ValueError(
+                "this schedule starts from pure noise, whose sigma / alpha is infinite: give the "
+                "largest one to start from, such as sigma_max=80, or take a spacing in time "
+                f"({', '.join(TIME_SPACINGS)})"
+            )
+    if not 0 < sigma_min < sigma_max:
+        raise ValueError(f"expected 0 < sigma_min < sigma_max, got {sigma_min:g}, {sigma_max:g}")
+    return sigma_min, sigma_max
+
+
+def noise_levels(steps: int, spacing: str, low: float, high: float, rho: float = 7.0) -> np.ndarray:
+    """`steps` values of `k = sigma / alpha` from `high` to `low`, float64; see `time_grid`."""
+    ramp = np.linspace(0, 1, steps)
+    if spacing == "karras":
+        return (high ** (1 / rho) + ramp * (low ** (1 / rho) - high ** (1 / rho))) ** rho
+    if spacing in ("exponential", "logsnr"):
+        return np.exp(np.linspace(np.log(high), np.log(low), steps))
+    if spacing == "beta":
+        return low + scipy.stats.beta.ppf(1 - ramp, 0.6, 0.6) * (high - low)
+    raise ValueError(f"spacing should be one of {', '.join(NOISE_SPACINGS)}; got {spacing!r}")
+
+
+def _times(
+    schedule: Schedule, steps: int, spacing: str, steps_offset: int, shift: float
+) -> np.ndarray:
+    if isinstance(schedule, Discrete):
+        times = discrete_times(schedule.num_steps, steps, spacing) + steps_offset
+        return np.minimum(times, schedule.num_steps - 1)
+    fractions = _continuous_times(steps, spacing)
+    if shift != 1.0:
+        fractions = np.asarray(shift_time(fractions, shift))
+    return float(schedule.start.t) * fractions
+
+
+def discrete_times(total: int, steps: int, spacing: str) -> np.ndarray:
+    """The `steps` table times of a spacing in time, decreasing, of `0 .. total - 1`."""
     if steps > total:
         raise ValueError(f"steps should be 1 .. {total}, the schedule's T, got {steps}")
     if spacing == "trailing":
@@ -61,14 +170,42 @@ def _discrete_times(total: int, steps: int, spacing: str) -> np.ndarray:
         times = np.round(np.linspace(0, total - 1, steps))[::-1]
     else:
         times = np.floor(np.linspace(0, np.sqrt(0.8 * total), steps) ** 2)[::-1]
+        if np.any(np.diff(times) == 0):
+            raise ValueError(
+                f"quadratic spacing repeats times at {steps} steps of {total}; use fewer steps"
+            )
     return times.astype(np.float64)
 
 
 def _continuous_times(steps: int, spacing: str) -> np.ndarray:
-    if spacing == "trailing":
+    """Fractions of the start's time."""
+    if spacing in ("trailing", "linspace"):
+        # No network answers at t = 0, so linspace's last point is the clean end itself.
         return np.arange(steps, 0, -1) / steps
     if spacing == "quadratic":
         return (np.arange(steps, 0, -1) / steps) ** 2
     raise ValueError(
-        f"spacing {spacing!r} is for discrete schedules; with this one use trailing or quadratic"
+        "spacing leading leaves out the start, which only discrete schedules have use for; with "
+        "this one use trailing"
     )
+
+
+def start_index(steps: int, strength: float) -> int:
+    """Which point of a grid to start from when `strength` of its `steps` should be run."""
+    if not 0 < strength <= 1:
+        raise ValueError(f"strength should be in (0, 1], got {strength}")
+    return steps - max(1, min(steps, round(steps * strength)))
+
+
+def truncated(grid: Point, strength: float) -> Point:
+    """The last `strength` of a grid's intervals: for image-to-image and editing.
+
+    The number of intervals depends on the strength, so other strengths compile anew; to keep one
+    program, build the grid of a fixed number of steps below a start level: `grid_below`.
+    """
+    return grid[start_index(grid.t.shape[0] - 1, strength) :]
+
+
+def concatenated(parts: Sequence[Point]) -> Point:
+    """Grids one after the other."""
+    return jax.tree.map(lambda *fields: jnp.concatenate(fields), *parts)

@@ -1,0 +1,32 @@
+"""EDM's churn: add noise and go back up a little before each step (Karras et al. 2022, alg. 2)."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from diffax.samplers.loop import normal
+from diffax.schedules import Point
+
+
+def churned(options, x: Array, here: Point, steps: int, keys: Array) -> tuple[Array, Point]:
+    """The state raised to `k (1 + gamma)`, and the point there (algorithm 2, lines 4-6).
+
+    Args:
+        options: has `schedule`, `churn`, `churn_min`, `churn_max`, `churn_noise`; see `Euler`.
+        x: the state at `here`, `[B, ...]`.
+        here: where it is.
+        steps: number of steps of the run.
+        keys: one key a sample.
+
+    Where gamma is zero both come back exactly as they were.
+    """
+    k = here.noise_to_signal
+    active = (k >= options.churn_min) & (k <= options.churn_max)
+    gamma = jnp.where(active, jnp.minimum(options.churn / steps, 2**0.5 - 1), 0.0)
+    gamma = gamma.astype(k.dtype)
+    raised = options.schedule.at_logsnr(-2 * jnp.log(k * (1 + gamma)))
+    there = jax.tree.map(lambda r, h: jnp.where(gamma > 0, r, h), raised, here)
+    # x / alpha gains noise of variance k_hat^2 - k^2.
+    extra = k * jnp.sqrt(gamma * (2 + gamma)) * options.churn_noise
+    noisy = there.alpha / here.alpha * x + there.alpha * extra * normal(keys, x)
+    return noisy.astype(x.dtype), there
