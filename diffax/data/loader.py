@@ -91,7 +91,7 @@ class Loader(Iterator[Any]):
             self.close()
             raise StopIteration
         began = time.perf_counter()
-        step, count, future = self._queue.popleft()
+        step, count, future = self._queue[0]
         try:
             batch = future.result()
         except Exception as error:
@@ -100,6 +100,7 @@ class Loader(Iterator[Any]):
             raise
         finally:
             self.waited += time.perf_counter() - began
+        self._queue.popleft()  # only now: an interrupt while waiting must not lose the batch
         self.step = step + count
         self._fill()
         return batch

@@ -111,6 +111,21 @@ def test_closing_early_leaves_no_thread_and_the_queue_is_bounded():
         next(loader)
 
 
+def test_an_interrupt_while_waiting_loses_no_batch(dataset, monkeypatch):
+    with Loader(dataset, seed=0, batch_size=2, start=5) as loader:
+
+        def interrupted():
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loader._queue[0][2], "result", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                next(loader)
+        assert loader.step == 5
+        expected = dataset.batch(5, seed=0, batch_size=2)["x"]
+        np.testing.assert_array_equal(next(loader)["x"], expected)
+
+
 def test_waiting_is_measured():
     dataset, _ = faulty(broken_step=-1)
     with Loader(dataset, seed=0, batch_size=4, workers=1, ahead=1) as loader:
