@@ -75,8 +75,7 @@ def load(config: DataConfig) -> Source:
 
         results = _map(check, list(enumerate(names)))
         good = np.array([not isinstance(result, Exception) for result in results])
-        names, _, late = _whole(root, names, results, known=rejects)
-        rejects = late
+        names, _, rejects = _whole(root, names, results, known=rejects)
         if kept is not None and not good.all():
             kept = kept[good]
 
@@ -204,9 +203,8 @@ def _captions(root: Path, names: list[str]) -> tuple[tuple[str, ...], str]:
             f"data.captions is on, but no picture in {root} has one: expected metadata.jsonl with "
             'lines {"file_name": ..., "text": ...}, or a .txt file beside each picture'
         )
-    note = f"{len(missing):,} pictures without a caption get an empty one" if missing else ""
-    note += f"; the first: {missing[0]}" if missing else ""
-    return tuple(texts.get(name, "") for name in names), note
+    note = f"{len(missing):,} pictures without a caption get an empty one; the first: "
+    return tuple(texts.get(name, "") for name in names), (note + missing[0] if missing else "")
 
 
 def _folders(names: list[str]) -> set[str]:

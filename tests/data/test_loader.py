@@ -3,6 +3,7 @@
 import threading
 import time
 
+import jax
 import numpy as np
 import pytest
 
@@ -68,6 +69,11 @@ def test_each_process_gets_its_share(dataset):
 def test_place_is_called_on_every_batch(dataset):
     with Loader(dataset, seed=0, batch_size=2, stop=3, place=lambda b: ("placed", b)) as loader:
         assert [placed for placed, _ in loader] == ["placed"] * 3
+    with Loader(dataset, seed=0, batch_size=2, stop=9, workers=3, place=jax.device_put) as loader:
+        for step, batch in enumerate(loader):
+            assert isinstance(batch["x"], jax.Array)
+            expected = dataset.batch(step, seed=0, batch_size=2)["x"]
+            np.testing.assert_array_equal(batch["x"], expected)
 
 
 def faulty(broken_step, batch_size=4):
