@@ -42,11 +42,9 @@ def fill(
     Raises:
         ValueError: parameters are missing, mis-shaped or left over, all listed at once.
     """
-    flat = flatten_dict(shapes["params"])
-    sources = {path: _located(path, tensors, locate) for path in flat}
-    _check(flat, sources, tensors, harmless, where)
+    sources = checked_sources(shapes, tensors, locate, harmless, where)
     filled = {}
-    for path, wanted in flat.items():
+    for path, wanted in flatten_dict(shapes["params"]).items():
         value = _part(tensors[sources[path].key], sources[path])
         value = naming.to_flax(path[-1], value, wanted.shape)
         # asarray may keep a view of a foreign buffer; copying makes the array independent of it.
@@ -68,7 +66,16 @@ def _part(value: np.ndarray, source: Source) -> np.ndarray:
     return value.T if source.transposed else value
 
 
-def _check(flat, sources, tensors, harmless, where) -> None:
+def checked_sources(
+    shapes: Mapping[str, Any],
+    tensors: Tensors,
+    locate: Callable[[str], Source] = Source,
+    harmless: tuple[tuple[str, str], ...] = naming.HARMLESS,
+    where: str = "checkpoint",
+) -> dict[tuple[str, ...], Source]:
+    """Each parameter's place in the file; arguments and errors as in `fill`. Reads no tensor."""
+    flat = flatten_dict(shapes["params"])
+    sources = {path: _located(path, tensors, locate) for path in flat}
     missing, misshaped, used = [], [], set()
     for path, wanted in flat.items():
         source = sources[path]
@@ -102,6 +109,7 @@ def _check(flat, sources, tensors, harmless, where) -> None:
             + "; ".join(problems)
             + ". Check that config.json belongs to this file"
         )
+    return sources
 
 
 def leaves(params: Mapping[str, Any]) -> dict[str, tuple[str, jax.Array]]:

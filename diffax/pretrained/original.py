@@ -1,7 +1,7 @@
 """Names of the original single-file checkpoints (CompVis, Stability) for every published key.
 
 Each function takes a key of the diffusers layout and gives its `Source` in the original file,
-without the component's prefix (see `PREFIXES`).
+after the component's prefix (see `PREFIXES`).
 """
 
 from __future__ import annotations
@@ -30,22 +30,24 @@ PREFIXES = {
     "text_encoder_2": ("conditioner.embedders.1.model.", "conditioner.embedders.0.model."),
 }
 
-# What a single file holds besides the networks, each with its reason.
+# What is found among a component's tensors (after the prefix) but is not one of the network's.
 LEFTOVER = (
     *HARMLESS,
+    (r"^logit_scale$", "temperature of CLIP's training"),
+    (r"^attn_mask$", "the causal mask"),
+    (r"^transformer\.resblocks\.23\.", "SD 2 reads the last block but one"),
+    (r"^text_projection$", "SD 2 does not use the joint space"),
+    (r"^(loss|model_ema)\.", "the autoencoder's training"),
+)
+
+# What a single file holds besides its components.
+OUTSIDE = (
     (r"^(model_ema\.|ema_)", "moving averages, loaded on request in place of the weights"),
     (
         r"^(betas|alphas_cumprod(_prev)?|sqrt_\w+|log_one_minus_alphas_cumprod|posterior_\w+"
         r"|logvar|scale_factor|lvlb_weights|denoiser\.sigmas)$",
         "the noise schedule's tables",
     ),
-    (r"(^|\.)logit_scale$", "temperature of CLIP's training"),
-    (r"^(first_stage_model|vae)\.(loss|model_ema)\.", "the autoencoder's training"),
-    (
-        r"^cond_stage_model\.model\.(transformer\.resblocks\.23\.|text_projection$)",
-        "SD 2 reads the last block but one",
-    ),
-    (r"\.attn_mask$", "the causal mask"),
 )
 
 RESNET = {
@@ -152,6 +154,11 @@ def autoencoder_locator(module: AutoencoderKL | VQModel) -> Callable[[str], Sour
         return Source(re.sub(r"\.up_blocks\.(\d+)\.", lambda m: f".up.{last - int(m[1])}.", key))
 
     return locate
+
+
+def clip_locator(module: CLIPTextModel) -> Callable[[str], Source]:
+    """OpenAI's text encoder has its published names in single files too."""
+    return Source
 
 
 def openclip_locator(module: CLIPTextModel) -> Callable[[str], Source]:

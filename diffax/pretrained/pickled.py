@@ -13,7 +13,6 @@ import io
 import math
 import pickle
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +152,7 @@ class PickledCheckpoint(Tensors):
         self._tensors = {str(k): v for k, v in content.items() if isinstance(v, _Stored)}
         if not self._tensors:
             raise ValueError(f"{file}: no tensors in it")
+        super().__init__(self._tensors)
         for name in self._tensors:
             self._check_bounds(name)
 
@@ -171,12 +171,6 @@ class PickledCheckpoint(Tensors):
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a tensor, from the archive's table."""
         return self._tensors[name].shape
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
-
-    def __len__(self) -> int:
-        return len(self._tensors)
 
     def _entry(self, stored: _Stored) -> str:
         return f"{self._root}data/{stored.storage}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import ml_dtypes  # noqa: F401  (gives numpy its bfloat16)
@@ -12,14 +12,27 @@ import safetensors
 
 
 class Tensors(Mapping[str, np.ndarray]):
-    """Named tensors that are read when asked for.
+    """Named tensors that are read when asked for, and only then.
 
-    `shape(name)` answers without reading the tensor.
+    Args:
+        names: the names, in the file's order.
     """
 
+    def __init__(self, names: Iterable[str]):
+        self._names = dict.fromkeys(names)
+
     def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of a tensor."""
-        return tuple(self[name].shape)
+        """The shape of a tensor, without reading it."""
+        raise NotImplementedError
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names  # Mapping's own would read the tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 class SafetensorsFiles(Tensors):
@@ -41,6 +54,7 @@ class SafetensorsFiles(Tensors):
                 if name in self._where:
                     raise ValueError(f"{file}: tensor {name!r} is in two shards of one checkpoint")
                 self._where[name] = handle
+        super().__init__(self._where)
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self._where[name].get_tensor(name)
@@ -49,12 +63,6 @@ class SafetensorsFiles(Tensors):
         """The shape of a tensor, from the file's header."""
         return tuple(self._where[name].get_slice(name).get_shape())
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._where)
-
-    def __len__(self) -> int:
-        return len(self._where)
-
 
 class Subset(Tensors):
     """The tensors whose names start with `prefix`, under names without it."""
@@ -62,7 +70,7 @@ class Subset(Tensors):
     def __init__(self, tensors: Tensors, prefix: str):
         self._tensors = tensors
         self._prefix = prefix
-        self._names = [n.removeprefix(prefix) for n in tensors if n.startswith(prefix)]
+        super().__init__(n.removeprefix(prefix) for n in tensors if n.startswith(prefix))
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self._tensors[self._prefix + name]
@@ -70,12 +78,6 @@ class Subset(Tensors):
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of a tensor."""
         return self._tensors.shape(self._prefix + name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
 
 
 def open_folder(folder: Path, stem: str, variant: str | None = None) -> SafetensorsFiles:

@@ -26,6 +26,10 @@ class Formula(Tensors):
         self._shapes = {
             key: naming.published_shape(leaf, value.shape) for key, (leaf, value) in flat.items()
         }
+        super().__init__(self._shapes)
+
+    def shape(self, name):
+        return self._shapes[name]
 
     def __getitem__(self, name):
         return tiny_models.weight(name, self._shapes[name])

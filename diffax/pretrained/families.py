@@ -1,0 +1,182 @@
+"""The published model families: what their `config.json` files say, for single files without one.
+
+Figures from the published configurations (see also Rombach et al. 2022; Podell et al. 2023,
+table 1).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diffax.pretrained.weights import Tensors
+
+CROSS_DOWN, CROSS_UP = "CrossAttnDownBlock2D", "CrossAttnUpBlock2D"
+
+UNET_1 = {
+    "_class_name": "UNet2DConditionModel",
+    "attention_head_dim": 8,
+    "block_out_channels": (320, 640, 1280, 1280),
+    "cross_attention_dim": 768,
+    "down_block_types": (CROSS_DOWN, CROSS_DOWN, CROSS_DOWN, "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", CROSS_UP, CROSS_UP, CROSS_UP),
+    "layers_per_block": 2,
+    "sample_size": 64,
+}
+
+UNET_2 = {
+    **UNET_1,
+    "attention_head_dim": (5, 10, 20, 20),
+    "cross_attention_dim": 1024,
+    "sample_size": 96,
+    "use_linear_projection": True,
+}
+
+UNET_XL = {
+    **UNET_2,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "attention_head_dim": (5, 10, 20),
+    "block_out_channels": (320, 640, 1280),
+    "cross_attention_dim": 2048,
+    "down_block_types": ("DownBlock2D", CROSS_DOWN, CROSS_DOWN),
+    "up_block_types": (CROSS_UP, CROSS_UP, "UpBlock2D"),
+    "projection_class_embeddings_input_dim": 2816,
+    "sample_size": 128,
+    "transformer_layers_per_block": (1, 2, 10),
+}
+
+UNET_XL_REFINER = {
+    **UNET_XL,
+    "attention_head_dim": (6, 12, 24, 24),
+    "block_out_channels": (384, 768, 1536, 1536),
+    "cross_attention_dim": 1280,
+    "down_block_types": ("DownBlock2D", CROSS_DOWN, CROSS_DOWN, "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", CROSS_UP, CROSS_UP, "UpBlock2D"),
+    "projection_class_embeddings_input_dim": 2560,
+    "transformer_layers_per_block": 4,
+}
+
+AUTOENCODER = {
+    "_class_name": "AutoencoderKL",
+    "block_out_channels": (128, 256, 512, 512),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "layers_per_block": 2,
+    "latent_channels": 4,
+    "sample_size": 512,
+    "scaling_factor": 0.18215,
+    # Only XL's overflows in half precision.
+    "force_upcast": False,
+}
+
+AUTOENCODER_XL = {
+    **AUTOENCODER,
+    "sample_size": 1024,
+    "scaling_factor": 0.13025,
+    "force_upcast": True,
+}
+
+CLIP_L = {
+    "architectures": ("CLIPTextModel",),
+    "eos_token_id": 2,
+    "hidden_act": "quick_gelu",
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_attention_heads": 12,
+    "num_hidden_layers": 12,
+    "projection_dim": 768,
+    "vocab_size": 49408,
+}
+
+# The published SD 2 leaves out the last of 24 layers.
+OPENCLIP_H = {
+    **CLIP_L,
+    "hidden_act": "gelu",
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_attention_heads": 16,
+    "num_hidden_layers": 23,
+    "projection_dim": 512,
+}
+
+OPENCLIP_BIGG = {
+    **OPENCLIP_H,
+    "architectures": ("CLIPTextModelWithProjection",),
+    "hidden_size": 1280,
+    "intermediate_size": 5120,
+    "num_attention_heads": 20,
+    "num_hidden_layers": 32,
+    "projection_dim": 1280,
+}
+
+SCHEDULER = {
+    "_class_name": "DDIMScheduler",
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "clip_sample": False,
+    "num_train_timesteps": 1000,
+    "prediction_type": "epsilon",
+    "set_alpha_to_one": False,
+    "steps_offset": 1,
+    "timestep_spacing": "leading",
+}
+
+FAMILIES: dict[str, dict[str, dict[str, Any]]] = {
+    "sd1": {
+        "unet": UNET_1,
+        "vae": AUTOENCODER,
+        "text_encoder": CLIP_L,
+        "scheduler": SCHEDULER,
+    },
+    "sd2": {
+        "unet": UNET_2,
+        "vae": {**AUTOENCODER, "sample_size": 768},
+        "text_encoder": OPENCLIP_H,
+        "scheduler": {**SCHEDULER, "prediction_type": "v_prediction"},
+    },
+    "sdxl": {
+        "unet": UNET_XL,
+        "vae": AUTOENCODER_XL,
+        "text_encoder": CLIP_L,
+        "text_encoder_2": OPENCLIP_BIGG,
+        "scheduler": SCHEDULER,
+    },
+    "sdxl-refiner": {
+        "unet": UNET_XL_REFINER,
+        "vae": AUTOENCODER_XL,
+        "text_encoder_2": OPENCLIP_BIGG,
+        "scheduler": SCHEDULER,
+    },
+}
+
+_UNET = "model.diffusion_model."
+_LATENTS = _UNET + "input_blocks.0.0.weight"
+# A cross-attention of each family, deep enough to exist in all of them.
+_CONTEXT = _UNET + "input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
+_BY_CONTEXT = {768: "sd1", 1024: "sd2", 2048: "sdxl", 1280: "sdxl-refiner"}
+
+
+def family_of(tensors: Tensors) -> tuple[str, dict[str, dict[str, Any]]]:
+    """The family of an original single file, and its components' configurations.
+
+    The number of input channels (4, or 9 for inpainting) is taken from the file.
+
+    Raises:
+        ValueError: none of the supported families.
+    """
+    known = f"supported are {', '.join(FAMILIES)} and their inpainting variants"
+    if _LATENTS not in tensors or _CONTEXT not in tensors:
+        raise ValueError(f"no Stable Diffusion U-Net in this file ({known})")
+    width = tensors.shape(_CONTEXT)[1]
+    if width not in _BY_CONTEXT:
+        raise ValueError(f"a U-Net with a context of width {width} is of no known family ({known})")
+    channels = tensors.shape(_LATENTS)[1]
+    if channels not in (4, 9):
+        raise ValueError(
+            f"a U-Net with {channels} input channels is not supported ({known}: 4 or 9 channels)"
+        )
+    name = _BY_CONTEXT[width]
+    configs = dict(FAMILIES[name])
+    configs["unet"] = {**configs["unet"], "in_channels": channels}
+    return name, configs
