@@ -32,7 +32,7 @@ def save_image(
     info = PngImagePlugin.PngInfo()
     for key, text in (metadata or {}).items():
         info.add_itxt(key, text)
-    _replace(path, lambda file: picture.save(file, "PNG", pnginfo=info))
+    replace(path, lambda file: picture.save(file, "PNG", pnginfo=info))
 
 
 def save_gif(
@@ -59,7 +59,7 @@ def save_gif(
         raise ValueError(f"expected frames of one size, got {sorted(sizes)}")
     each = 10 * round(100 / fps)  # milliseconds
     durations = [each] * (len(pictures) - 1) + [max(each, 10 * round(100 * hold))]
-    _replace(
+    replace(
         path,
         lambda file: pictures[0].save(
             file, "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0
@@ -72,7 +72,7 @@ def _pillow(image: np.ndarray) -> Image.Image:
     return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
 
-def _replace(path: str | os.PathLike, write: Callable[[IO[bytes]], None]) -> None:
+def replace(path: str | os.PathLike, write: Callable[[IO[bytes]], None]) -> None:
     """Writes a file beside its place first, so that a failure leaves the older one whole."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
