@@ -1,6 +1,7 @@
 """Samplers: a time grid, a solver, and the one `lax.scan` that runs them."""
 
 from diffax.samplers import registry
+from diffax.samplers.compat import Setup, from_diffusers
 from diffax.samplers.ddim import DDIM
 from diffax.samplers.ddpm import DDPM
 from diffax.samplers.deis import DEIS
@@ -31,8 +32,10 @@ __all__ = [
     "SDEDPMSolver",
     "SDEDPMSolverPP",
     "SPACINGS",
+    "Setup",
     "Solver",
     "UniPC",
+    "from_diffusers",
     "grid_from",
     "initial_noise",
     "registry",

@@ -9,7 +9,6 @@ are solved exactly (Lu et al. 2022a, DPM-Solver, eq. 3.4; 2022b, DPM-Solver++, e
 One network call a step.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import jax
@@ -281,9 +280,6 @@ def _noise_table(solver: DPMSolver, grid: Point) -> tuple[Array, Array, Array]:
     keep = there.alpha / alpha
     # sigma' (1 - e^h), written so that it stays finite into the clean end.
     first = there.sigma - keep * here.sigma
-    bounded: Callable[[Array], Array] = lambda m: -there.sigma * m
-    moments = [
-        bounded(m)
-        for m in _thirds(solver.compat, _scaled_moments(jnp.minimum(h, 50.0), solver.order))
-    ]
+    scaled = _thirds(solver.compat, _scaled_moments(jnp.minimum(h, 50.0), solver.order))
+    moments = [-there.sigma * moment for moment in scaled]
     return keep, _weights(solver, grid, nodes, first, moments), h

@@ -138,7 +138,7 @@ def nodes_in_log_snr(grid: Point, order: int) -> tuple[Array, list[Array]]:
     finite = jnp.minimum(h, 50.0)
     nodes = [jnp.zeros_like(h)]
     for back in range(1, order):
-        nodes.append(nodes[-1] - earlier(finite, back) / finite)
+        nodes.append(nodes[-1] - earlier(finite, back) / jnp.where(finite == 0, 1.0, finite))
     return h, nodes
 
 

@@ -1,0 +1,345 @@
+"""The same numbers as diffusers: its scheduler configurations as schedule, grid and solver.
+
+diffax places points and takes previous times its own way (see `docs/samplers.md`). Published models
+come with a `scheduler_config.json`; `from_diffusers` reads one and gives what makes our loop repeat
+that scheduler's numbers, its quirks included. Nothing else in diffax depends on this module.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from diffax import guidance, parameterization, schedules
+from diffax.denoiser import Denoiser
+from diffax.parameterization import Parameterization
+from diffax.samplers import compat_grids
+from diffax.samplers.ddim import DDIM
+from diffax.samplers.ddpm import DDPM
+from diffax.samplers.deis import DEIS
+from diffax.samplers.dpm_solver import DPMSolver, DPMSolverPP, SDEDPMSolver, SDEDPMSolverPP
+from diffax.samplers.euler import Euler, EulerAncestral
+from diffax.samplers.heun import Heun
+from diffax.samplers.kdpm2 import KDPM2, KDPM2Ancestral
+from diffax.samplers.lms import LMS
+from diffax.samplers.loop import Solver
+from diffax.samplers.pndm import PLMS, PNDM
+from diffax.samplers.unipc import UniPC
+from diffax.schedules import Discrete, Point, Schedule
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What repeats a diffusers scheduler.
+
+    Attributes:
+        schedule: its noise schedule.
+        parameterization: what its network is asked for.
+        solver: its step.
+        grid: its points, `[S + 1]`.
+        start_scale: scale of the standard normal noise it starts from, in x_t's own units.
+        limits: clips or thresholds x0 as its configuration says: Denoiser -> Denoiser.
+    """
+
+    schedule: Schedule
+    parameterization: Parameterization
+    solver: Solver
+    grid: Point
+    start_scale: Array
+    limits: Callable[[Denoiser], Denoiser]
+
+
+def from_diffusers(config: Mapping[str, Any], steps: int, **overrides: Any) -> Setup:
+    """Schedule, solver and grid of a diffusers scheduler configuration.
+
+    Args:
+        config: the contents of `scheduler_config.json`; `_class_name` names the scheduler.
+        steps: number of inference steps S.
+        overrides: configuration fields to change, such as `_class_name="EulerDiscreteScheduler"` or
+            `use_karras_sigmas=True`; and `eta`, for the schedulers whose step takes it.
+
+    Returns:
+        A `Setup`. The state to start from is `start_scale * noise`.
+
+    Raises:
+        ValueError: a scheduler or option without a counterpart here.
+
+    Example:
+        >>> setup = from_diffusers({"_class_name": "DDIMScheduler"}, steps=10)
+        >>> [int(t) for t in setup.grid.t]
+        [900, 800, 700, 600, 500, 400, 300, 200, 100, 0, -1]
+    """
+    config = dict(config) | overrides
+    name = config.get("_class_name", "")
+    if name not in _SCHEDULERS:
+        raise ValueError(
+            f"no counterpart of the diffusers scheduler {name!r}; there are: "
+            f"{', '.join(sorted(_SCHEDULERS))}"
+        )
+    defaults, make = _SCHEDULERS[name]
+    options = dict(_COMMON) | defaults | config
+    schedule = _schedule(options)
+    grid, solver, start_scale = make(schedule, steps, options)
+    kind = options["prediction_type"]
+    if kind not in _PREDICTIONS:
+        raise ValueError(f"prediction_type {kind!r} has no counterpart; use {list(_PREDICTIONS)}")
+    return Setup(
+        schedule, _PREDICTIONS[kind](), solver, grid, jnp.asarray(start_scale), _limits(options)
+    )
+
+
+_PREDICTIONS = {
+    "epsilon": parameterization.Eps,
+    "sample": parameterization.X0,
+    "v_prediction": parameterization.V,
+    "flow_prediction": parameterization.Velocity,
+}
+
+_COMMON: dict[str, Any] = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.0001,
+    "beta_end": 0.02,
+    "beta_schedule": "linear",
+    "trained_betas": None,
+    "prediction_type": "epsilon",
+    "timestep_spacing": "linspace",
+    "steps_offset": 0,
+    "rescale_betas_zero_snr": False,
+    "use_karras_sigmas": False,
+    "use_exponential_sigmas": False,
+    "use_beta_sigmas": False,
+    "final_sigmas_type": "zero",
+    "thresholding": False,
+    "dynamic_thresholding_ratio": 0.995,
+    "sample_max_value": 1.0,
+    "clip_sample": False,
+    "clip_sample_range": 1.0,
+    "set_alpha_to_one": True,
+    "eta": None,
+}
+
+
+def _schedule(options: Mapping[str, Any]) -> Discrete:
+    total = options["num_train_timesteps"]
+    limits = options["beta_start"], options["beta_end"]
+    kind = options["beta_schedule"]
+    if options["trained_betas"] is not None:
+        schedule = schedules.from_betas(options["trained_betas"])
+    elif kind == "linear":
+        schedule = schedules.linear(total, *limits)
+    elif kind == "scaled_linear":
+        schedule = schedules.scaled_linear(total, *limits)
+    elif kind == "squaredcos_cap_v2":
+        schedule = schedules.cosine(total)
+    else:
+        raise ValueError(f"beta_schedule {kind!r} has no counterpart here")
+    if options["rescale_betas_zero_snr"]:
+        schedule = schedules.zero_terminal_snr(schedule)
+    return schedule
+
+
+def _limits(options: Mapping[str, Any]) -> Callable[[Denoiser], Denoiser]:
+    """Dynamic thresholding overrides clipping; DDIM keeps the network's own eps beside it."""
+    keep = options.get("keep_eps", False)
+    if options["thresholding"]:
+        quantile, top = options["dynamic_thresholding_ratio"], options["sample_max_value"]
+        return lambda denoiser: guidance.DynamicThreshold(denoiser, quantile, top, keep)
+    if options["clip_sample"]:
+        return lambda denoiser: guidance.Clip(denoiser, options["clip_sample_range"], keep)
+    return lambda denoiser: denoiser
+
+
+# ---------------------------------------------------------------- one scheduler after the other
+
+Made = tuple[Point, Solver, Any]
+
+
+def _ddpm(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:
+    grid = compat_grids.table(schedule, steps, options, "zero")
+    variance = options["variance_type"].removesuffix("_log")
+    return grid, DDPM(variance), 1.0
+
+
+def _ddim(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:
+    final = "zero" if options["set_alpha_to_one"] else "sigma_min"
+    grid = compat_grids.table(schedule, steps, options, final)
+    solver = DDIM(0.0 if options["eta"] is None else options["eta"])
+    return grid, _by_stride(solver, schedule, steps, grid), 1.0
+
+
+def _pndm(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:
+    final = "zero" if options["set_alpha_to_one"] else "sigma_min"
+    grid = compat_grids.table(schedule, steps, options, final)
+    stride = schedule.num_steps // steps
+    times = np.asarray(grid.t[:-1])
+    if not np.all(np.diff(times) == -stride):
+        raise ValueError(
+            "PNDMScheduler steps by T // S whatever its times are, which do not agree with "
+            f"{options['timestep_spacing']} spacing at {steps} of {schedule.num_steps}: its numbers "
+            "there are wrong and not repeated; use leading"
+        )
+    if options["skip_prk_steps"]:
+        return grid, PLMS(), 1.0
+    return grid, PNDM(schedule, float(stride // 2)), 1.0
+
+
+def _euler(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:
+    grid = compat_grids.fractional(schedule, steps, options)
+    return grid, Euler(), compat_grids.start_scale(grid, options)
+
+
+def _euler_ancestral(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:
+    grid = compat_grids.fractional(schedule, steps, options)
+    return grid, EulerAncestral(), compat_grids.start_scale(grid, options)
+
+
+def _heun(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:
+    grid = compat_grids.fractional(schedule, steps, options)
+    return grid, Heun(), compat_grids.start_scale(grid, options)
+
+
+def _kdpm2(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:
+    grid = compat_grids.fractional(schedule, steps, options, round_karras=True)
+    return grid, KDPM2(schedule), compat_grids.start_scale(grid, options)
+
+
+def _kdpm2_ancestral(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:
+    grid = compat_grids.fractional(schedule, steps, options, round_karras=True)
+    return grid, KDPM2Ancestral(schedule), compat_grids.start_scale(grid, options)
+
+
+def _lms(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:
+    grid = compat_grids.fractional(schedule, steps, options)
+    return grid, LMS(), compat_grids.start_scale(grid, options)
+
+
+def _dpm(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:
+    cosine = options["beta_schedule"] == "squaredcos_cap_v2"
+    grid = compat_grids.multistep(schedule, steps, options, round_karras=not cosine)
+    classes = {
+        "dpmsolver++": DPMSolverPP,
+        "dpmsolver": DPMSolver,
+        "sde-dpmsolver++": SDEDPMSolverPP,
+        "sde-dpmsolver": SDEDPMSolver,
+    }
+    solver = classes[options["algorithm_type"]](
+        order=options["solver_order"],
+        kind=options["solver_type"],
+        lower_order_final=options["lower_order_final"],
+        euler_at_final=options["euler_at_final"],
+        compat="diffusers",
+    )
+    return grid, solver, 1.0
+
+
+def _deis(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:
+    karras = any(options[f"use_{name}_sigmas"] for name in ("karras", "exponential", "beta"))
+    # DEIS ends where the table does, or, with spaced sigmas, where it already was.
+    final = "repeat" if karras else "sigma_min"
+    grid = compat_grids.multistep(
+        schedule, steps, dict(options, final_sigmas_type=final), round_karras=True
+    )
+    return grid, DEIS(options["solver_order"], options["lower_order_final"]), 1.0
+
+
+def _unipc(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:
+    grid = compat_grids.multistep(schedule, steps, options, round_karras=True)
+    skipped = list(options["disable_corrector"])
+    if skipped != list(range(len(skipped))):
+        raise ValueError(f"disable_corrector should name the first steps, got {skipped}")
+    solver = UniPC(
+        order=options["solver_order"],
+        kind=options["solver_type"],
+        predict_x0=options["predict_x0"],
+        lower_order_final=options["lower_order_final"],
+        correct_from=len(skipped),
+    )
+    return grid, solver, 1.0
+
+
+_SD = {"beta_start": 0.00085, "beta_end": 0.012}
+_MULTISTEP = {"solver_order": 2, "lower_order_final": True, "solver_type": "midpoint"}
+
+_SCHEDULERS: dict[str, tuple[dict[str, Any], Callable[..., Made]]] = {
+    "DDPMScheduler": (
+        {"clip_sample": True, "variance_type": "fixed_small", "timestep_spacing": "leading"},
+        _ddpm,
+    ),
+    "DDIMScheduler": (
+        {"clip_sample": True, "timestep_spacing": "leading", "keep_eps": True},
+        _ddim,
+    ),
+    "PNDMScheduler": (
+        {"set_alpha_to_one": False, "timestep_spacing": "leading", "skip_prk_steps": False},
+        _pndm,
+    ),
+    "EulerDiscreteScheduler": ({}, _euler),
+    "EulerAncestralDiscreteScheduler": ({}, _euler_ancestral),
+    "HeunDiscreteScheduler": (_SD, _heun),
+    "KDPM2DiscreteScheduler": (_SD, _kdpm2),
+    "KDPM2AncestralDiscreteScheduler": (_SD, _kdpm2_ancestral),
+    "LMSDiscreteScheduler": ({}, _lms),
+    "DPMSolverMultistepScheduler": (
+        _MULTISTEP
+        | {
+            "algorithm_type": "dpmsolver++",
+            "euler_at_final": False,
+            "lambda_min_clipped": -np.inf,
+        },
+        _dpm,
+    ),
+    "DEISMultistepScheduler": (_MULTISTEP, _deis),
+    "UniPCMultistepScheduler": (
+        _MULTISTEP | {"solver_type": "bh2", "predict_x0": True, "disable_corrector": ()},
+        _unipc,
+    ),
+}
+
+
+# ---------------------------------------------------------------- DDIM's previous time
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ByStride:
+    """A solver that steps by T // S in t, whatever the grid's next time is.
+
+    diffusers' DDIM does so, which is wrong for linspace spacing, and for trailing where S does not
+    divide T: the state is then at another noise level than the network is told.
+
+    Attributes:
+        solver: the solver that makes the step.
+        schedule: the noise schedule.
+        stride: T // S.
+        end: the point for times below 0.
+    """
+
+    solver: Solver
+    schedule: Schedule
+    stride: Array
+    end: Point
+
+    def init(self, x: Array, grid: Point) -> Any:
+        """The wrapped solver's state."""
+        return self.solver.init(x, grid)
+
+    def step(
+        self, denoiser: Denoiser, x: Array, state: Any, here: Point, there: Point, keys: Array
+    ) -> tuple[Array, Any]:
+        """The wrapped solver's step to `here.t - stride`."""
+        t = here.t - self.stride
+        on_table = self.schedule.at(jnp.maximum(t, 0.0))
+        there = jax.tree.map(lambda a, b: jnp.where(t >= 0, a, b), on_table, self.end)
+        return self.solver.step(denoiser, x, state, here, there, keys)
+
+
+def _by_stride(solver: Solver, schedule: Discrete, steps: int, grid: Point) -> Solver:
+    stride = schedule.num_steps // steps
+    times = np.asarray(grid.t[:-1])
+    if np.all(np.diff(times) == -stride) and times[-1] < stride:
+        return solver
+    return ByStride(solver, schedule, jnp.asarray(stride, grid.t.dtype), grid[-1])
