@@ -1,0 +1,359 @@
+"""Checkpoints: saved in the background, checked before they are trusted. Only this file knows Orbax.
+
+checkpoints/00001000/state/     what Orbax writes: parameters, optimizer, every average, counters
+checkpoints/00001000/record.json    resolved config, data position, facts of the data, metrics
+checkpoints/00001000/manifest.json  checksums of all the rest, written last
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+
+from diffax.training import manifest
+from diffax.training.distributed import agree, is_first
+from diffax.training.state import TrainState
+
+Record = dict[str, Any]
+
+# Its notes on every save are of no use to somebody who watches a progress bar.
+logging.getLogger("absl").setLevel(logging.ERROR)
+
+
+class SaveError(RuntimeError):
+    """A checkpoint could not be written."""
+
+
+class CorruptCheckpoint(ValueError):
+    """Checkpoints are there, and none that may be used is whole."""
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Which checkpoints stay.
+
+    Attributes:
+        last: this many of the newest.
+        every: those whose step is a multiple of this; 0: none.
+        best: also the one with the lowest value of this metric; None: no such one.
+    """
+
+    last: int = 3
+    every: int = 0
+    best: str | None = None
+
+    def wanted(self, records: dict[int, Record]) -> set[int]:
+        """The steps to keep out of those that there are, with their records."""
+        steps = sorted(records)
+        keep = set(steps[-self.last :])
+        if self.every:
+            keep |= {step for step in steps if step % self.every == 0}
+        if self.best is not None:
+            rated = {
+                step: record["metrics"][self.best]
+                for step, record in records.items()
+                if self.best in (record.get("metrics") or {})
+            }
+            keep |= {min(rated, key=rated.get)} if rated else set()
+        return keep
+
+
+class Checkpoints:
+    """The checkpoints of a run.
+
+    Args:
+        folder: of all of them; made when the first one is saved.
+        keep: which of them stay.
+        report: told, in one line, of everything that is wrong and of what is done about it.
+    """
+
+    def __init__(
+        self, folder: Path, keep: Keep = Keep(), report: Callable[[str], None] = print
+    ) -> None:
+        self.folder = Path(folder).absolute()
+        self.keep = keep
+        self._report = report
+        self._orbax = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+        self._thread: threading.Thread | None = None
+        self._failure: str | None = None
+        self._broken: set[int] = set()
+
+    # ------------------------------------------------------------ saving
+
+    def save(self, state: TrainState, record: Record) -> None:
+        """Saves a state in the background; comes back as soon as the state may be donated.
+
+        A save that fails is reported, leaves nothing behind and touches no older checkpoint; the
+        next one tries again. `wait` says how it went.
+
+        Args:
+            state: on one device or on many.
+            record: plain data that belongs to it.
+        """
+        self._join()
+        step = int(state.step)
+        folder = self._path(step)
+        if manifest.is_finished(folder) and step not in self._broken:
+            self._failure = None
+            return
+        record = record | {"step": step, "arrays": _shapes(state)}
+        try:
+            if is_first():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir(parents=True)
+            items = _items(_settled(state))
+            self._orbax.save(
+                folder / "state",
+                args=ocp.args.Composite(
+                    **{name: ocp.args.StandardSave(item) for name, item in items.items()}
+                ),
+            )
+        except Exception as error:
+            self._failed(step, error)
+            return
+        self._thread = threading.Thread(
+            target=self._finish, args=(step, folder, record), name="diffax-checkpoint"
+        )
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Waits until the last save has ended.
+
+        Raises:
+            SaveError: it failed.
+        """
+        self._join()
+        if self._failure is not None:
+            raise SaveError(self._failure)
+
+    def close(self) -> None:
+        """Waits for what is under way and ends the helper threads."""
+        self._join()
+        self._orbax.close()
+
+    def _join(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _finish(self, step: int, folder: Path, record: Record) -> None:
+        try:
+            self._orbax.wait_until_finished()
+            if is_first():
+                manifest.write_durably(folder / "record.json", json.dumps(record).encode())
+                manifest.write(folder)
+                self._broken.discard(step)
+                self._prune(step)
+            self._failure = None
+        except Exception as error:
+            self._failed(step, error)
+
+    def _failed(self, step: int, error: Exception) -> None:
+        if is_first():
+            shutil.rmtree(self._path(step), ignore_errors=True)
+        cause = str(error).strip().splitlines()
+        whole = max(self._finished(), default=None)
+        rest = "there is no older one" if whole is None else f"step {whole}'s is whole"
+        self._failure = (
+            f"checkpoint of step {step} could not be saved in {self.folder}: "
+            f"{type(error).__name__}: {cause[0][:300] if cause else ''}; {rest}"
+        )
+        self._report(self._failure)
+
+    def _prune(self, newest: int) -> None:
+        records = {}
+        for step in self._finished():
+            try:
+                records[step] = self.record(step)
+            except (OSError, ValueError):
+                continue  # damaged: not ours to delete
+        wanted = self.keep.wanted(records)
+        for step in records:
+            if step not in wanted:
+                # Without its manifest it counts as unfinished, whenever we are stopped in here.
+                (self._path(step) / manifest.NAME).unlink()
+                shutil.rmtree(self._path(step), ignore_errors=True)
+        for step in set(self.steps()) - set(self._finished()):
+            if step < newest:
+                shutil.rmtree(self._path(step), ignore_errors=True)
+
+    # ------------------------------------------------------------ restoring
+
+    def steps(self) -> list[int]:
+        """Steps of all checkpoints, whole or not, in order."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(p.name) for p in self.folder.iterdir() if p.is_dir() and p.name.isdigit())
+
+    def newest_whole(self, *, fall_back: bool = True) -> int | None:
+        """The newest checkpoint whose every checksum is right; None where none was ever finished.
+
+        Args:
+            fall_back: whether an older one may stand in for a broken one, which is reported.
+
+        Raises:
+            CorruptCheckpoint: the newest is broken and `fall_back` is off, or all are broken.
+        """
+        chosen, message = -1, ""
+        if is_first():
+            try:
+                chosen = self._newest_whole(fall_back)
+            except CorruptCheckpoint as error:
+                chosen, message = -2, str(error)
+        chosen = int(agree(jnp.int32(chosen)))
+        if chosen == -2:
+            raise CorruptCheckpoint(message or "process 0 found no whole checkpoint")
+        return None if chosen == -1 else chosen
+
+    def _newest_whole(self, fall_back: bool) -> int:
+        broken = []
+        for step in reversed(self.steps()):
+            folder = self._path(step)
+            if not manifest.is_finished(folder):
+                self._report(
+                    f"checkpoint {folder} was never finished (no {manifest.NAME}): left out"
+                )
+                continue
+            problems = self.problems(step)
+            if not problems:
+                return step
+            self._broken.add(step)
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            broken.append(f"checkpoint {folder} is broken: {problems[0]}{more}")
+            if not fall_back:
+                raise CorruptCheckpoint(broken[-1])
+            self._report(broken[-1])
+        if broken:
+            raise CorruptCheckpoint(
+                f"no checkpoint in {self.folder} is whole; the newest: {broken[0]}; restore the "
+                "files, or start anew in another --workdir"
+            )
+        return -1
+
+    def problems(self, step: int) -> list[str]:
+        """What is wrong with a checkpoint, one line a file; nothing where it is whole."""
+        return manifest.problems(self._path(step))
+
+    def record(self, step: int) -> Record:
+        """The plain data that was saved with a state."""
+        return json.loads((self._path(step) / "record.json").read_bytes())
+
+    def restore(self, step: int, abstract: TrainState) -> TrainState:
+        """Reads a state, onto the devices that `abstract` names, whichever it was saved from.
+
+        Args:
+            step: of a checkpoint that was found whole.
+            abstract: shapes, types and places.
+
+        Raises:
+            ValueError: its arrays are not those of the config.
+        """
+        self._check_shapes(step, _shapes(abstract))
+        items = self._read(step, _items(abstract))
+        counters = items["counters"]
+        params = items["params"]
+        optimizer = jax.tree.unflatten(
+            jax.tree.structure(abstract.opt_state),
+            [leaf for _, leaf in sorted(items["optimizer"].items())],
+        )
+        return TrainState(
+            params=params,
+            opt_state=optimizer,
+            ema={name: items[_ema_item(name)] for name in abstract.ema},
+            step=counters["step"],
+            skipped=counters["skipped"],
+            key=jax.random.wrap_key_data(counters["key"]),
+        )
+
+    def restore_params(self, step: int, abstract: Any, average: str | None) -> Any:
+        """Reads one tree of parameters alone.
+
+        Args:
+            step: of a checkpoint that was found whole.
+            abstract: the parameters' shapes, types and places.
+            average: name of an average; None: the parameters themselves.
+        """
+        item = "params" if average is None else _ema_item(average)
+        return self._read(step, {item: abstract})[item]
+
+    def _read(self, step: int, items: dict[str, Any]) -> dict[str, Any]:
+        restored = ocp.Checkpointer(ocp.CompositeCheckpointHandler()).restore(
+            self._path(step) / "state",
+            args=ocp.args.Composite(
+                **{name: ocp.args.StandardRestore(item) for name, item in items.items()}
+            ),
+        )
+        # XLA may donate what it made itself, not a buffer that belongs to the reader.
+        return {name: _settled(restored[name]) for name in items}
+
+    def _check_shapes(self, step: int, wanted: dict[str, list]) -> None:
+        saved = self.record(step)["arrays"]
+        for name in [*wanted, *(n for n in saved if n not in wanted)]:
+            if saved.get(name) != wanted.get(name):
+                raise ValueError(
+                    f"checkpoint {self._path(step)} does not fit this config: {name} is "
+                    f"{_shape_text(saved.get(name))} there and {_shape_text(wanted.get(name))} "
+                    "here; continue with the config it was saved with, or use another --workdir"
+                )
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"{step:08d}"
+
+    def _finished(self) -> list[int]:
+        return [step for step in self.steps() if manifest.is_finished(self._path(step))]
+
+
+def _items(state: TrainState) -> dict[str, Any]:
+    """The state as trees of dictionaries and arrays, which can be read one by one."""
+    key = state.key
+    if isinstance(key, jax.ShapeDtypeStruct):
+        shape = jax.eval_shape(jax.random.key_data, key)
+        data = jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=key.sharding)
+    else:
+        data = jax.random.key_data(key)
+    return {
+        "params": state.params,
+        "optimizer": _named(state.opt_state),
+        "counters": {"step": state.step, "skipped": state.skipped, "key": data},
+        **{_ema_item(name): average for name, average in state.ema.items()},
+    }
+
+
+def _named(tree: Any) -> dict[str, Any]:
+    """A tree as a flat dictionary in the tree's own order."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    # The number keeps the order, the path is for people.
+    return {f"{i:05d} {jax.tree_util.keystr(path)}": leaf for i, (path, leaf) in enumerate(leaves)}
+
+
+def _ema_item(name: str) -> str:
+    return f"ema {name}".replace(" ", "-")
+
+
+def _shapes(state: TrainState) -> dict[str, list]:
+    return {
+        f"{item}: {name[6:]}": [list(leaf.shape), str(leaf.dtype)]
+        for item, tree in _items(state).items()
+        for name, leaf in _named(tree).items()
+    }
+
+
+def _shape_text(shape: list | None) -> str:
+    return "missing" if shape is None else f"{shape[1]}{shape[0]}"
+
+
+def _settled(tree: Any) -> Any:
+    """Arrays that nobody else writes to or frees: on CPU, host and device share their memory."""
+    if jax.default_backend() != "cpu":
+        return tree
+    return jax.tree.map(jnp.copy, tree)

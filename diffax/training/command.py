@@ -1,0 +1,216 @@
+"""The command line of train.py."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import re
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import tyro
+from tyro.conf import AvoidSubcommands, FlagConversionOff
+
+from diffax.training import distributed
+from diffax.training.checkpoint import CorruptCheckpoint, SaveError
+from diffax.training.config import Config, field_types, nearest, type_name
+from diffax.training.loop import Options, dry_run, train
+from diffax.training.metrics import NonFinite
+from diffax.training.recipe import Recipe, load_recipe
+
+_TYRO = (AvoidSubcommands, FlagConversionOff)
+
+
+class UsageError(ValueError):
+    """A command line that cannot be understood."""
+
+
+def main(arguments: Sequence[str] | None = None, *, recipes: Path = Path("configs")) -> int:
+    """Runs train.py.
+
+    Args:
+        arguments: of the command line; None: the process's own.
+        recipes: folder of the recipes NAME.py.
+
+    Returns:
+        The exit status: 0 done; 1 training went wrong; 2 bad input, with one line on stderr; 130
+        or 143 stopped by a signal, everything saved.
+    """
+    warnings.showwarning = _one_line_warning
+    try:
+        flags, overrides = _parser().parse_known_args(arguments)
+        if flags.config is None:
+            known = sorted(p.stem for p in recipes.glob("*.py") if not p.stem.startswith("_"))
+            raise UsageError(f"--config NAME is missing; there are: {', '.join(known)}")
+        recipe = load_recipe(flags.config, recipes)
+        if flags.help:
+            _help(recipe)
+            return 0
+        config = override(recipe.config, overrides)
+        workdir = Path(flags.workdir or f"runs/{recipe.title.replace(':', '_')}")
+        distributed.initialize(
+            distributed.Cluster(
+                flags.coordinator, flags.num_processes, flags.process_id, flags.heartbeat
+            )
+        )
+        _use_compilation_cache(flags.compilation_cache)
+        if flags.dry_run:
+            dry_run(recipe, config, workdir)
+            return 0
+        options = Options(
+            allow_config_change=flags.allow_config_change,
+            fall_back=flags.on_corrupt == "fall-back",
+            profile=flags.profile,
+            quiet=flags.quiet,
+        )
+        return train(recipe, config, workdir, options)
+    except (NonFinite, SaveError) as error:
+        return _say_error(error, 1)
+    except CorruptCheckpoint as error:
+        return _say_error(error, 1)
+    except (ValueError, FileNotFoundError, PermissionError, NotADirectoryError) as error:
+        if os.environ.get("DIFFAX_TRACEBACK"):
+            raise
+        return _say_error(error, 2)
+
+
+def override(config: Config, arguments: Sequence[str]) -> Config:
+    """A config with fields replaced by `--section.field VALUE ...`.
+
+    Args:
+        config: gives the defaults and the types.
+        arguments: of the command line.
+
+    Raises:
+        UsageError: an unknown field, or a value of the wrong type; one line.
+        ValueError: a value out of its range.
+    """
+    if not arguments:
+        return config
+    types = field_types(config)
+    for name, values in _groups(arguments, list(types)).items():
+        _check_value(config, name, values, types[name])
+    with contextlib.redirect_stderr(io.StringIO()) as told:
+        try:
+            return tyro.cli(Config, default=config, args=list(arguments), config=_TYRO)
+        except SystemExit:
+            lines = re.sub(r"[│╭╮╰╯─]+", " ", told.getvalue()).split("\n")
+            text = " ".join(" ".join(lines).split())
+            raise UsageError(text[:300] or "command line not understood") from None
+
+
+def _groups(arguments: Sequence[str], known: list[str]) -> dict[str, list[str]]:
+    """`--name value ...` -> {name: [value, ...]}, every name a known field."""
+    groups: dict[str, list[str]] = {}
+    current = None
+    for argument in arguments:
+        if argument.startswith("--"):
+            given, _, value = argument[2:].partition("=")
+            current = given.replace("-", "_")
+            if current not in known:
+                flags = [a.option_strings[0][2:] for a in _parser()._actions]
+                raise UsageError(f"unknown option --{given}; {nearest(current, known + flags)}")
+            if current in groups:
+                raise UsageError(f"--{given} is given twice")
+            groups[current] = [value] if "=" in argument else []
+        elif current is None:
+            raise UsageError(f"unexpected argument {argument!r}; fields are set by --section.field")
+        else:
+            groups[current].append(argument)
+    return groups
+
+
+def _check_value(config: Config, name: str, values: list[str], kind: object) -> None:
+    """Refuses values that are not of a field's type."""
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            # `bool` and friends read like everything else only inside a record.
+            tyro.cli(Config, default=config, args=[f"--{name}", *values], config=_TYRO)
+        except SystemExit:
+            got = " ".join(values) or "nothing"
+            raise UsageError(f"--{name} should be {type_name(kind)}, got {got!r}") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="train.py",
+        description="Trains a diffusion model, or continues where its folder has got to.",
+        epilog="Any field of the config: --section.field VALUE. See them all: "
+        "train.py --config NAME --help",
+        add_help=False,
+        allow_abbrev=False,
+    )
+    parser.error = _raise_usage
+    add = parser.add_argument
+    add("--config", metavar="NAME[:VARIANT]", help="a recipe in configs/, or the path of your own")
+    add("--workdir", metavar="DIR", help="the run's folder (default: runs/NAME)")
+    add("--help", "-h", action="store_true", help="this text and all fields of the config")
+    add("--dry-run", action="store_true", help="resolve, count, compile one call, stop")
+    add("--profile", action="store_true", help="leave a profiler trace in the run's folder")
+    add("--quiet", action="store_true", help="no progress, only warnings")
+    add(
+        "--allow-config-change",
+        action="store_true",
+        help="continue a run although its config was another",
+    )
+    add(
+        "--on-corrupt",
+        choices=("fall-back", "stop"),
+        default="fall-back",
+        help="where the newest checkpoint is broken: use the next older one, or stop",
+    )
+    add("--coordinator", metavar="HOST:PORT", help="of process 0, where there are several")
+    add("--num-processes", type=int, metavar="N")
+    add("--process-id", type=int, metavar="I")
+    add(
+        "--heartbeat",
+        type=int,
+        default=100,
+        metavar="SECONDS",
+        help="silence after which another process counts as dead",
+    )
+    add(
+        "--compilation-cache",
+        metavar="DIR",
+        help="where compiled programs are kept; 'off' for nowhere "
+        "(default: the user's cache folder, except on CPU)",
+    )
+    return parser
+
+
+def _raise_usage(message: str) -> None:
+    raise UsageError(message)
+
+
+def _help(recipe: Recipe) -> None:
+    _parser().print_help()
+    with contextlib.suppress(SystemExit):
+        tyro.cli(Config, default=recipe.config, args=["--help"], config=_TYRO, prog="train.py")
+
+
+def _use_compilation_cache(folder: str | None) -> None:
+    """Keeps compiled programs between runs; JAX's own environment variable goes first."""
+    if folder == "off" or (folder is None and os.environ.get("JAX_COMPILATION_CACHE_DIR")):
+        return
+    if folder is None:
+        if jax.default_backend() == "cpu":
+            return  # what one processor compiled another may not be able to run
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = str(Path(base) / "diffax" / "xla")
+    jax.config.update("jax_compilation_cache_dir", folder)
+
+
+def _one_line_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def _say_error(error: Exception, status: int) -> int:
+    text = " ".join(str(error).split())
+    notes = " ".join(getattr(error, "__notes__", ()))
+    print(f"error: {text}{f' ({notes})' if notes else ''}", file=sys.stderr)
+    return status

@@ -1,0 +1,95 @@
+"""Several processes: how they find each other, and what they must agree on."""
+
+from __future__ import annotations
+
+import glob
+import importlib.util
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """How the processes of a run find each other.
+
+    Attributes:
+        coordinator: host:port of process 0; None: found automatically, or a single process.
+        num_processes: how many there are.
+        process_id: which of them this one is, from 0.
+        timeout: seconds without a sign of life after which a process counts as dead, and the
+            others end.
+    """
+
+    coordinator: str | None = None
+    num_processes: int | None = None
+    process_id: int | None = None
+    timeout: int = 100
+
+
+def initialize(cluster: Cluster) -> None:
+    """Joins the other processes, where there are others. Call it before any other use of JAX.
+
+    By the flags where they are given; on TPU pods, under SLURM with more than one task, and under
+    Open MPI by what the environment says.
+
+    Raises:
+        ValueError: some of the flags but not all of them.
+    """
+    flags = (cluster.coordinator, cluster.num_processes, cluster.process_id)
+    if any(flag is not None for flag in flags) and None in flags:
+        raise ValueError(
+            "--coordinator HOST:PORT, --num-processes N and --process-id I go together; "
+            f"got {cluster.coordinator}, {cluster.num_processes}, {cluster.process_id}"
+        )
+    if cluster.coordinator is None and not _in_cluster():
+        return
+    if _only_cpu():
+        # The processes of a CPU run talk to each other through gloo.
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    if cluster.coordinator is None:
+        jax.distributed.initialize(heartbeat_timeout_seconds=cluster.timeout)
+    else:
+        jax.distributed.initialize(
+            *flags, heartbeat_timeout_seconds=cluster.timeout, initialization_timeout=300
+        )
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes and prints."""
+    return jax.process_index() == 0
+
+
+def agree(value: Any) -> Any:
+    """Process 0's value, everywhere; a tree of NumPy numbers of the same shapes."""
+    if jax.process_count() == 1:
+        return value
+    return multihost_utils.broadcast_one_to_all(value)
+
+
+def barrier(name: str) -> None:
+    """Waits for all processes."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def _only_cpu() -> bool:
+    return os.environ.get("JAX_PLATFORMS", "") == "cpu"
+
+
+def _in_cluster() -> bool:
+    """Whether the environment describes several processes that JAX knows how to join."""
+    env = os.environ
+    slurm = int(env.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in env
+    open_mpi = int(env.get("OMPI_COMM_WORLD_SIZE", "1")) > 1
+    return slurm or open_mpi or (_on_tpu() and not _only_cpu())
+
+
+def _on_tpu() -> bool:
+    # A single TPU machine is a pod of one: joining itself does no harm.
+    chips = glob.glob("/dev/accel*") + glob.glob("/dev/vfio/[0-9]*")
+    return bool(chips) and importlib.util.find_spec("libtpu") is not None

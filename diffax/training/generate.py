@@ -1,0 +1,219 @@
+"""The config's `sample` section, and samples drawn the way it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from jax import Array
+from jax.experimental import multihost_utils
+
+from diffax import guidance, samplers
+from diffax.denoiser import Denoiser, Network
+from diffax.parameterization import Parameterization
+from diffax.samplers import Solver, registry
+from diffax.schedules import Schedule
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """How samples are drawn, while training and by default afterwards."""
+
+    sampler: str = "ddim"
+    """Name of a solver, as in `diffax.samplers.registry`."""
+    steps: int = 50
+    """Intervals of the time grid."""
+    eta: float = 0.0
+    """For solvers that take it: 0 deterministic, 1 as noisy as ddpm."""
+    variance: Literal["fixed_small", "fixed_large", "learned", "learned_range"] = "fixed_large"
+    """For ddpm: of the reverse step."""
+    spacing: str = "trailing"
+    """Where the grid's times are placed."""
+    guidance: float = 1.0
+    """Classifier-free guidance scale; 1: none."""
+    clip: float | None = 1.0
+    """Largest magnitude of the guessed clean data; None: as guessed (for points)."""
+    num: int = 64
+    """Samples in the grids made while training."""
+    batch_size: int = 256
+    """Samples drawn at once, at most."""
+    seed: int = 0
+    """Sample i depends on (seed, i) only."""
+
+    def __post_init__(self) -> None:
+        """Checks every number that can be judged without the schedule."""
+        for name in ("steps", "num", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"sample.{name} must be >= 1, got {getattr(self, name)}")
+        if self.eta < 0:
+            raise ValueError(f"sample.eta must be >= 0, got {self.eta}")
+        if self.seed < 0:
+            raise ValueError(f"sample.seed must be >= 0, got {self.seed}")
+        if self.clip is not None and not self.clip > 0:
+            raise ValueError(f"sample.clip must be > 0 or None, got {self.clip}")
+
+    def solver(self, schedule: Schedule) -> Solver:
+        """How a step of the reverse process is made.
+
+        Raises:
+            ValueError: an unknown sampler, or an option that it does not take.
+        """
+        known = registry.lookup(self.sampler).options
+        given = {"eta": self.eta} if "eta" in known else {}
+        if "variance" in known:
+            given["variance"] = self.variance
+        if self.eta and "eta" not in known:
+            raise ValueError(f"sample.eta has no meaning for {self.sampler}; leave it at 0")
+        registry.check_combination(self.sampler, schedule, steps=self.steps, options=given)
+        return registry.build(self.sampler, schedule, **given)
+
+    def grid(self, schedule: Schedule) -> Any:
+        """The time grid on a schedule.
+
+        Raises:
+            ValueError: more steps than the schedule has, or a spacing it does not know.
+        """
+        return samplers.time_grid(schedule, self.steps, self.spacing)
+
+
+def denoiser(
+    apply: Callable[..., Array],
+    params: Any,
+    condition: Any,
+    parameterization: Parameterization,
+    config: SampleConfig,
+    *,
+    null: Any = None,
+) -> Denoiser:
+    """A network, guided and clipped as the config says.
+
+    Args:
+        apply: `(params, x, t, condition) -> output`.
+        params: its parameters.
+        condition: labels `[B]` or None.
+        parameterization: what the output means.
+        config: gives the guidance scale and the limit of x0.
+        null: the condition that means none, for guidance.
+    """
+    guess = Network(apply, params, condition, parameterization)
+    if config.guidance != 1 and condition is not None:
+        guess = guidance.ClassifierFree(guess, null=null, scale=config.guidance)
+    return guess if config.clip is None else guidance.Clip(guess, config.clip)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What was drawn.
+
+    Attributes:
+        x: float32 [N, H, W, C] in about [-1, 1], or [N, D] in model space.
+        label: int32 [N], or None for a model without classes.
+        path: with `trajectory`, every state: float32 [S, N, ...]; else None.
+    """
+
+    x: np.ndarray
+    label: np.ndarray | None = None
+    path: np.ndarray | None = None
+
+    @property
+    def images(self) -> np.ndarray:
+        """The samples as uint8 [N, H, W, C], rounded to the nearest grey level."""
+        return np.rint((np.clip(self.x, -1, 1) + 1) * 127.5).astype(np.uint8)
+
+
+def generate(
+    apply: Callable[..., Array],
+    params: Any,
+    schedule: Schedule,
+    parameterization: Parameterization,
+    config: SampleConfig,
+    shape: tuple[int, ...],
+    *,
+    num: int | None = None,
+    num_classes: int = 0,
+    labels: np.ndarray | None = None,
+    seed: int | None = None,
+    trajectory: bool = False,
+) -> Samples:
+    """Draws samples: the same for (seed, i) whatever their number and the batch size.
+
+    Args:
+        apply: the network.
+        params: its parameters, on one device or spread over many.
+        schedule: the noise schedule.
+        parameterization: what the network was asked for.
+        config: sampler, steps, guidance, batch size, and defaults for `num` and `seed`.
+        shape: of one sample.
+        num: how many samples.
+        num_classes: of the model; 0 without classes.
+        labels: int [num]; None: all classes in turn.
+        seed: a whole number >= 0.
+        trajectory: keep every state: mind the memory.
+
+    Raises:
+        ValueError: labels for a model without classes, or not one a sample, or out of range.
+    """
+    num = config.num if num is None else num
+    seed = config.seed if seed is None else seed
+    if num < 1:
+        raise ValueError(f"expected at least one sample, got num = {num}")
+    labels = _labels(labels, num, num_classes)
+    size = min(num, config.batch_size)
+    # As NumPy arrays these go to every device that the parameters live on.
+    solver, grid = jax.device_get((config.solver(schedule), config.grid(schedule)))
+    xs, paths = [], []
+    for start in range(0, num, size):
+        # A short last batch is filled up, so that it runs the same program.
+        rows = np.minimum(np.arange(start, start + size), num - 1)
+        condition = None if labels is None else labels[rows]
+        guess = denoiser(
+            apply,
+            params,
+            condition,
+            parameterization,
+            config,
+            null=None if labels is None else np.int32(num_classes),
+        )
+        x, path = _draw(
+            guess, solver, grid, np.uint32(seed), np.int32(start), size, shape, trajectory
+        )
+        count = min(size, num - start)
+        xs.append(_to_host(x)[:count])
+        if trajectory:
+            paths.append(_to_host(path)[:, :count])
+    return Samples(
+        np.concatenate(xs), labels, np.concatenate(paths, axis=1) if trajectory else None
+    )
+
+
+def _labels(labels: np.ndarray | None, num: int, num_classes: int) -> np.ndarray | None:
+    if labels is None:
+        return None if not num_classes else (np.arange(num) % num_classes).astype(np.int32)
+    if not num_classes:
+        raise ValueError("this model knows no classes; leave the label out")
+    labels = np.broadcast_to(np.asarray(labels, np.int32), (num,))
+    if labels.min() < 0 or labels.max() > num_classes:
+        raise ValueError(
+            f"labels must lie in 0 to {num_classes - 1} ({num_classes}: none), "
+            f"got {labels.min()} to {labels.max()}"
+        )
+    return labels
+
+
+@partial(jax.jit, static_argnames=("num", "shape", "trajectory"))
+def _draw(denoiser, solver, grid, seed, start, num, shape, trajectory):
+    keys = samplers.sample_keys(jax.random.key(seed), num, start)
+    noise = samplers.initial_noise(keys, shape, grid[0])
+    if trajectory:
+        return samplers.sample(denoiser, solver, grid, noise, keys, trajectory=True)
+    return samplers.sample(denoiser, solver, grid, noise, keys), None
+
+
+def _to_host(x: Array) -> np.ndarray:
+    if x.is_fully_addressable:
+        return np.asarray(x)
+    return multihost_utils.process_allgather(x, tiled=True)

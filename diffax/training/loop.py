@@ -1,0 +1,562 @@
+"""Training from the first line to the last: start or continue, step, log, show, save, sum up."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from tqdm import tqdm
+
+from diffax import plotting
+from diffax.data import Loader
+from diffax.training import devices, manifest, pictures
+from diffax.training.checkpoint import Checkpoints, Keep
+from diffax.training.config import Config, differences, may_change, to_json
+from diffax.training.distributed import barrier, is_first
+from diffax.training.generate import Samples, generate
+from diffax.training.metrics import Journal, NonFinite, SpikeDetector, Window
+from diffax.training.recipe import Recipe
+from diffax.training.run import Run, config_of, facts_to_json
+from diffax.training.setup import Setup, next_boundary, prepare
+from diffax.training.signals import Interrupted, StopRequest
+from diffax.training.state import TrainState, initial_state
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says besides the config.
+
+    Attributes:
+        allow_config_change: continue although the run was begun with another config.
+        fall_back: use an older checkpoint where the newest is broken, instead of stopping.
+        profile: leave a trace of some calls in the run's folder.
+        quiet: no progress bar and no lines, except warnings.
+    """
+
+    allow_config_change: bool = False
+    fall_back: bool = True
+    profile: bool = False
+    quiet: bool = False
+
+
+def train(recipe: Recipe, config: Config, workdir: Path, options: Options = Options()) -> int:
+    """Trains until `config.train.steps`, from wherever the run's folder has got to.
+
+    Args:
+        recipe: where the config comes from.
+        config: resolved.
+        workdir: the run's folder; made where missing.
+        options: see `Options`.
+
+    Returns:
+        The exit status: 0 when all steps are done, 143 or 130 when a signal ended it before.
+
+    Raises:
+        ValueError, FileNotFoundError: something does not fit; nothing was overwritten.
+        NonFinite: a loss or gradient was not finite.
+        SaveError: the last checkpoint could not be written.
+    """
+    with StopRequest() as stop:
+        say = _speaker(options.quiet)
+        old = _previous_config(workdir)
+        if old is not None:
+            _check_change(old, config, workdir, options, say)
+        setup = prepare(config)
+        say(setup.report())
+        checkpoints = Checkpoints(
+            workdir / "checkpoints",
+            Keep(config.train.keep_last, config.train.keep_every, config.train.keep_best),
+            report=lambda line: _warn(line),
+        )
+        try:
+            start = checkpoints.newest_whole(fall_back=options.fall_back)
+            _claim(workdir, recipe, config, begun=start is not None)
+            state, window = _begin(setup, checkpoints, start, say)
+            session = _Session(setup, recipe, workdir, checkpoints, options, stop, say)
+            state = session.run(state, window)
+            if stop.status is not None:
+                return stop.status
+            stop.immediate = True
+            try:
+                session.finish(state)
+            except Interrupted:
+                return stop.status
+            return 0
+        finally:
+            stop.immediate = False
+            checkpoints.close()
+
+
+def dry_run(recipe: Recipe, config: Config, workdir: Path) -> None:
+    """Prints what a run would be, compiles one call, and stops; writes nothing."""
+    print(f"config {recipe.title}, for {workdir}:")
+    print(json.dumps(to_json(config), indent=2))
+    old = _previous_config(workdir)
+    for name, (before, after) in (differences(old, config) if old else {}).items():
+        print(f"other than in {workdir}: {name}: {before} -> {after}")
+    setup = prepare(config)
+    print(setup.report())
+    began = time.perf_counter()
+    compiled = setup.compile()
+    print(f"compiled {setup.stack} steps a call in {time.perf_counter() - began:.1f} s")
+    memory = compiled.memory_analysis()
+    if memory is not None:
+        peak = (
+            memory.argument_size_in_bytes
+            + memory.output_size_in_bytes
+            - memory.alias_size_in_bytes
+            + memory.temp_size_in_bytes
+        )
+        print(
+            f"memory a device: {peak / 2**20:,.0f} MiB "
+            f"({memory.argument_size_in_bytes / 2**20:,.0f} state and batches, "
+            f"{memory.temp_size_in_bytes / 2**20:,.0f} for the computation)"
+        )
+    print("dry run: nothing was written")
+
+
+# ---------------------------------------------------------------- before the first step
+
+
+def _previous_config(workdir: Path) -> Config | None:
+    """The config that a folder's run was begun with, or None for a new run."""
+    if workdir.exists() and not workdir.is_dir():
+        raise ValueError(f"--workdir {workdir} is a file; give a folder")
+    path = workdir / "config.json"
+    if path.is_file():
+        try:
+            record = json.loads(path.read_text())
+            return config_of(record)
+        except (json.JSONDecodeError, KeyError) as error:
+            raise ValueError(
+                f"{path} is not a run's config ({error}); use another --workdir"
+            ) from error
+    taken = [name for name in ("checkpoints", "metrics.jsonl") if (workdir / name).exists()]
+    if taken:
+        raise ValueError(
+            f"{workdir} holds {taken[0]} but no config.json: it is no run's folder; "
+            "use another --workdir"
+        )
+    return None
+
+
+def _check_change(
+    old: Config, new: Config, workdir: Path, options: Options, say: Callable[[str], None]
+) -> None:
+    changed = differences(old, new)
+    lines = [f"{name}: {before} -> {after}" for name, (before, after) in changed.items()]
+    refused = [line for line, name in zip(lines, changed, strict=True) if not may_change(name)]
+    if refused and not options.allow_config_change:
+        raise ValueError(
+            f"{workdir} holds a run with another config: {'; '.join(refused)}; use another "
+            "--workdir, or --allow-config-change to continue it all the same"
+        )
+    for line in lines:
+        say(f"changed since the run began: {line}")
+
+
+def _claim(workdir: Path, recipe: Recipe, config: Config, *, begun: bool) -> None:
+    """Makes the folder this run's, and checks that one may write there."""
+    if is_first():
+        record = {"recipe": str(recipe.path), "config": to_json(config)}
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(record, indent=2) + "\n"
+            manifest.write_durably(workdir / "config.json", text.encode())
+        except OSError as error:
+            raise ValueError(
+                f"cannot write in --workdir {workdir}: {error.strerror}; give another folder"
+            ) from error
+    barrier("claim")
+
+
+def _begin(
+    setup: Setup, checkpoints: Checkpoints, start: int | None, say: Callable[[str], None]
+) -> tuple[TrainState, Window]:
+    """The state to go on from: 1. the newest whole checkpoint; 2. a fresh one."""
+    if start is None:
+        return initial_state(setup.init, setup.config.train.seed, setup.abstract), Window()
+    record = checkpoints.record(start)
+    state = checkpoints.restore(start, setup.abstract)
+    say(f"continuing at step {start:,} of {setup.config.train.steps:,}")
+    return state, Window(record["window"])
+
+
+# ---------------------------------------------------------------- step by step
+
+
+class _Session:
+    """One process's share in a run, from a state to the end or to a signal."""
+
+    def __init__(self, setup, recipe, workdir, checkpoints, options, stop, say) -> None:
+        self.setup: Setup = setup
+        self.recipe: Recipe = recipe
+        self.workdir: Path = workdir
+        self.checkpoints: Checkpoints = checkpoints
+        self.options: Options = options
+        self.stop: StopRequest = stop
+        self.say: Callable[[str], None] = say
+        self.saved_metrics: dict[str, float] = {}
+
+    def run(self, state: TrainState, window: Window) -> TrainState:
+        """Takes all steps that are left, or those until a signal; the last state is saved."""
+        train, first = self.setup.config.train, int(state.step)
+        journal = (
+            Journal(self.workdir, first, tensorboard=train.tensorboard) if is_first() else None
+        )
+        if journal is not None and journal.rows:
+            self.saved_metrics = journal.rows[-1]
+        spikes = (
+            SpikeDetector(
+                train.spike_factor, [row["loss"] for row in journal.rows if "loss" in row]
+            )
+            if journal
+            else None
+        )
+        if first >= train.steps:
+            self.say(f"all {train.steps:,} steps are done")
+            return state
+        began = time.perf_counter()
+        call = self.setup.compile()
+        self.say(f"compiled in {time.perf_counter() - began:.1f} s")
+        loader = self._loader(first)
+        clock = _Clock(train.batch_size, first)
+        tracer = _Tracer(self.workdir / "profile") if self.options.profile else None
+        bar = tqdm(
+            total=train.steps,
+            initial=first,
+            unit="step",
+            disable=self.options.quiet or not is_first(),
+            dynamic_ncols=True,
+            mininterval=0.5,
+        )
+        step, stopping = first, self._asked_to_stop(None)
+        try:
+            with loader:
+                while step < train.steps and not stopping:
+                    batch = next(loader)
+                    end = next_boundary(step, train)
+                    state, metrics, flag = call(
+                        state, batch, np.int32(end - step), self._stop_flags()
+                    )
+                    window.add(step, end - step, metrics)
+                    window.keep_up()
+                    bar.update(end - step)
+                    step = end
+                    stopping = self._asked_to_stop(flag)
+                    clock.called(step, loader)
+                    if tracer is not None:
+                        tracer.called(metrics)
+                    if step % train.log_every == 0 or step == train.steps:
+                        row = self._log(step, window, journal, spikes, clock)
+                        bar.set_postfix_str(
+                            f"loss {row.get('loss', float('nan')):.4f}, "
+                            f"{clock.images_per_second:,.0f} images/s"
+                        )
+                    due = step % train.save_every == 0 or step == train.steps
+                    if due or stopping:
+                        self._save(state, window, step)
+                    if train.sample_every and step % train.sample_every == 0 and not stopping:
+                        began = time.perf_counter()
+                        self._show(state, step, journal)
+                        clock.leave_out(time.perf_counter() - began)
+                if stopping and step == first:
+                    self._save(state, window, step)
+        except NonFinite as error:
+            raise NonFinite(self._nonfinite_text(error)) from None
+        finally:
+            bar.close()
+            if tracer is not None:
+                tracer.close(self.say)
+            if journal is not None:
+                journal.close()
+        self.checkpoints.wait()
+        self._end_of_training(step, clock, stopping)
+        return state
+
+    def _loader(self, first: int) -> Loader:
+        train = self.setup.config.train
+        return Loader(
+            self.setup.dataset,
+            seed=train.seed,
+            batch_size=train.batch_size,
+            start=first,
+            stop=train.steps,
+            stack=lambda step: next_boundary(step, train) - step,
+            workers=train.workers,
+            place=self.setup.place,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+
+    def _stop_flags(self) -> jax.Array:
+        """This process's wish to stop, as its part of an array that all processes can see."""
+        mesh: Mesh = self.setup.mesh
+        local = np.full(len(mesh.local_devices), self.stop.status or 0, np.int32)
+        return jax.make_array_from_process_local_data(
+            devices.batch_sharding(mesh), local, (mesh.size,)
+        )
+
+    def _asked_to_stop(self, flag: jax.Array | None) -> bool:
+        """Whether to stop after the call just made: the same answer in all processes."""
+        if jax.process_count() == 1:
+            return self.stop.status is not None
+        if flag is None or not bool(flag):
+            return False
+        self.stop.status = self.stop.status or 143  # another process was told
+        return True
+
+    def _log(self, step, window: Window, journal, spikes, clock) -> dict[str, float]:
+        config = self.setup.config
+        window.collect(refuse_nonfinite=config.train.nonfinite == "stop")
+        row = {"step": step, "images": step * config.train.batch_size, **window.row()}
+        rate = config.optimizer.learning_rate_at(
+            step - 1, steps=config.train.steps, batch_size=config.train.batch_size
+        )
+        row["learning_rate"] = float(rate)
+        clock.logged(step)
+        if journal is not None:
+            journal.write(
+                row,
+                images_per_second=clock.images_per_second,
+                waiting_for_data=clock.share_waiting,
+                memory_mb=_memory_mb(),
+            )
+            warning = spikes.check(row["loss"]) if "loss" in row else None
+            if warning:
+                _warn(f"step {step}: {warning}")
+        if row.get("nonfinite"):
+            _warn(f"step {step}: {row['nonfinite']} updates were not finite and left out")
+        self.saved_metrics = row
+        return row
+
+    def _save(self, state: TrainState, window: Window, step: int) -> None:
+        train = self.setup.config.train
+        window.collect(refuse_nonfinite=train.nonfinite == "stop")
+        record = {
+            "recipe": str(self.recipe.path),
+            "config": to_json(self.setup.config),
+            "facts": facts_to_json(self.setup.facts),
+            "data": {"seed": train.seed, "batch_size": train.batch_size, "next_step": step},
+            "window": window.saved(),
+            "metrics": self.saved_metrics,
+            "averages": list(self.setup.config.ema.names),
+        }
+        self.checkpoints.save(state, record)
+
+    def _show(self, state: TrainState, step: int, journal: Journal | None) -> None:
+        samples = self._samples(state)
+        if journal is None:
+            return
+        picture = pictures.grid(samples, self.setup.facts)
+        plotting.save_image(self.workdir / "samples" / f"{step:08d}.png", picture)
+        journal.picture("samples", picture, step)
+        denoising = pictures.strip(samples, self.setup.facts)
+        if denoising is not None:
+            journal.picture("denoising", denoising, step)
+
+    def _samples(self, state: TrainState) -> Samples:
+        config, problem = self.setup.config, self.setup.problem
+        return generate(
+            problem.model.apply,
+            _averaged(state, config),
+            problem.schedule,
+            problem.parameterization,
+            config.sample,
+            self.setup.facts.shape,
+            num_classes=problem.num_classes,
+            trajectory=pictures.keeps_path(config.sample, self.setup.facts.shape),
+        )
+
+    def _nonfinite_text(self, error: NonFinite) -> str:
+        whole = max(self.checkpoints.steps(), default=None)
+        kept = "no checkpoint was saved before" if whole is None else f"step {whole} is kept"
+        return (
+            f"{error}; {kept}; lower optimizer.learning_rate or optimizer.clip, or leave such "
+            "updates out with --train.nonfinite skip"
+        )
+
+    def _end_of_training(self, step: int, clock: _Clock, stopping: bool) -> None:
+        self.speed = clock.figures()
+        if stopping:
+            self.say(f"stopped at step {step:,}, saved; the same command continues")
+        self.say(
+            f"{self.speed['images_per_second']:,.0f} images/s; "
+            f"waiting for data {100 * self.speed['share_waiting_for_data']:.2f} % of the time"
+        )
+
+    # ------------------------------------------------------------ after the last step
+
+    def finish(self, state: TrainState) -> None:
+        """Leaves the curves, the animations and the summary, unless they are there already."""
+        path = self.workdir / "summary.json"
+        step = int(state.step)
+        if path.is_file():
+            summary = json.loads(path.read_text())
+            if summary.get("step") == step:
+                self._print_summary(summary)
+                return
+        samples = self._samples(state)
+        config = self.setup.config
+        if is_first():
+            self._leave_pictures(samples)
+        summary: dict[str, Any] = {"step": step, "images": step * config.train.batch_size}
+        summary |= {k: v for k, v in self.saved_metrics.items() if k not in summary}
+        summary |= getattr(self, "speed", {})
+        if self.recipe.summarize is not None and jax.process_count() == 1:
+            summary |= self.recipe.summarize(self._as_run(state))
+        if is_first():
+            manifest.write_durably(path, (json.dumps(summary, indent=2) + "\n").encode())
+            self._print_summary(summary)
+
+    def _leave_pictures(self, samples: Samples) -> None:
+        facts, problem = self.setup.facts, self.setup.problem
+        lines = (self.workdir / "metrics.jsonl").read_text().splitlines()
+        curve = plotting.loss_curve(map(json.loads, lines), title=self.recipe.title)
+        plotting.save_image(self.workdir / "loss.png", curve)
+        plotting.save_image(self.workdir / "samples.png", pictures.grid(samples, facts))
+        if not pictures.is_small(facts.shape):
+            return
+        num = self.setup.config.sample.num
+        pictures.forward_pictures(
+            self.workdir, self.setup.dataset, problem.schedule, facts, num=num
+        )
+        if samples.path is not None:
+            times = np.asarray(self.setup.config.sample.grid(problem.schedule).t)[1:]
+            pictures.reverse_animation(self.workdir / "reverse.gif", samples, times, facts)
+
+    def _as_run(self, state: TrainState) -> Run:
+        config, problem = self.setup.config, self.setup.problem
+        return Run(
+            workdir=self.workdir,
+            config=config,
+            facts=self.setup.facts,
+            model=problem.model,
+            num_classes=problem.num_classes,
+            schedule=problem.schedule,
+            parameterization=problem.parameterization,
+            params=_averaged(state, config),
+            step=int(state.step),
+            average=(config.ema.names or ("none",))[0],
+        )
+
+    def _print_summary(self, summary: dict[str, Any]) -> None:
+        self.say(f"summary of {self.workdir} ({self.recipe.title}):")
+        for name, value in summary.items():
+            shown = f"{value:.4g}" if isinstance(value, float) else value
+            self.say(f"  {name.replace('_', ' ')}: {shown}")
+
+
+# ---------------------------------------------------------------- clocks and voices
+
+
+class _Clock:
+    """Speed, and the share of time in which the loop waited for data; without compilation."""
+
+    def __init__(self, batch_size: int, step: int) -> None:
+        self._batch_size = batch_size
+        self._began = self._logged_at = time.perf_counter()
+        self._first = self._logged_step = self._step = step
+        self._started = False
+        self._waited = 0.0
+        self.images_per_second = 0.0
+
+    def called(self, step: int, loader: Loader) -> None:
+        """A call was made; the first one, which waits for everything to start, does not count."""
+        if not self._started:
+            self._started = True
+            self._began = self._logged_at = time.perf_counter()
+            self._first = self._logged_step = step
+            loader.waited = 0.0
+        self._step, self._waited = step, loader.waited
+
+    def leave_out(self, seconds: float) -> None:
+        """Time that is not training."""
+        self._began += seconds
+        self._logged_at += seconds
+
+    def logged(self, step: int) -> None:
+        """A line of metrics ends here."""
+        now = time.perf_counter()
+        if step > self._logged_step:
+            self.images_per_second = (
+                (step - self._logged_step) * self._batch_size / (now - self._logged_at)
+            )
+        self._logged_at, self._logged_step = now, step
+
+    @property
+    def share_waiting(self) -> float:
+        """Of the time so far, in 0 to 1."""
+        return self._waited / max(time.perf_counter() - self._began, 1e-9)
+
+    def figures(self) -> dict[str, float]:
+        """Over the whole session."""
+        seconds = max(time.perf_counter() - self._began, 1e-9)
+        return {
+            "images_per_second": (self._step - self._first) * self._batch_size / seconds,
+            "share_waiting_for_data": self.share_waiting,
+        }
+
+
+class _Tracer:
+    """A profiler trace of the third to the seventh call."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._calls, self._on = folder, 0, False
+
+    def called(self, metrics: dict[str, jax.Array]) -> None:
+        self._calls += 1
+        if self._calls == 2:
+            jax.block_until_ready(metrics)
+            jax.profiler.start_trace(str(self._folder))
+            self._on = True
+        elif self._calls == 7 and self._on:
+            jax.block_until_ready(metrics)
+            jax.profiler.stop_trace()
+            self._on = False
+
+    def close(self, say: Callable[[str], None]) -> None:
+        if self._on:
+            jax.profiler.stop_trace()
+            self._on = False
+        if self._calls >= 2:
+            say(f"profile left in {self._folder}")
+        else:
+            say("too few calls for a profile: at least 3 are needed")
+
+
+def _averaged(state: TrainState, config: Config) -> Any:
+    return state.ema[config.ema.names[0]] if config.ema.names else state.params
+
+
+def _memory_mb() -> float:
+    """Peak memory of the first device, or of the process where the device does not say."""
+    stats = jax.local_devices()[0].memory_stats()
+    if stats and "peak_bytes_in_use" in stats:
+        return stats["peak_bytes_in_use"] / 2**20
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _speaker(quiet: bool) -> Callable[[str], None]:
+    def say(line: str) -> None:
+        if not quiet and is_first():
+            tqdm.write(line)
+            sys.stdout.flush()
+
+    return say
+
+
+def _warn(line: str) -> None:
+    if is_first():
+        tqdm.write(f"warning: {line}", file=sys.stderr)

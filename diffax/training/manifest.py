@@ -1,0 +1,86 @@
+"""A folder's checksums: written last, they say that it is whole; read first, what is broken."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+NAME = "manifest.json"
+
+
+def write(folder: Path) -> None:
+    """Writes the size and SHA-256 of every file in a folder, atomically and durably.
+
+    Args:
+        folder: holds the files, in any depth; from now on they must not change.
+    """
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != NAME)
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        entries = {
+            p.relative_to(folder).as_posix(): {"size": p.stat().st_size, "sha256": digest}
+            for p, digest in zip(files, pool.map(_digest, files), strict=True)
+        }
+    write_durably(folder / NAME, _serialise(entries))
+
+
+def problems(folder: Path) -> list[str]:
+    """What is wrong with a folder: one line a file, nothing where it is whole.
+
+    A folder without a manifest was never finished; `is_finished` tells.
+    """
+    try:
+        raw = (folder / NAME).read_bytes()
+        entries = json.loads(raw)["files"]
+        if raw != _serialise(entries):
+            raise ValueError
+    except (OSError, ValueError, KeyError, TypeError):
+        return [f"{NAME} is damaged" if is_finished(folder) else f"{NAME} is missing"]
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        found = pool.map(lambda item: _problem(folder / item[0], item[0], item[1]), entries.items())
+        return [problem for problem in found if problem]
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a manifest was written, be it right or wrong by now."""
+    return (folder / NAME).is_file()
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Writes a file so that, whatever happens, there is all of it or none of it."""
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _problem(path: Path, name: str, entry: dict) -> str | None:
+    try:
+        size = path.stat().st_size
+        if size != entry["size"]:
+            return f"{name} has {size:,} bytes instead of {entry['size']:,}"
+        return None if _digest(path) == entry["sha256"] else f"{name} has a wrong checksum"
+    except FileNotFoundError:
+        return f"{name} is missing"
+    except OSError as error:
+        return f"{name} cannot be read ({error.strerror})"
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _serialise(entries: dict) -> bytes:
+    body = json.dumps(entries, sort_keys=True)
+    whole = {"files": entries, "sha256": hashlib.sha256(body.encode()).hexdigest()}
+    return json.dumps(whole, sort_keys=True, indent=1).encode()

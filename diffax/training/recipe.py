@@ -1,0 +1,94 @@
+"""Recipes: Python files whose docstring says what they reproduce, with `config(variant)`."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffax.training.config import Config, nearest
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe, with one of its variants.
+
+    Attributes:
+        name: of the file, without its ending.
+        variant: "" is the recipe itself.
+        path: of the file.
+        config: of this variant.
+        summarize: `(run) -> {name: figure}`, the quality figures of a finished run, if the recipe
+            has any.
+    """
+
+    name: str
+    variant: str
+    path: Path
+    config: Config
+    summarize: Callable[[Any], dict[str, Any]] | None = None
+
+    @property
+    def title(self) -> str:
+        """NAME or NAME:variant, as on the command line."""
+        return f"{self.name}:{self.variant}" if self.variant else self.name
+
+
+def load_recipe(spec: str, folder: Path) -> Recipe:
+    """Finds and reads a recipe.
+
+    Args:
+        spec: NAME, NAME:variant, or the path of a .py file with or without :variant.
+        folder: holds the files NAME.py.
+
+    Raises:
+        ValueError: no such recipe or variant, or a file that is none.
+        FileNotFoundError: a path that leads nowhere.
+    """
+    name, _, variant = spec.partition(":")
+    if name.endswith(".py") or "/" in name:
+        path = Path(name)
+        if not path.is_file():
+            raise FileNotFoundError(f"--config {spec}: there is no file {path}")
+    else:
+        path = folder / f"{name}.py"
+        known = sorted(p.stem for p in folder.glob("*.py") if not p.stem.startswith("_"))
+        if name not in known:
+            raise ValueError(
+                f"--config {spec}: no recipe is called {name!r}; {nearest(name, known)}; "
+                "or give the path of your own .py file"
+            )
+    module = load_module(path)
+    if not callable(getattr(module, "config", None)):
+        raise ValueError(f'{path} is no recipe: expected a function config(variant: str = "")')
+    if not inspect.signature(module.config).parameters and variant:
+        raise ValueError(f"{path} has no variants, got {variant!r}")
+    config = module.config(variant) if variant else module.config()
+    if not isinstance(config, Config):
+        raise ValueError(f"{path}: config() must return a diffax.training.Config, got {config!r}")
+    return Recipe(path.stem, variant, path, config, getattr(module, "summarize", None))
+
+
+def unknown_variant(variant: str, known: list[str]) -> ValueError:
+    """The error of a recipe that is asked for a variant it does not have.
+
+    Example:
+        >>> raise unknown_variant("big", ["debug"])
+        Traceback (most recent call last):
+        ValueError: no variant is called 'big'; there are: debug
+    """
+    return ValueError(f"no variant is called {variant!r}; {nearest(variant, known)}")
+
+
+def load_module(path: Path) -> Any:
+    """The module in a file, so named that classes defined in it can be found again."""
+    name = f"diffax_recipe_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
