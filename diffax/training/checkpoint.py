@@ -1,4 +1,4 @@
-"""Checkpoints: saved in the background, checked before they are trusted. Only this file knows Orbax.
+"""Checkpoints, saved in the background and checked before use. Only this file knows Orbax.
 
 checkpoints/00001000/state/     what Orbax writes: parameters, optimizer, every average, counters
 checkpoints/00001000/record.json    resolved config, data position, facts of the data, metrics

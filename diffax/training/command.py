@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
+import difflib
 import io
 import os
-import re
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import tyro
@@ -18,7 +20,7 @@ from tyro.conf import AvoidSubcommands, FlagConversionOff
 
 from diffax.training import distributed
 from diffax.training.checkpoint import CorruptCheckpoint, SaveError
-from diffax.training.config import Config, field_types, nearest, type_name
+from diffax.training.config import Config, field_types, replaced, type_name
 from diffax.training.loop import Options, dry_run, train
 from diffax.training.metrics import NonFinite
 from diffax.training.recipe import Recipe, load_recipe
@@ -90,18 +92,16 @@ def override(config: Config, arguments: Sequence[str]) -> Config:
         UsageError: an unknown field, or a value of the wrong type; one line.
         ValueError: a value out of its range.
     """
-    if not arguments:
-        return config
     types = field_types(config)
+    changes: dict[str, dict[str, Any]] = {}
     for name, values in _groups(arguments, list(types)).items():
-        _check_value(config, name, values, types[name])
-    with contextlib.redirect_stderr(io.StringIO()) as told:
-        try:
-            return tyro.cli(Config, default=config, args=list(arguments), config=_TYRO)
-        except SystemExit:
-            lines = re.sub(r"[│╭╮╰╯─]+", " ", told.getvalue()).split("\n")
-            text = " ".join(" ".join(lines).split())
-            raise UsageError(text[:300] or "command line not understood") from None
+        section, field = name.split(".")
+        changes.setdefault(section, {})[field] = _parsed(name, values, types[name])
+    # A section at a time, since its checks look at several fields together.
+    sections = {
+        section: replaced(getattr(config, section), fields) for section, fields in changes.items()
+    }
+    return dataclasses.replace(config, **sections)
 
 
 def _groups(arguments: Sequence[str], known: list[str]) -> dict[str, list[str]]:
@@ -113,8 +113,10 @@ def _groups(arguments: Sequence[str], known: list[str]) -> dict[str, list[str]]:
             given, _, value = argument[2:].partition("=")
             current = given.replace("-", "_")
             if current not in known:
-                flags = [a.option_strings[0][2:] for a in _parser()._actions]
-                raise UsageError(f"unknown option --{given}; {nearest(current, known + flags)}")
+                flags = [action.option_strings[0][2:] for action in _parser()._actions]
+                near = difflib.get_close_matches(current, known + flags, n=3, cutoff=0.5)
+                hint = f"nearest: {', '.join(near)}" if near else "--help lists all"
+                raise UsageError(f"unknown option --{given}; {hint}")
             if current in groups:
                 raise UsageError(f"--{given} is given twice")
             groups[current] = [value] if "=" in argument else []
@@ -125,12 +127,12 @@ def _groups(arguments: Sequence[str], known: list[str]) -> dict[str, list[str]]:
     return groups
 
 
-def _check_value(config: Config, name: str, values: list[str], kind: object) -> None:
-    """Refuses values that are not of a field's type."""
+def _parsed(name: str, values: list[str], kind: Any) -> Any:
+    """Text as a value of a field's type."""
+    record = dataclasses.make_dataclass("Field", [("value", kind)])
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         try:
-            # `bool` and friends read like everything else only inside a record.
-            tyro.cli(Config, default=config, args=[f"--{name}", *values], config=_TYRO)
+            return tyro.cli(record, args=["--value", *values], config=_TYRO).value
         except SystemExit:
             got = " ".join(values) or "nothing"
             raise UsageError(f"--{name} should be {type_name(kind)}, got {got!r}") from None
@@ -210,7 +212,7 @@ def _one_line_warning(message, category, filename, lineno, file=None, line=None)
 
 
 def _say_error(error: Exception, status: int) -> int:
-    text = " ".join(str(error).split())
-    notes = " ".join(getattr(error, "__notes__", ()))
-    print(f"error: {text}{f' ({notes})' if notes else ''}", file=sys.stderr)
+    notes = [note for note in getattr(error, "__notes__", ()) if "JAX has removed" not in note]
+    text = " ".join(" ".join([str(error), *notes]).split())
+    print(f"error: {text}", file=sys.stderr)
     return status

@@ -168,6 +168,13 @@ def field_types(config: Config) -> dict[str, Any]:
     return found
 
 
+def replaced(part: Any, fields: dict[str, Any]) -> Any:
+    """A section with other values in some of its fields, checked anew."""
+    if isinstance(part, nn.Module):
+        return part.clone(**fields)
+    return dataclasses.replace(part, **fields)
+
+
 def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
     """Dotted name -> (old value, new value) of every field that is not the same."""
     before, after = flatten(old), flatten(new)

@@ -126,7 +126,7 @@ def power_exponent(width: float) -> float:
 
 
 def power_width(gamma: float) -> float:
-    """Relative width of the power-function average with exponent gamma (Karras et al. 2024, eq. 3)."""
+    """Relative width of the average with exponent gamma (Karras et al. 2024, eq. 3)."""
     return float(np.sqrt((gamma + 1) / ((gamma + 2) ** 2 * (gamma + 3))))
 
 

@@ -81,7 +81,8 @@ def unknown_variant(variant: str, known: list[str]) -> ValueError:
         Traceback (most recent call last):
         ValueError: no variant is called 'big'; there are: debug
     """
-    return ValueError(f"no variant is called {variant!r}; {nearest(variant, known)}")
+    named = [name for name in known if name]
+    return ValueError(f"no variant is called {variant!r}; {nearest(variant, named)}")
 
 
 def load_module(path: Path) -> Any:

@@ -223,7 +223,8 @@ def _checked_step(checkpoints: Checkpoints, workdir: Path, step: int | None) -> 
     if not known:
         what = "no checkpoint yet" if (workdir / "config.json").is_file() else "no run"
         raise FileNotFoundError(
-            f"{workdir} holds {what}; train first: python train.py --config NAME --workdir {workdir}"
+            f"{workdir} holds {what}; train first: python train.py "
+            f"--config NAME --workdir {workdir}"
         )
     if step is None:
         step = checkpoints.newest_whole()

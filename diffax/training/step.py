@@ -167,7 +167,7 @@ def model_range(x: Array) -> Array:
 
 
 def drop_labels(key: Array, label: Array, null: int, probability: float) -> Array:
-    """Labels [B], each replaced by the null label with a probability (Ho & Salimans 2022, alg. 1)."""
+    """Labels [B], each replaced by null with a probability (Ho & Salimans 2022, alg. 1)."""
     if probability == 0:
         return label
     return jnp.where(jax.random.bernoulli(key, probability, label.shape), null, label)
