@@ -56,7 +56,7 @@ def config(variant: str = "") -> Config:
                 steps=100,
                 variance="fixed_large",
                 clip=None,
-                num=10_000,
+                num=2000,
                 batch_size=10_000,
             ),
         )
@@ -81,7 +81,7 @@ def config(variant: str = "") -> Config:
             steps=10 if debug else 200,
             variance="fixed_small",
             clip=None,
-            num=500 if debug else 10_000,
+            num=500 if debug else 2000,
             batch_size=10_000,
         ),
     )

@@ -138,6 +138,7 @@ def generate(
     labels: np.ndarray | None = None,
     seed: int | None = None,
     trajectory: bool = False,
+    on_step: Callable[..., None] | None = None,
 ) -> Samples:
     """Draws samples: the same for (seed, i) whatever their number and the batch size.
 
@@ -153,6 +154,7 @@ def generate(
         labels: int [num]; None: all classes in turn.
         seed: a whole number >= 0.
         trajectory: keep every state: mind the memory.
+        on_step: called on the host after every step of every batch, see `diffax.sample`.
 
     Raises:
         ValueError: labels for a model without classes, or not one a sample, or out of range.
@@ -179,7 +181,7 @@ def generate(
             null=None if labels is None else np.int32(num_classes),
         )
         x, path = _draw(
-            guess, solver, grid, np.uint32(seed), np.int32(start), size, shape, trajectory
+            guess, solver, grid, np.uint32(seed), np.int32(start), size, shape, trajectory, on_step
         )
         count = min(size, num - start)
         xs.append(_to_host(x)[:count])
@@ -204,13 +206,12 @@ def _labels(labels: np.ndarray | None, num: int, num_classes: int) -> np.ndarray
     return labels
 
 
-@partial(jax.jit, static_argnames=("num", "shape", "trajectory"))
-def _draw(denoiser, solver, grid, seed, start, num, shape, trajectory):
+@partial(jax.jit, static_argnames=("num", "shape", "trajectory", "on_step"))
+def _draw(denoiser, solver, grid, seed, start, num, shape, trajectory, on_step):
     keys = samplers.sample_keys(jax.random.key(seed), num, start)
     noise = samplers.initial_noise(keys, shape, grid[0])
-    if trajectory:
-        return samplers.sample(denoiser, solver, grid, noise, keys, trajectory=True)
-    return samplers.sample(denoiser, solver, grid, noise, keys), None
+    drawn = samplers.sample(denoiser, solver, grid, noise, keys, trajectory, on_step)
+    return drawn if trajectory else (drawn, None)
 
 
 def _to_host(x: Array) -> np.ndarray:

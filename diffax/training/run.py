@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,7 @@ class Run:
         seed: int | None = None,
         config: SampleConfig | None = None,
         trajectory: bool = False,
+        on_step: Callable[..., None] | None = None,
     ) -> Samples:
         """Draws samples as the run's config says; see `diffax.training.generate.generate`.
 
@@ -132,6 +134,7 @@ class Run:
             seed: None: config.seed.
             config: instead of the run's own `config.sample`.
             trajectory: keep every state.
+            on_step: called on the host after every step, see `diffax.sample`.
         """
         return generate(
             self.model.apply,
@@ -145,6 +148,7 @@ class Run:
             labels=labels,
             seed=seed,
             trajectory=trajectory,
+            on_step=on_step,
         )
 
 
