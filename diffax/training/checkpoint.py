@@ -100,7 +100,7 @@ class Checkpoints:
             state: on one device or on many.
             record: plain data that belongs to it.
         """
-        self._join()
+        self.settle()
         step = int(state.step)
         folder = self._path(step)
         if manifest.is_finished(folder) and step not in self._broken:
@@ -132,19 +132,20 @@ class Checkpoints:
         Raises:
             SaveError: it failed.
         """
-        self._join()
+        self.settle()
         if self._failure is not None:
             raise SaveError(self._failure)
 
-    def close(self) -> None:
-        """Waits for what is under way and ends the helper threads."""
-        self._join()
-        self._orbax.close()
-
-    def _join(self) -> None:
+    def settle(self) -> None:
+        """Waits until nothing is being written, however it went."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+
+    def close(self) -> None:
+        """Waits for what is under way and ends the helper threads."""
+        self.settle()
+        self._orbax.close()
 
     def _finish(self, step: int, folder: Path, record: Record) -> None:
         try:

@@ -59,6 +59,8 @@ class TrainConfig:
     """Threads that prepare batches; None: one a CPU core, at most 8."""
     tensorboard: bool = True
     """Write TensorBoard events."""
+    pictures: bool = True
+    """At the end leave the loss curve, a grid of samples and, for small data, animations."""
 
     def __post_init__(self) -> None:
         """Checks every number."""
@@ -141,6 +143,7 @@ FREE = {
     "train.fsdp",
     "train.workers",
     "train.tensorboard",
+    "train.pictures",
 }
 _FREE_SECTIONS = {"sample"}
 

@@ -208,7 +208,8 @@ class _Session:
 
     def run(self, state: TrainState, window: Window) -> TrainState:
         """Takes all steps that are left, or those until a signal; the last state is saved."""
-        train, first = self.setup.config.train, int(state.step)
+        train = self.setup.config.train
+        first = self.first_step = int(state.step)
         journal = (
             Journal(self.workdir, first, tensorboard=train.tensorboard) if is_first() else None
         )
@@ -404,10 +405,11 @@ class _Session:
             if summary.get("step") == step:
                 self._print_summary(summary)
                 return
-        samples = self._samples(state)
         config = self.setup.config
-        if is_first():
-            self._leave_pictures(samples)
+        if config.train.pictures:
+            samples = self._samples(state)
+            if is_first():
+                self._leave_pictures(samples)
         summary: dict[str, Any] = {"step": step, "images": step * config.train.batch_size}
         summary |= {k: v for k, v in self.saved_metrics.items() if k not in summary}
         summary |= getattr(self, "speed", {})

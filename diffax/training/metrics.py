@@ -79,7 +79,7 @@ class Window:
     def saved(self) -> dict[str, list]:
         """Plain data from which `Window(saved)` goes on; after `collect`."""
         assert not self._pending
-        return self._steps
+        return {name: list(values) for name, values in self._steps.items()}
 
 
 class SpikeDetector:

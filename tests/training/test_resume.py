@@ -1,0 +1,137 @@
+"""Interrupted and continued is bitwise the same as never interrupted."""
+
+import random
+from pathlib import Path
+
+import pytest
+import tiny_run
+from tiny_run import (
+    STEPS,
+    assert_same,
+    end_at,
+    loss_curve,
+    newest_step,
+    run,
+    saved_state,
+    spawn,
+    tiny_config,
+)
+
+from diffax.training import loop
+
+
+@pytest.fixture
+def ended(monkeypatch):
+    """`ended(step, how)`: the next runs of this process end there; `ended(None)`: no more."""
+
+    def set_end(step, how=""):
+        monkeypatch.undo()
+        if step is not None:
+            monkeypatch.setattr(loop._Session, "_stop_flags", end_at(step, how))
+
+    return set_end
+
+
+@pytest.mark.parametrize("how, status", [("SIGTERM", 143), ("SIGINT", 130), ("SIGUSR1", 143)])
+def test_a_signal_loses_no_step(tmp_path, whole, ended, how, status):
+    # 1: before any regular save; 6: between saves and inside a line of metrics; 10: at a save.
+    config, reference, state = whole
+    for i, step in enumerate((1, 6, 10) if how == "SIGTERM" else (6,)):
+        workdir = tmp_path / str(i)
+        ended(step, how)
+        assert run(workdir, config) == status
+        assert newest_step(workdir) == step + 1  # the step under way is finished
+        ended(None)
+        assert run(workdir, config) == 0
+        assert_same(saved_state(workdir, config, STEPS), state)
+        assert loss_curve(workdir) == loss_curve(reference)
+
+
+def test_a_crash_loses_what_came_after_the_last_save(tmp_path, whole, ended):
+    config, reference, state = whole
+    for step in (2, 13, 19):  # interrupted again and again, at places that no save knows of
+        ended(step, "crash")
+        with pytest.raises(tiny_run.Crash):
+            run(tmp_path, config)
+        assert (newest_step(tmp_path) or 0) == step // 5 * 5
+    ended(None)
+    assert run(tmp_path, config) == 0
+    assert_same(saved_state(tmp_path, config, STEPS), state)
+    assert loss_curve(tmp_path) == loss_curve(reference)
+
+
+def test_several_steps_a_call_change_nothing(tmp_path, whole, ended):
+    _, reference, state = whole
+    config = tiny_config(steps_per_call=3)  # calls of 3 and shorter, one program
+    ended(2, "SIGTERM")
+    assert run(tmp_path, config) == 143
+    ended(None)
+    assert run(tmp_path, config) == 0
+    assert_same(saved_state(tmp_path, config, STEPS), state)
+    assert loss_curve(tmp_path) == loss_curve(reference)
+
+
+def test_a_finished_run_does_nothing_and_a_longer_one_goes_on(tmp_path, whole):
+    config, _, _ = whole
+    short = tiny_config(steps=10)
+    assert run(tmp_path, short) == 0
+    before = loss_curve(tmp_path)
+    assert run(tmp_path, short) == 0
+    assert loss_curve(tmp_path) == before
+    assert run(tmp_path, config) == 0  # another learning-rate curve, so not bitwise
+    assert newest_step(tmp_path) == STEPS
+
+
+def test_killed_in_a_process_of_its_own(tmp_path, whole, cache):
+    config, reference, state = whole
+    assert spawn(tmp_path, config, (7, "SIGKILL"), cache) == -9
+    assert newest_step(tmp_path) == 5
+    assert spawn(tmp_path, config, (12, "SIGTERM"), cache) == 143
+    assert newest_step(tmp_path) == 13
+    assert spawn(tmp_path, config, None, cache) == 0
+    assert_same(saved_state(tmp_path, config, STEPS), state)
+    assert loss_curve(tmp_path) == loss_curve(reference)
+
+
+# ---------------------------------------------------------------- the whole matrix
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
+def test_killed_at_every_step(tmp_path, whole, cache, how):
+    config, reference, state = whole
+    for step in range(STEPS):
+        workdir = tmp_path / str(step)
+        status = spawn(workdir, config, (step, how), cache)
+        if how == "SIGTERM":
+            assert status == (143 if step + 1 < STEPS else 143)
+            assert newest_step(workdir) == step + 1
+        else:
+            assert status == -9
+            assert step - (newest_step(workdir) or 0) < 5
+        assert spawn(workdir, config, None, cache) == 0
+        assert_same(saved_state(workdir, config, STEPS), state)
+        assert loss_curve(workdir) == loss_curve(reference)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_of_saving(tmp_path, whole, cache):
+    _, _, state = whole
+    config = tiny_config(save_every=1)
+    clock = random.Random(0)
+    in_a_save, killed, moments = 0, 0, 60
+    for i in range(moments):
+        workdir = tmp_path / str(i)
+        status = spawn(workdir, config, ("delay", clock.uniform(0, 3.0)), cache)
+        assert status in (-9, 0)
+        killed += status == -9
+        in_a_save += bool(unfinished(workdir))
+        assert spawn(workdir, config, None, cache) == 0
+        assert_same(saved_state(workdir, config, STEPS), state)
+    print(f"{moments} moments, {killed} killed, {in_a_save} with a save half done")
+    assert in_a_save >= 50
+
+
+def unfinished(workdir: Path) -> list[Path]:
+    folders = (workdir / "checkpoints").glob("*")
+    return [folder for folder in folders if not (folder / "manifest.json").exists()]
