@@ -1,7 +1,9 @@
 """Samplers: a time grid, a solver, and the one `lax.scan` that runs them."""
 
 from diffax.samplers import registry
+from diffax.samplers.adaptive import RK45
 from diffax.samplers.compat import Setup, from_diffusers
+from diffax.samplers.consistency import LCM, TCD
 from diffax.samplers.ddim import DDIM
 from diffax.samplers.ddpm import DDPM
 from diffax.samplers.deis import DEIS
@@ -9,13 +11,23 @@ from diffax.samplers.dpm_solver import DPMSolver, DPMSolverPP, SDEDPMSolver, SDE
 from diffax.samplers.euler import Euler, EulerAncestral
 from diffax.samplers.grids import SPACINGS, grid_from, time_grid
 from diffax.samplers.heun import Heun
+from diffax.samplers.inversion import DDIMInversion
 from diffax.samplers.kdpm2 import KDPM2, KDPM2Ancestral
+from diffax.samplers.langevin import PredictorCorrector
 from diffax.samplers.lms import LMS
-from diffax.samplers.loop import Solver, initial_noise, sample, sample_keys
+from diffax.samplers.loop import NoiseTape, Solver, initial_noise, sample, sample_keys
 from diffax.samplers.pndm import PLMS, PNDM
+from diffax.samplers.singlestep import DPMSolverSinglestep
 from diffax.samplers.unipc import UniPC
 
 __all__ = [
+    "TCD",
+    "RK45",
+    "PredictorCorrector",
+    "NoiseTape",
+    "LCM",
+    "DPMSolverSinglestep",
+    "DDIMInversion",
     "DDIM",
     "DDPM",
     "DEIS",

@@ -18,18 +18,21 @@ from diffax import guidance, parameterization, schedules
 from diffax.denoiser import Denoiser
 from diffax.parameterization import Parameterization
 from diffax.samplers import compat_grids
+from diffax.samplers.consistency import LCM, TCD
 from diffax.samplers.ddim import DDIM
 from diffax.samplers.ddpm import DDPM
 from diffax.samplers.deis import DEIS
 from diffax.samplers.dpm_solver import DPMSolver, DPMSolverPP, SDEDPMSolver, SDEDPMSolverPP
 from diffax.samplers.euler import Euler, EulerAncestral
 from diffax.samplers.heun import Heun
+from diffax.samplers.inversion import DDIMInversion
 from diffax.samplers.kdpm2 import KDPM2, KDPM2Ancestral
 from diffax.samplers.lms import LMS
 from diffax.samplers.loop import Solver
 from diffax.samplers.pndm import PLMS, PNDM
+from diffax.samplers.singlestep import DPMSolverSinglestep
 from diffax.samplers.unipc import UniPC
-from diffax.schedules import Discrete, Point, Schedule
+from diffax.schedules import EDM, Discrete, Point, RectifiedFlow, Schedule
 
 
 @dataclass(frozen=True)
@@ -81,23 +84,38 @@ def from_diffusers(config: Mapping[str, Any], steps: int, **overrides: Any) -> S
             f"{', '.join(sorted(_SCHEDULERS))}"
         )
     defaults, make = _SCHEDULERS[name]
+    refused = [option for option in _REFUSED if config.get(option)]
+    if refused:
+        raise ValueError(f"option {refused[0]} of {name} has no counterpart here; leave it out")
     options = dict(_COMMON) | defaults | config
-    schedule = _schedule(options)
+    schedule = _schedule(name, options)
     grid, solver, start_scale = make(schedule, steps, options)
-    kind = options["prediction_type"]
-    if kind not in _PREDICTIONS:
-        raise ValueError(f"prediction_type {kind!r} has no counterpart; use {list(_PREDICTIONS)}")
     return Setup(
-        schedule, _PREDICTIONS[kind](), solver, grid, jnp.asarray(start_scale), _limits(options)
+        schedule,
+        _parameterization(options),
+        solver,
+        grid,
+        jnp.asarray(start_scale, grid.alpha.dtype),
+        _limits(options),
     )
 
 
-_PREDICTIONS = {
-    "epsilon": parameterization.Eps,
-    "sample": parameterization.X0,
-    "v_prediction": parameterization.V,
-    "flow_prediction": parameterization.Velocity,
-}
+def _parameterization(options: Mapping[str, Any]) -> Parameterization:
+    kind = options["prediction_type"]
+    if "sigma_data" in options:
+        if kind not in ("edm", "epsilon"):
+            raise ValueError(f"prediction_type {kind!r} of EDM schedulers has no counterpart here")
+        return parameterization.EDM(options["sigma_data"])
+    known = {
+        "epsilon": parameterization.Eps,
+        "sample": parameterization.X0,
+        "v_prediction": parameterization.V,
+        "flow_prediction": parameterization.Velocity,
+    }
+    if kind not in known:
+        raise ValueError(f"prediction_type {kind!r} has no counterpart; use one of {list(known)}")
+    return known[kind]()
+
 
 _COMMON: dict[str, Any] = {
     "num_train_timesteps": 1000,
@@ -123,7 +141,11 @@ _COMMON: dict[str, Any] = {
 }
 
 
-def _schedule(options: Mapping[str, Any]) -> Discrete:
+def _schedule(name: str, options: Mapping[str, Any]) -> Schedule:
+    if name.startswith("EDM"):
+        return schedules.EDM(options["sigma_min"], options["sigma_max"])
+    if name.startswith("FlowMatch"):
+        return schedules.RectifiedFlow()
     total = options["num_train_timesteps"]
     limits = options["beta_start"], options["beta_end"]
     kind = options["beta_schedule"]
@@ -179,8 +201,8 @@ def _pndm(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:
     if not np.all(np.diff(times) == -stride):
         raise ValueError(
             "PNDMScheduler steps by T // S whatever its times are, which do not agree with "
-            f"{options['timestep_spacing']} spacing at {steps} of {schedule.num_steps}: its numbers "
-            "there are wrong and not repeated; use leading"
+            f"{options['timestep_spacing']} spacing at {steps} of {schedule.num_steps}: its "
+            "numbers there are wrong and not repeated; use leading"
         )
     if options["skip_prk_steps"]:
         return grid, PLMS(), 1.0
@@ -220,20 +242,23 @@ def _lms(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:
 def _dpm(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:
     cosine = options["beta_schedule"] == "squaredcos_cap_v2"
     grid = compat_grids.multistep(schedule, steps, options, round_karras=not cosine)
+    return grid, _dpm_solver(options), 1.0
+
+
+def _dpm_solver(options: Mapping[str, Any]) -> Solver:
     classes = {
         "dpmsolver++": DPMSolverPP,
         "dpmsolver": DPMSolver,
         "sde-dpmsolver++": SDEDPMSolverPP,
         "sde-dpmsolver": SDEDPMSolver,
     }
-    solver = classes[options["algorithm_type"]](
+    return classes[options["algorithm_type"]](
         order=options["solver_order"],
         kind=options["solver_type"],
         lower_order_final=options["lower_order_final"],
         euler_at_final=options["euler_at_final"],
         compat="diffusers",
     )
-    return grid, solver, 1.0
 
 
 def _deis(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:
@@ -261,8 +286,73 @@ def _unipc(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:
     return grid, solver, 1.0
 
 
+def _singlestep(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:
+    grid = compat_grids.multistep(schedule, steps, options, round_karras=True)
+    algorithm = options["algorithm_type"]
+    # It sets lower_order_final itself where the order does not divide the steps or the end is zero.
+    uneven = steps % options["solver_order"] != 0 or options["final_sigmas_type"] == "zero"
+    solver = DPMSolverSinglestep(
+        order=options["solver_order"],
+        kind=options["solver_type"],
+        prediction="eps" if algorithm == "dpmsolver" else "x0",
+        stochastic=algorithm == "sde-dpmsolver++",
+        lower_order_final=options["lower_order_final"] or uneven,
+        compat="diffusers",
+    )
+    return grid, solver, 1.0
+
+
+def _lcm(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:
+    grid = compat_grids.distilled(schedule, steps, options["original_inference_steps"], "zero")
+    return grid, LCM(time_scaling=options["timestep_scaling"]), 1.0
+
+
+def _tcd(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:
+    grid = compat_grids.distilled(schedule, steps, options["original_inference_steps"], "table")
+    return grid, TCD(schedule, 0.3 if options["eta"] is None else options["eta"]), 1.0
+
+
+def _ddim_inverse(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:
+    final = "zero" if options["set_alpha_to_one"] else "sigma_min"
+    grid = compat_grids.table(schedule, steps, options, final)
+    return grid[::-1], DDIMInversion(), 1.0
+
+
+def _flow_euler(schedule: RectifiedFlow, steps: int, options: Mapping[str, Any]) -> Made:
+    return compat_grids.flow(steps, options), Euler(), 1.0
+
+
+def _flow_heun(schedule: RectifiedFlow, steps: int, options: Mapping[str, Any]) -> Made:
+    return compat_grids.flow(steps, options), Heun(space="straight"), 1.0
+
+
+def _edm_euler(schedule: EDM, steps: int, options: Mapping[str, Any]) -> Made:
+    grid = compat_grids.edm(schedule, steps, options)
+    return grid, Euler(), np.sqrt(options["sigma_max"] ** 2 + 1)
+
+
+def _edm_dpm(schedule: EDM, steps: int, options: Mapping[str, Any]) -> Made:
+    grid = compat_grids.edm(schedule, steps, options)
+    return grid, _dpm_solver(options), np.sqrt(options["sigma_max"] ** 2 + 1)
+
+
 _SD = {"beta_start": 0.00085, "beta_end": 0.012}
 _MULTISTEP = {"solver_order": 2, "lower_order_final": True, "solver_type": "midpoint"}
+_DPM = _MULTISTEP | {"algorithm_type": "dpmsolver++", "euler_at_final": False}
+_DISTILLED = _SD | {
+    "beta_schedule": "scaled_linear",
+    "original_inference_steps": 50,
+    "timestep_scaling": 10.0,
+}
+_FLOW = {"prediction_type": "flow_prediction", "shift": 1.0, "use_dynamic_shifting": False}
+_EDM = {
+    "prediction_type": "edm",
+    "sigma_min": 0.002,
+    "sigma_max": 80.0,
+    "sigma_data": 0.5,
+    "sigma_schedule": "karras",
+    "rho": 7.0,
+}
 
 _SCHEDULERS: dict[str, tuple[dict[str, Any], Callable[..., Made]]] = {
     "DDPMScheduler": (
@@ -284,12 +374,7 @@ _SCHEDULERS: dict[str, tuple[dict[str, Any], Callable[..., Made]]] = {
     "KDPM2AncestralDiscreteScheduler": (_SD, _kdpm2_ancestral),
     "LMSDiscreteScheduler": ({}, _lms),
     "DPMSolverMultistepScheduler": (
-        _MULTISTEP
-        | {
-            "algorithm_type": "dpmsolver++",
-            "euler_at_final": False,
-            "lambda_min_clipped": -np.inf,
-        },
+        _DPM,
         _dpm,
     ),
     "DEISMultistepScheduler": (_MULTISTEP, _deis),
@@ -297,7 +382,29 @@ _SCHEDULERS: dict[str, tuple[dict[str, Any], Callable[..., Made]]] = {
         _MULTISTEP | {"solver_type": "bh2", "predict_x0": True, "disable_corrector": ()},
         _unipc,
     ),
+    "DPMSolverSinglestepScheduler": (_DPM | {"lower_order_final": False}, _singlestep),
+    "LCMScheduler": (_DISTILLED, _lcm),
+    "TCDScheduler": (_DISTILLED, _tcd),
+    "DDIMInverseScheduler": (
+        {"clip_sample": True, "timestep_spacing": "leading", "keep_eps": True},
+        _ddim_inverse,
+    ),
+    "FlowMatchEulerDiscreteScheduler": (_FLOW, _flow_euler),
+    "FlowMatchHeunDiscreteScheduler": (_FLOW, _flow_heun),
+    "EDMEulerScheduler": (_EDM, _edm_euler),
+    "EDMDPMSolverMultistepScheduler": (_EDM | _DPM, _edm_dpm),
 }
+
+# Options that change numbers and have no counterpart; refused where set.
+_REFUSED = (
+    "use_flow_sigmas",
+    "use_lu_lambdas",
+    "use_dynamic_shifting",
+    "invert_sigmas",
+    "shift_terminal",
+    "stochastic_sampling",
+    "solver_p",
+)
 
 
 # ---------------------------------------------------------------- DDIM's previous time

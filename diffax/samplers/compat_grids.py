@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffax.samplers.grids import noise_levels
-from diffax.schedules import Discrete, Point
+from diffax.schedules import EDM, Discrete, Point
 from diffax.schedules.point import table_dtype
 
 # Where alpha_bar_T is 0 diffusers puts the smallest half-precision number.
@@ -67,6 +67,49 @@ def multistep(
         k = np.interp(times, np.arange(total), levels)
     ends = {"zero": 0.0, "sigma_min": levels[0], "repeat": k[-1]}
     return _points(times, np.append(k, ends[options["final_sigmas_type"]]))
+
+
+def distilled(schedule: Discrete, steps: int, original: int, final: str) -> Point:
+    """LCM, TCD: times of the plan the model was distilled on."""
+    total = schedule.num_steps
+    if not steps <= original <= total:
+        raise ValueError(f"expected steps <= original_inference_steps <= {total}")
+    plan = (np.arange(1, original + 1) * (total // original) - 1)[::-1]
+    chosen = np.floor(np.linspace(0, original, steps, endpoint=False)).astype(int)
+    points = schedule.at(plan[chosen])
+    end = schedule.end if final == "zero" else schedule.at(0)
+    return jax.tree.map(lambda p, e: jnp.concatenate([p, e[None]]), points, end)
+
+
+def flow(steps: int, options: Mapping[str, Any]) -> Point:
+    """Flow matching: times even in t, shifted; the table's end is shifted twice, as there.
+
+    The network is told `t` times the number of training steps.
+    """
+    total, shift = options["num_train_timesteps"], options["shift"]
+
+    def shifted(t: np.ndarray | float) -> np.ndarray | float:
+        return shift * t / (1 + (shift - 1) * t)
+
+    t = shifted(np.linspace(1.0, shifted(1 / total), steps))
+    spacing = _spacing(options)
+    if spacing:
+        t = noise_levels(steps, spacing, t[-1], t[0])
+    t = np.append(t, 0.0)
+    return Point(*(jnp.asarray(a, table_dtype()) for a in (total * t, 1 - t, t)))
+
+
+def edm(schedule: EDM, steps: int, options: Mapping[str, Any]) -> Point:
+    """EDM's own grid."""
+    k = noise_levels(
+        steps,
+        options["sigma_schedule"],
+        options["sigma_min"],
+        options["sigma_max"],
+        options["rho"],
+    )
+    last = options["sigma_min"] if options["final_sigmas_type"] == "sigma_min" else 0.0
+    return schedule.at(np.append(k, last))
 
 
 def start_scale(grid: Point, options: Mapping[str, Any]) -> jax.Array:

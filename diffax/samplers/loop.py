@@ -1,5 +1,7 @@
 """The reverse process: one `lax.scan` of a solver over a grid."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
@@ -27,8 +29,9 @@ def sample(
     solver: Solver,
     grid: Point,
     x: Array,
-    keys: Array,
+    keys: "Array | NoiseTape",
     trajectory: bool = False,
+    on_step: Callable[[int, Array, Point], None] | None = None,
 ) -> Array | tuple[Array, Array]:
     """Run the reverse process from `grid[0]` to `grid[-1]`.
 
@@ -40,8 +43,11 @@ def sample(
         solver: how a step is made, such as `DDIM(eta=0.0)`.
         grid: points `[S+1]` from noise to data, see `time_grid`.
         x: the state at `grid[0]`, `[B, ...]`; for pure noise see `initial_noise`.
-        keys: one random key a sample, `[B]`, see `sample_keys`. Sample i uses only key i.
-        trajectory: also return every state.
+        keys: one random key a sample, `[B]`, see `sample_keys`. Sample i uses only key i. Or a
+            `NoiseTape`, to repeat a run with its own noise.
+        trajectory: also return every state; without it memory does not grow with the steps.
+        on_step: called on the host as `on_step(index, x, there)` after every step, in order. It
+            costs a transfer a step; None costs nothing.
 
     Returns:
         The samples `[B, ...]`; with `trajectory`, `(samples, states [S, B, ...])`, the last of
@@ -74,6 +80,8 @@ def sample(
         x, state = carry
         index, here, there = interval
         x, state = solver.step(denoiser, x, state, here, there, fold_in(keys, index))
+        if on_step is not None:
+            jax.debug.callback(on_step, index, x, there, ordered=True)
         return (x, state), (x if trajectory else None)
 
     intervals = (jnp.arange(steps), grid[:-1], grid[1:])
@@ -94,13 +102,35 @@ def sample_keys(seed: int | Array, num: int, start: int = 0) -> Array:
     return jax.vmap(jax.random.fold_in, (None, 0))(key, start + jnp.arange(num))
 
 
-def fold_in(keys: Array, data: int | Array) -> Array:
-    """`jax.random.fold_in` for every key of a batch, `[B]`."""
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class NoiseTape:
+    """Noise given instead of drawn, to repeat another program's run; takes the place of keys.
+
+    Attributes:
+        values: what the solver is to add in every step, `[B, S, ...]`. Solvers that draw once a
+            step read `values[:, step]`.
+    """
+
+    values: Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """`[B]`, as keys have."""
+        return self.values.shape[:1]
+
+
+def fold_in(keys: Array | NoiseTape, data: int | Array) -> Array | NoiseTape:
+    """`jax.random.fold_in` for every key of a batch, `[B]`; on a tape, the noise of that step."""
+    if isinstance(keys, NoiseTape):
+        return NoiseTape(keys.values[:, data])
     return jax.vmap(jax.random.fold_in, (0, None))(keys, data)
 
 
-def normal(keys: Array, like: Array) -> Array:
+def normal(keys: Array | NoiseTape, like: Array) -> Array:
     """Standard normal noise shaped and typed like `like` (`[B, ...]`), row i from key i."""
+    if isinstance(keys, NoiseTape):
+        return keys.values.astype(like.dtype)
     return jax.vmap(lambda key: jax.random.normal(key, like.shape[1:], like.dtype))(keys)
 
 

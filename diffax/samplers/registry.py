@@ -10,16 +10,21 @@ from typing import Any
 import numpy as np
 
 from diffax.parameterization import Eps, Parameterization
+from diffax.samplers.adaptive import RK45
+from diffax.samplers.consistency import LCM, TCD
 from diffax.samplers.ddim import DDIM
 from diffax.samplers.ddpm import DDPM
 from diffax.samplers.deis import DEIS
 from diffax.samplers.dpm_solver import DPMSolver, DPMSolverPP, SDEDPMSolver, SDEDPMSolverPP
 from diffax.samplers.euler import Euler, EulerAncestral
 from diffax.samplers.heun import Heun
+from diffax.samplers.inversion import DDIMInversion
 from diffax.samplers.kdpm2 import KDPM2, KDPM2Ancestral
+from diffax.samplers.langevin import PredictorCorrector
 from diffax.samplers.lms import LMS
 from diffax.samplers.loop import Solver
 from diffax.samplers.pndm import PLMS, PNDM
+from diffax.samplers.singlestep import DPMSolverSinglestep
 from diffax.samplers.unipc import UniPC
 from diffax.schedules import Discrete, Schedule
 
@@ -92,10 +97,46 @@ SOLVERS: dict[str, Entry] = {
     ),
     "sde_dpm_2m": Entry(SDEDPMSolver, "SDE-DPM-Solver multistep on eps", 1, "S", True),
     "deis": Entry(DEIS, "exponential integrator, polynomial in log sigma (Zhang & Chen 2023)", 2),
+    "dpmpp_2s": Entry(DPMSolverSinglestep, "DPM-Solver++ singlestep, order 2, on a logsnr grid", 2),
+    "dpmpp_3s": Entry(
+        DPMSolverSinglestep,
+        "DPM-Solver++ singlestep, order 3, on a logsnr grid",
+        3,
+        fixed=MappingProxyType({"order": 3}),
+    ),
+    "dpm_2s": Entry(
+        DPMSolverSinglestep,
+        "DPM-Solver singlestep on eps, order 2, on a logsnr grid",
+        2,
+        fixed=MappingProxyType({"prediction": "eps"}),
+    ),
+    "dpm_3s": Entry(
+        DPMSolverSinglestep,
+        "DPM-Solver singlestep on eps, order 3, on a logsnr grid",
+        3,
+        fixed=MappingProxyType({"order": 3, "prediction": "eps"}),
+    ),
     "unipc": Entry(UniPC, "predictor-corrector for 5-10 steps (Zhao et al. 2023)", 3),
     "lms": Entry(LMS, "linear multistep of order 4 in sigma (k-diffusion)", 4),
     "plms": Entry(PLMS, "pseudo linear multistep, Stable Diffusion's first sampler", 2, "S + 1"),
     "pndm": Entry(PNDM, "pseudo Runge-Kutta, then PLMS (Liu et al. 2022)", 2, "S + 9"),
+    "flow_euler": Entry(Euler, "Euler along the straight path of flow matching", 1),
+    "flow_heun": Entry(
+        Heun,
+        "Heun along the straight path of flow matching",
+        2,
+        "2 S - 1",
+        fixed=MappingProxyType({"space": "straight"}),
+    ),
+    "rk45": Entry(RK45, "probability-flow ODE with adaptive steps (diffrax)", 5, "6 a try"),
+    "langevin": Entry(
+        PredictorCorrector, "predictor-corrector with Langevin steps (score_sde)", 1, "2 S", True
+    ),
+    "lcm": Entry(LCM, "for latent-consistency models, 1-8 steps (Luo et al. 2023)", 0, "S", True),
+    "tcd": Entry(TCD, "for trajectory-consistency models, 1-8 steps (Zheng et al.)", 0, "S", True),
+    "ddim_inversion": Entry(
+        DDIMInversion, "from data to noise, on a grid turned round (grid[::-1])", 1
+    ),
 }
 
 

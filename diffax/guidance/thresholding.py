@@ -1,14 +1,13 @@
-"""Denoiser -> Denoiser: clipping, dynamic thresholding, classifier-free guidance."""
+"""Limits on the guessed x0: static and dynamic thresholding."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffax.denoiser import Denoiser, Network
+from diffax.denoiser import Denoiser
 from diffax.parameterization import Prediction
 from diffax.schedules import Point
 
@@ -76,52 +75,3 @@ def _rebuilt(guess: Prediction, x0: Array, x: Array, point: Point, keep_eps: boo
     if keep_eps:
         return Prediction(x0, guess.eps, guess.log_variance)
     return with_x0(guess, x0, x, point)
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class ClassifierFree:
-    """Classifier-free guidance (Ho & Salimans 2022, eq. 6): `eps_u + scale (eps_c - eps_u)`.
-
-    Scale 1 is the conditional guess, 0 the unconditional one. One batched network call.
-
-    Attributes:
-        network: the conditional network.
-        null: the condition that means "none" (or the negative prompt), shaped like
-            `network.condition`.
-        scale: guidance scale, scalar or `[B]`; traced, so changing it never recompiles.
-    """
-
-    network: Network
-    null: Any
-    scale: ArrayLike = 3.0
-
-    def __call__(self, x: Array, point: Point) -> Prediction:
-        """The guided guess."""
-        both = jax.tree.map(
-            lambda c, n: jnp.concatenate([jnp.asarray(c), jnp.broadcast_to(n, jnp.shape(c))]),
-            self.network.condition,
-            self.null,
-        )
-        network = Network(
-            self.network.apply, self.network.params, both, self.network.parameterization
-        )
-        twice = point if jnp.ndim(point.t) == 0 else jax.tree.map(lambda f: jnp.tile(f, 2), point)
-        guess = network(jnp.concatenate([x, x]), twice)
-        conditional, unconditional = (
-            jax.tree.map(lambda f: f[: x.shape[0]], guess),
-            jax.tree.map(lambda f: f[x.shape[0] :], guess),
-        )
-        scale = jnp.asarray(self.scale, x.dtype)
-        if scale.ndim:
-            scale = scale.reshape((-1,) + (1,) * (x.ndim - 1))
-
-        def mix(c: Array, u: Array) -> Array:
-            # Written so that equal branches give back exactly that branch at every scale.
-            return c + (scale - 1) * (c - u)
-
-        return Prediction(
-            mix(conditional.x0, unconditional.x0),
-            mix(conditional.eps, unconditional.eps),
-            conditional.log_variance,
-        )

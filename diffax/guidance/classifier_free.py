@@ -1,0 +1,163 @@
+"""Guidance away from a second guess: classifier-free guidance and autoguidance."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from diffax.denoiser import Denoiser, Network
+from diffax.parameterization import X0, Parameterization, Prediction
+from diffax.schedules import Point
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ClassifierFree:
+    """Classifier-free guidance (Ho & Salimans 2022, eq. 6): `eps_u + scale (eps_c - eps_u)`.
+
+    Scale 1 is the conditional guess, 0 the unconditional one.
+
+    Attributes:
+        network: the conditional network.
+        null: the condition that means "none", or a negative condition to steer away from, shaped
+            like `network.condition`.
+        scale: guidance scale, scalar or `[B]`; traced, so changing it never recompiles.
+        rescale: share, in `[0, 1]`, in which the guided output gets back the standard deviation of
+            the conditional one (Lin et al. 2023, eq. 15-16; they take 0.7); None is none.
+        interval: `(low, high)`, guide only where `low < sigma / alpha <= high` (Kynkäänniemi et al.
+            2024, eq. 4), elsewhere the conditional guess costs half; None is everywhere.
+        batched: one network call on twice the batch; False is two calls, for half the memory.
+    """
+
+    network: Network
+    null: Any
+    scale: ArrayLike = 3.0
+    rescale: ArrayLike | None = None
+    interval: tuple[ArrayLike, ArrayLike] | None = None
+    batched: bool = field(default=True, metadata={"static": True})
+
+    def __call__(self, x: Array, point: Point) -> Prediction:
+        """The guided guess."""
+
+        def guided(_) -> Prediction:
+            conditional, unconditional = self._both(x, point)
+            guess = _extrapolated(conditional, unconditional, self.scale, x)
+            if self.rescale is None:
+                return guess
+            reading = self.network.parameterization
+            return rescaled(guess, conditional, x, point, self.rescale, reading)
+
+        return _inside(self.interval, point, guided, lambda _: self.network(x, point))
+
+    def _both(self, x: Array, point: Point) -> tuple[Prediction, Prediction]:
+        null = jax.tree.map(
+            lambda c, n: jnp.broadcast_to(n, jnp.shape(c)), self.network.condition, self.null
+        )
+        if not self.batched:
+            return self.network(x, point), self._told(null)(x, point)
+        both = jax.tree.map(
+            lambda c, n: jnp.concatenate([jnp.asarray(c), n]), self.network.condition, null
+        )
+        twice = point if jnp.ndim(point.t) == 0 else jax.tree.map(lambda f: jnp.tile(f, 2), point)
+        guess = self._told(both)(jnp.concatenate([x, x]), twice)
+        size = x.shape[0]
+        return jax.tree.map(lambda f: f[:size], guess), jax.tree.map(lambda f: f[size:], guess)
+
+    def _told(self, condition: Any) -> Network:
+        return Network(
+            self.network.apply, self.network.params, condition, self.network.parameterization
+        )
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Guided:
+    """Guidance of one denoiser away from another: `bad + scale (good - bad)`. Two calls.
+
+    With a smaller or less trained model as `bad` this is autoguidance (Karras et al. 2024, eq. 4);
+    with the same network under another condition, classifier-free guidance.
+
+    Attributes:
+        good: the denoiser to follow.
+        bad: the denoiser to steer away from.
+        scale: guidance scale, scalar or `[B]`; 1 is `good` alone.
+        rescale: as in `ClassifierFree`, on the output that `reading` names.
+        interval: as in `ClassifierFree`.
+        reading: which output is rescaled.
+    """
+
+    good: Denoiser
+    bad: Denoiser
+    scale: ArrayLike = 2.0
+    rescale: ArrayLike | None = None
+    interval: tuple[ArrayLike, ArrayLike] | None = None
+    reading: Parameterization = X0()
+
+    def __call__(self, x: Array, point: Point) -> Prediction:
+        """The guided guess."""
+
+        def guided(_) -> Prediction:
+            good = self.good(x, point)
+            guess = _extrapolated(good, self.bad(x, point), self.scale, x)
+            if self.rescale is None:
+                return guess
+            return rescaled(guess, good, x, point, self.rescale, self.reading)
+
+        return _inside(self.interval, point, guided, lambda _: self.good(x, point))
+
+
+def rescaled(
+    guess: Prediction,
+    conditional: Prediction,
+    x: Array,
+    point: Point,
+    share: ArrayLike,
+    reading: Parameterization,
+) -> Prediction:
+    """The guided output with the conditional one's spread (Lin et al. 2023, eq. 15-16).
+
+    Args:
+        guess: the guided guess.
+        conditional: the guess whose standard deviation, over each example, is taken.
+        x: the state, `[B, ...]`.
+        point: where it is.
+        share: how much of it, in `[0, 1]`.
+        reading: the network's parameterization, on whose output it works.
+    """
+    output = reading.target(guess.x0, guess.eps, point)
+    wanted = reading.target(conditional.x0, conditional.eps, point)
+    axes = tuple(range(1, x.ndim))
+    ratio = jnp.std(wanted, axis=axes, keepdims=True) / jnp.std(output, axis=axes, keepdims=True)
+    read = reading.read((share * ratio + (1 - share)) * output, x, point)
+    return Prediction(read.x0, read.eps, guess.log_variance)
+
+
+def _extrapolated(good: Prediction, bad: Prediction, scale: ArrayLike, x: Array) -> Prediction:
+    scale = jnp.asarray(scale, good.x0.dtype)
+    if scale.ndim:
+        scale = scale.reshape((-1,) + (1,) * (x.ndim - 1))
+
+    def mix(g: Array, b: Array) -> Array:
+        # Written so that equal branches give back exactly that branch at every scale.
+        return g + (scale - 1) * (g - b)
+
+    return Prediction(mix(good.x0, bad.x0), mix(good.eps, bad.eps), good.log_variance)
+
+
+def _inside(interval, point: Point, guided, plain) -> Prediction:
+    """`guided` inside the interval of noise levels, `plain` outside."""
+    if interval is None:
+        return guided(None)
+    low, high = interval
+    level = point.noise_to_signal
+    inside = (level > low) & (level <= high)
+    if jnp.ndim(inside) == 0:
+        return jax.lax.cond(inside, guided, plain, None)
+
+    def choose(g: Array, p: Array) -> Array:
+        return jnp.where(inside.reshape((-1,) + (1,) * (g.ndim - 1)), g, p)
+
+    return jax.tree.map(choose, guided(None), plain(None))
