@@ -204,9 +204,10 @@ def _pndm(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:
             f"{options['timestep_spacing']} spacing at {steps} of {schedule.num_steps}: its "
             "numbers there are wrong and not repeated; use leading"
         )
+    mixes = "v" if options["prediction_type"] == "v_prediction" else "eps"
     if options["skip_prk_steps"]:
-        return grid, PLMS(), 1.0
-    return grid, PNDM(schedule, float(stride // 2)), 1.0
+        return grid, PLMS(mixes), 1.0
+    return grid, PNDM(schedule, mixes, float(stride // 2)), 1.0
 
 
 def _euler(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:

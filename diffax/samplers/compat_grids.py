@@ -138,7 +138,7 @@ def _levels(schedule: Discrete) -> np.ndarray:
     """The table's `k = sigma / alpha`, float64, finite."""
     alpha = np.asarray(schedule.alpha, np.float64)
     sigma = np.asarray(schedule.sigma, np.float64)
-    return sigma / np.maximum(alpha, np.sqrt(_LEAST_ALPHA_BAR))
+    return sigma / np.where(alpha == 0, np.sqrt(_LEAST_ALPHA_BAR), alpha)
 
 
 def _times_of_levels(k: np.ndarray, levels: np.ndarray) -> np.ndarray:

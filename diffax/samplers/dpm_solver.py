@@ -30,8 +30,13 @@ from diffax.samplers.multistep import (
 )
 from diffax.schedules import Point
 
-# alpha = 0 at pure noise; solvers that divide by alpha see this much signal instead.
+# Solvers that divide by alpha see this much signal at pure noise, where there is none.
 LEAST_ALPHA = 2.0**-12
+
+
+def positive_alpha(point: Point) -> Array:
+    """alpha, or `LEAST_ALPHA` at pure noise, where it is zero."""
+    return jnp.where(point.alpha == 0, LEAST_ALPHA, point.alpha)
 
 
 def _static(default):
@@ -273,7 +278,7 @@ def _weights(
 def _noise_table(solver: DPMSolver, grid: Point) -> tuple[Array, Array, Array]:
     """`keep`, `weights` and `h` of the solvers that take eps for a polynomial."""
     here, there = grid[:-1], grid[1:]
-    alpha = jnp.maximum(here.alpha, LEAST_ALPHA * here.sigma)
+    alpha = positive_alpha(here)
     h, nodes = nodes_in_log_snr(
         Point(grid.t, grid.alpha.at[:-1].set(alpha), grid.sigma), solver.order
     )

@@ -3,11 +3,10 @@
 from dataclasses import dataclass, field
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
 from diffax.denoiser import Denoiser
-from diffax.samplers.dpm_solver import LEAST_ALPHA
+from diffax.samplers.dpm_solver import positive_alpha
 from diffax.schedules import Point
 
 
@@ -44,5 +43,5 @@ class DDIMInversion:
 
 
 def _up(x: Array, eps: Array, here: Point, there: Point) -> Array:
-    ratio = there.alpha / jnp.maximum(here.alpha, LEAST_ALPHA * here.sigma)
+    ratio = there.alpha / positive_alpha(here)
     return (ratio * x + (there.sigma - ratio * here.sigma) * eps).astype(x.dtype)

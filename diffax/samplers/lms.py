@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from diffax.denoiser import Denoiser
-from diffax.samplers.dpm_solver import LEAST_ALPHA
+from diffax.samplers.dpm_solver import positive_alpha
 from diffax.samplers.multistep import (
     LinearSteps,
     MultistepState,
@@ -40,7 +40,7 @@ class LMS:
 
     def init(self, x: Array, grid: Point) -> MultistepState:
         """The table of weights."""
-        alpha = jnp.maximum(grid.alpha, LEAST_ALPHA * grid.sigma)
+        alpha = positive_alpha(grid)
         k = grid.sigma / alpha
         width = k[1:] - k[:-1]
         nodes = [jnp.zeros_like(width)]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from diffax.denoiser import Denoiser
-from diffax.samplers.dpm_solver import LEAST_ALPHA
+from diffax.samplers.dpm_solver import positive_alpha
 from diffax.samplers.multistep import remember
 from diffax.schedules import Point, Schedule
 
@@ -29,7 +29,13 @@ class PLMS:
     Adams-Bashforth weights, order 1 to 4 as answers come in, mix the last eps; DDIM's transfer map
     (eq. 9) carries the mix. The first step is done again with the mean of the eps at both its ends.
     The constant weights suit grids evenly spaced in t. One network call a step, `S + 1` in all.
+
+    Attributes:
+        mixes: `eps`, or `v` to mix the answers of a v-predicting network before they are read, as
+            diffusers does.
     """
+
+    mixes: str = field(default="eps", metadata={"static": True})
 
     def init(self, x: Array, grid: Point) -> PNDMState:
         """No answers yet."""
@@ -45,22 +51,22 @@ class PLMS:
         keys: Array,
     ) -> tuple[Array, PNDMState]:
         """Mix the last answers and transfer."""
-        eps = denoiser(x, here).eps
-        answers = remember(state.answers, eps)
+        first = _answer(denoiser, x, here, self.mixes)
+        answers = remember(state.answers, first)
+
+        def ask_ahead() -> Array:
+            return _answer(
+                denoiser, _transfer(x, first, here, there, self.mixes), there, self.mixes
+            )
 
         def first_step(_):
             # Where the first step goes into the clean end, there is nothing to ask there.
-            ahead = jax.lax.cond(
-                there.sigma > 0,
-                lambda: denoiser(_transfer(x, eps, here, there).astype(x.dtype), there).eps,
-                lambda: eps,
-            )
-            return (eps + ahead) / 2
+            return (first + jax.lax.cond(there.sigma > 0, ask_ahead, lambda: first)) / 2
 
         mixed = jax.lax.cond(
             state.index == 0, first_step, lambda _: _adams_bashforth(answers, state.index), None
         )
-        moved = _transfer(x, mixed, here, there).astype(x.dtype)
+        moved = _transfer(x, mixed, here, there, self.mixes)
         return moved, PNDMState(state.index + 1, answers)
 
 
@@ -73,11 +79,13 @@ class PNDM:
 
     Attributes:
         schedule: gives the middle of the Runge-Kutta steps, halfway in t.
+        mixes: as in `PLMS`.
         stride: distance in t from a Runge-Kutta step's end to its middle, where it should not be
             half the step (diffusers rounds `T // S // 2`); None is half.
     """
 
     schedule: Schedule
+    mixes: str = field(default="eps", metadata={"static": True})
     stride: float | None = field(default=None, metadata={"static": True})
 
     def init(self, x: Array, grid: Point) -> PNDMState:
@@ -97,15 +105,15 @@ class PNDM:
         keys: Array,
     ) -> tuple[Array, PNDMState]:
         """Runge-Kutta at first, then the mix of the last answers."""
-        first = denoiser(x, here).eps
+        first = _answer(denoiser, x, here, self.mixes)
         answers = remember(state.answers, first)
 
         def runge_kutta(_):
             half = (here.t - there.t) / 2 if self.stride is None else self.stride
             middle = self.schedule.at(there.t + half)
 
-            def ask(eps: Array, at: Point) -> Array:
-                return denoiser(_transfer(x, eps, here, at).astype(x.dtype), at).eps
+            def ask(answer: Array, at: Point) -> Array:
+                return _answer(denoiser, _transfer(x, answer, here, at, self.mixes), at, self.mixes)
 
             second = ask(first, middle)
             third = ask(second, middle)
@@ -115,7 +123,7 @@ class PNDM:
         mixed = jax.lax.cond(
             state.index < 3, runge_kutta, lambda _: _adams_bashforth(answers, state.index), None
         )
-        moved = _transfer(x, mixed, here, there).astype(x.dtype)
+        moved = _transfer(x, mixed, here, there, self.mixes)
         return moved, PNDMState(state.index + 1, answers)
 
 
@@ -138,7 +146,13 @@ def _adams_bashforth(answers: Array, index: Array) -> Array:
     return jnp.tensordot(weights, answers, axes=1)
 
 
-def _transfer(x: Array, eps: Array, here: Point, there: Point) -> Array:
+def _answer(denoiser: Denoiser, x: Array, at: Point, mixes: str) -> Array:
+    guess = denoiser(x, at)
+    return guess.eps if mixes == "eps" else at.alpha * guess.eps - at.sigma * guess.x0
+
+
+def _transfer(x: Array, answer: Array, here: Point, there: Point, mixes: str) -> Array:
     """DDIM's map with a given eps (Liu et al. 2022, eq. 9)."""
-    ratio = there.alpha / jnp.maximum(here.alpha, LEAST_ALPHA * here.sigma)
-    return ratio * x + (there.sigma - ratio * here.sigma) * eps
+    eps = answer if mixes == "eps" else here.sigma * x + here.alpha * answer
+    ratio = there.alpha / positive_alpha(here)
+    return (ratio * x + (there.sigma - ratio * here.sigma) * eps).astype(x.dtype)

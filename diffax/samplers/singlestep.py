@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 
 from diffax.denoiser import Denoiser
-from diffax.samplers.dpm_solver import LEAST_ALPHA, check_options
+from diffax.samplers.dpm_solver import check_options, positive_alpha
 from diffax.samplers.multistep import (
     LinearSteps,
     by_order,
@@ -99,7 +99,7 @@ class DPMSolverSinglestep:
 
     def _table(self, grid: Point, orders: Array) -> LinearSteps:
         """Weights for order 1, 2, 3: from the base 0, 1, 2 points before `here`."""
-        alpha = jnp.maximum(grid.alpha[:-1], LEAST_ALPHA * grid.sigma[:-1])
+        alpha = positive_alpha(grid[:-1])
         here, there = Point(grid.t[:-1], alpha, grid.sigma[:-1]), grid[1:]
         # A step that is no stage of an order reads a wrong base below and is not chosen.
         before = [jax.tree.map(lambda f, b=back: earlier(f, b), here) for back in range(self.order)]
@@ -123,7 +123,7 @@ class DPMSolverSinglestep:
         """What is kept of the base, the exact weight of order 1, the moments, and the noise."""
         long = jnp.minimum(h, 50.0)
         if self.prediction == "eps":
-            keep = there.alpha / jnp.maximum(base.alpha, LEAST_ALPHA * base.sigma)
+            keep = there.alpha / positive_alpha(base)
             first = there.sigma - keep * base.sigma
             moments = [-there.sigma * long * m for m in exponential_moments(long, order)]
             return keep, first, moments, jnp.zeros_like(h)

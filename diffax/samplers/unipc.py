@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from diffax.denoiser import Denoiser
-from diffax.samplers.dpm_solver import LEAST_ALPHA
+from diffax.samplers.dpm_solver import positive_alpha
 from diffax.samplers.multistep import (
     LinearSteps,
     by_order,
@@ -90,7 +90,7 @@ class UniPC:
 
     def _tables(self, grid: Point) -> tuple[LinearSteps, LinearSteps]:
         here, there = grid[:-1], grid[1:]
-        alpha = jnp.maximum(here.alpha, LEAST_ALPHA * here.sigma)
+        alpha = positive_alpha(here)
         h, nodes = nodes_in_log_snr(grid, self.order)
         long = jnp.minimum(h, 50.0)
         z = -long if self.predict_x0 else long

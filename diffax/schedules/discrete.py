@@ -114,7 +114,7 @@ class Discrete:
 
 def _ratio(sigma: Array, alpha: Array) -> Array:
     """`sigma / alpha`, with alpha = 0 pushed to the largest finite level in use (2^12)."""
-    return sigma / jnp.maximum(alpha, 2.0**-12)
+    return sigma / jnp.where(alpha == 0, 2.0**-12, alpha)
 
 
 def from_alpha_bars(alpha_bars: ArrayLike) -> Discrete:
