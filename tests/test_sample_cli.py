@@ -1,0 +1,141 @@
+"""sample.py from end to end, on runs that are trained for a few steps."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffax.commands import sample as command
+from diffax.training import load_recipe, train
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("s_curve", "digits"):
+        recipe = load_recipe(f"{name}:debug", CONFIGS)
+        assert train(recipe, recipe.config, folder / name) == 0
+    return folder
+
+
+def draw(*arguments):
+    return command.main([str(a) for a in (*arguments, "--quiet")])
+
+
+def test_every_ending_for_images(runs, tmp_path):
+    run = runs / "digits"
+    for ending in (".png", ".gif", ".npz"):
+        assert draw("--workdir", run, "--num", 12, "--out", tmp_path / f"out{ending}") == 0
+    assert draw("--workdir", run, "--num", 12, "--out", tmp_path / "folder") == 0
+
+    grid = Image.open(tmp_path / "out.png")
+    assert grid.size[0] >= 512 and "sampler=ddim" in grid.text["diffax"]
+    assert Image.open(tmp_path / "out.gif").n_frames == 5
+    arrays = np.load(tmp_path / "out.npz")
+    assert arrays["arr_0"].dtype == np.uint8 and arrays["arr_0"].shape == (12, 8, 8, 1)
+    np.testing.assert_array_equal(arrays["arr_1"], np.arange(12) % 10)
+    pictures = sorted((tmp_path / "folder").iterdir())
+    assert [p.name for p in pictures] == [f"{i:05d}.png" for i in range(12)]
+    np.testing.assert_array_equal(np.asarray(Image.open(pictures[3])), arrays["arr_0"][3, ..., 0])
+
+
+def test_every_ending_for_points(runs, tmp_path):
+    run = runs / "s_curve"
+    for ending in (".png", ".gif", ".npz"):
+        assert draw("--workdir", run, "--num", 50, "--out", tmp_path / f"out{ending}") == 0
+    arrays = np.load(tmp_path / "out.npz")
+    assert arrays.files == ["arr_0"]
+    assert arrays["arr_0"].dtype == np.float32 and arrays["arr_0"].shape == (50, 2)
+    assert draw("--workdir", run, "--out", tmp_path / "folder") == 2
+
+
+def test_sample_i_depends_on_seed_and_i_only(runs, tmp_path):
+    def points(name, *arguments):
+        out = tmp_path / f"{name}.npz"
+        assert draw("--workdir", runs / "s_curve", "--out", out, *arguments) == 0
+        return np.load(out)["arr_0"]
+
+    whole = points("whole", "--num", 12)
+    np.testing.assert_allclose(points("few", "--num", 5), whole[:5], rtol=1e-5, atol=1e-5)
+    pieces = points("pieces", "--num", 12, "--batch-size", 5)
+    np.testing.assert_allclose(pieces, whole, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(points("again", "--num", 12), whole)
+    assert np.abs(points("other", "--num", 12, "--seed", 1) - whole).min() > 0
+
+
+def test_labels_guidance_and_sampler_change_what_comes_out(runs, tmp_path):
+    def images(name, *arguments):
+        out = tmp_path / f"{name}.npz"
+        assert draw("--workdir", runs / "digits", "--num", 4, "--out", out, *arguments) == 0
+        return np.load(out)
+
+    sevens = images("sevens", "--label", 7)
+    np.testing.assert_array_equal(sevens["arr_1"], 7)
+    # After 20 steps the network hardly tells labels apart: a large scale makes it visible.
+    guided = images("guided", "--label", 7, "--guidance", 1000)
+    noisy = images("noisy", "--label", 7, "--eta", 1.0)
+    ancestral = images("ancestral", "--label", 7, "--sampler", "ddpm", "--steps", 6)
+    for other in (guided, noisy, ancestral):
+        assert (other["arr_0"] != sevens["arr_0"]).any()
+    mixed = images("mixed", "--label", 3, 5)
+    np.testing.assert_array_equal(mixed["arr_1"], [3, 5, 3, 5])
+
+
+BAD = {
+    "unknown sampler": (["--sampler", "ddmi"], "did you mean ddpm, ddim"),
+    "too many steps": (["--steps", "1001"], "1 .. 1000"),
+    "no steps": (["--steps", "0"], "whole number >= 1"),
+    "wrong type": (["--eta", "much"], "--eta"),
+    "negative eta": (["--eta", "-1"], "eta"),
+    "eta for a solver without": (["--sampler", "dpmpp_2m", "--eta", "1"], "eta"),
+    "unknown spacing": (["--spacing", "karas"], "karas"),
+    "label of a model without classes": (["--label", "1"], "without"),
+    "guidance of a model without classes": (["--guidance", "2"], "without"),
+    "unknown option": (["--stepz", "3"], "--stepz"),
+    "no such checkpoint": (["--checkpoint", "7"], "no checkpoint of step 7"),
+    "no such average": (["--ema", "nope"], "keeps no average"),
+    "strange ending": (["--out", "x.jpeg"], ".jpeg"),
+    "unwritable": (["--out", "/proc/none/x.png"], "cannot write"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_status_2(runs, capsys, tmp_path, monkeypatch, case):
+    monkeypatch.chdir(tmp_path)
+    arguments, message = BAD[case]
+    assert draw("--workdir", runs / "s_curve", *arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and message in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_label_out_of_range_is_refused(runs, capsys):
+    assert draw("--workdir", runs / "digits", "--label", 10) == 2
+    assert "0 to 9" in capsys.readouterr().err
+
+
+def test_folders_without_a_run_or_checkpoint(tmp_path, capsys):
+    assert draw("--workdir", tmp_path / "none") == 2
+    assert "no run" in capsys.readouterr().err
+    assert draw() == 2
+    assert "--workdir DIR is missing" in capsys.readouterr().err
+
+
+def test_an_older_output_survives_a_failure(runs, tmp_path):
+    out = tmp_path / "out.png"
+    out.write_bytes(b"older")
+    assert draw("--workdir", runs / "s_curve", "--sampler", "nope", "--out", out) == 2
+    assert out.read_bytes() == b"older"
+
+
+def test_help_lists_every_sampler_in_a_line():
+    script = Path(__file__).parents[1] / "sample.py"
+    done = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    for name in ("ddpm", "ddim", "dpmpp_2m"):
+        assert any(line.strip().startswith(f"{name} ") for line in done.stdout.splitlines())
