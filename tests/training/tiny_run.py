@@ -147,7 +147,7 @@ def use_cache(folder: str) -> None:
 
 
 def spawn(workdir, config: Config, ending=None, cache=None) -> int:
-    """Runs in a fresh process that has everything imported; its exit code, negative for a signal."""
+    """Runs in a fresh process with everything imported; its exit code, negative for a signal."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tiny_run"])
     process = context.Process(target=child_run, args=(str(workdir), config, ending, cache))

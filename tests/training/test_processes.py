@@ -1,0 +1,151 @@
+"""Several real processes on this machine: they train, save, die and continue as one."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_run
+
+ROOT = Path(__file__).parents[2]
+RECIPE = """
+from tiny_run import tiny_config
+
+def config(variant=""):
+    return tiny_config(batch_size=64, log_every=1, {changes})
+"""
+
+
+class Cluster:
+    """Processes of `train.py` that work on one run."""
+
+    def __init__(self, folder: Path, changes: str = "", arguments: tuple[str, ...] = ()) -> None:
+        folder.mkdir(exist_ok=True)
+        self.workdir = folder / "run"
+        self._recipe = folder / "several.py"
+        self._recipe.write_text(RECIPE.format(changes=changes))
+        self._arguments = arguments
+        self.processes: list[subprocess.Popen] = []
+
+    def start(self, count: int, devices: int = 1) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        env = os.environ | {
+            "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        }
+        self.processes = [
+            subprocess.Popen(
+                [
+                    *(sys.executable, str(ROOT / "train.py"), "--config", str(self._recipe)),
+                    *("--workdir", str(self.workdir), "--heartbeat", "10", *self._arguments),
+                    *("--coordinator", f"127.0.0.1:{port}"),
+                    *("--num-processes", str(count), "--process-id", str(i)),
+                ],
+                cwd=ROOT,
+                env=env,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for i in range(count)
+        ]
+
+    def wait(self) -> list[int]:
+        told = [process.communicate(timeout=300)[1] for process in self.processes]
+        status = [process.returncode for process in self.processes]
+        self.told = told
+        return status
+
+    def rows(self) -> list[dict]:
+        path = self.workdir / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+
+    def has_made(self, steps: int) -> bool:
+        try:
+            return len(self.rows()) >= steps
+        except (FileNotFoundError, json.JSONDecodeError):
+            return False
+
+    def kill(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The losses of one process, and its folder."""
+    cluster = Cluster(tmp_path_factory.mktemp("alone"))
+    config = tiny_run.tiny_config(batch_size=64, log_every=1)
+    assert tiny_run.run(cluster.workdir, config) == 0
+    return [row["loss"] for row in cluster.rows()]
+
+
+def assert_like(cluster: Cluster, losses: list[float]) -> None:
+    # Gradients are summed in another order: rounding, grown over 20 steps.
+    np.testing.assert_allclose([row["loss"] for row in cluster.rows()], losses, rtol=1e-4)
+    assert [row["step"] for row in cluster.rows()] == list(range(1, tiny_run.STEPS + 1))
+
+
+def test_two_processes_train_as_one(tmp_path, alone):
+    cluster = Cluster(tmp_path)
+    cluster.start(2)
+    assert cluster.wait() == [0, 0], cluster.told
+    assert_like(cluster, alone)
+    # What two processes saved, one reads.
+    assert tiny_run.saved_state(cluster.workdir, tiny_run.tiny_config(batch_size=64), 20)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count, devices, fsdp", [(2, 2, 4), (4, 1, 1), (4, 1, 4)])
+def test_one_of_them_is_killed_and_all_continue(tmp_path, alone, count, devices, fsdp):
+    cluster = Cluster(tmp_path, arguments=("--train.fsdp", str(fsdp), "--train.save_every", "2"))
+    cluster.start(count, devices)
+    tiny_run.wait_until(lambda: cluster.has_made(7), 200)
+    cluster.processes[-1].send_signal(signal.SIGKILL)
+    status = cluster.wait()  # the others notice, by themselves
+    assert status[-1] == -9 and all(s != 0 for s in status), status
+    cluster.start(count, devices)
+    assert cluster.wait() == [0] * count, cluster.told
+    assert_like(cluster, alone)
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_all_at_the_same_step(tmp_path, alone):
+    cluster = Cluster(tmp_path)
+    cluster.start(2)
+    tiny_run.wait_until(lambda: cluster.has_made(3), 200)
+    cluster.processes[1].send_signal(signal.SIGTERM)
+    assert cluster.wait() == [143, 143], cluster.told
+    step = tiny_run.newest_step(cluster.workdir)
+    assert step == cluster.rows()[-1]["step"]  # not a step was lost
+    cluster.start(2)
+    assert cluster.wait() == [0, 0], cluster.told
+    assert_like(cluster, alone)
+
+
+@pytest.mark.slow
+def test_another_number_of_processes_continues(tmp_path, alone):
+    cluster = Cluster(tmp_path, arguments=("--train.fsdp", "-1"))
+    cluster.start(4)
+    tiny_run.wait_until(lambda: cluster.has_made(6), 200)
+    cluster.processes[0].send_signal(signal.SIGTERM)
+    assert cluster.wait() == [143] * 4, cluster.told
+    cluster.start(2, devices=2)
+    assert cluster.wait() == [0, 0], cluster.told
+    assert_like(cluster, alone)
+
+
+def test_half_of_the_flags_is_refused(capsys):
+    from diffax.training.command import main
+
+    arguments = ["--config", "s_curve:debug", "--num-processes", "2"]
+    assert main(arguments, recipes=ROOT / "configs") == 2
+    assert "go together" in capsys.readouterr().err
