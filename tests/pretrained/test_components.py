@@ -2,15 +2,12 @@
 
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_models
-
-from diffax.pretrained import filling, naming
-from diffax.pretrained.configs import module_from_config, parameter_shapes
-from diffax.pretrained.weights import Tensors
+import tiny_pipelines
+from tiny_pipelines import fast
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden/pretrained/components.npz")
 
@@ -18,38 +15,9 @@ GOLDEN = np.load(Path(__file__).parents[1] / "golden/pretrained/components.npz")
 TOLERANCE = 2e-5
 
 
-class Formula(Tensors):
-    """The tensors a tiny network has, by tiny_models' formula."""
-
-    def __init__(self, shapes):
-        flat = filling.leaves(shapes)
-        self._shapes = {
-            key: naming.published_shape(leaf, value.shape) for key, (leaf, value) in flat.items()
-        }
-        super().__init__(self._shapes)
-
-    def shape(self, name):
-        return self._shapes[name]
-
-    def __getitem__(self, name):
-        return tiny_models.weight(name, self._shapes[name])
-
-    def __iter__(self):
-        return iter(self._shapes)
-
-    def __len__(self):
-        return len(self._shapes)
-
-
-def build(name, **options):
-    module = module_from_config(tiny_models.CONFIGS[name], **options)
-    shapes = parameter_shapes(module)
-    return module, filling.fill(shapes, Formula(shapes))
-
-
-def jit(f, **options):
-    """Compiling is what these tests spend their time on; LLVM's optimizations change no result."""
-    return jax.jit(f, compiler_options={"xla_backend_optimization_level": 0}, **options)
+def build(name):
+    network = tiny_pipelines.network(tiny_models.CONFIGS[name])
+    return network.module, network.params
 
 
 def close(ours, name):
@@ -64,7 +32,7 @@ def run_unet(name, **residuals):
     x, t = inputs.pop("x"), inputs.pop("t")
     if tiny_models.CONFIGS[name]["_class_name"] == "UNet2DModel":
         inputs = inputs.get("label")
-    return jit(lambda p, c: module.apply(p, x, t, c, **residuals))(params, inputs)
+    return fast(lambda p, c: module.apply(p, x, t, c, **residuals))(params, inputs)
 
 
 @pytest.mark.parametrize("name", [n for n in tiny_models.CONFIGS if n in GOLDEN])
@@ -80,7 +48,7 @@ def test_unet_takes_controlnet_residuals():
 
 def test_autoencoder():
     module, params = build("vae")
-    apply = jit(module.apply, static_argnames="method")
+    apply = fast(module.apply, static_argnames="method")
     posterior = apply(params, tiny_models.draws("picture", 2, 16, 12, 3), method="encode")
     close(posterior.mean, "vae mean")
     close(posterior.log_variance, "vae logvar")
@@ -89,7 +57,7 @@ def test_autoencoder():
 
 def test_vector_quantized_autoencoder():
     module, params = build("vq")
-    apply = jit(module.apply, static_argnames="method")
+    apply = fast(module.apply, static_argnames="method")
     latents = apply(params, tiny_models.draws("picture", 2, 16, 12, 3), method="encode")
     close(latents, "vq latents")
     close(apply(params, tiny_models.draws("codes", 2, 8, 6, 3), method="decode"), "vq decoded")
@@ -98,7 +66,7 @@ def test_vector_quantized_autoencoder():
 @pytest.mark.parametrize("name", ["clip_l", "clip_h"])
 def test_text_encoder(name):
     module, params = build(name)
-    out = jit(module.apply)(params, tiny_models.token_ids())
+    out = fast(module.apply)(params, tiny_models.token_ids())
     close(out.last[:, ::8], f"{name} last")
     close(jnp.stack(out.hidden)[:, :, ::8], f"{name} hidden")
     close(out.projected if name == "clip_h" else out.pooled, f"{name} pooled")

@@ -180,3 +180,109 @@ def token_ids() -> np.ndarray:
     ids[0, 9:] = 999
     ids[1, 76] = 999
     return ids.astype(np.int32)
+
+
+# ---------------------------------------------------------------- whole pipelines
+
+# Byte letters, three merges and the marks: ids below 517.
+MERGES = [("c", "a"), ("ca", "t</w>"), ("a", "t</w>")]
+VOCABULARY = 512 + len(MERGES) + 2
+START, END = VOCABULARY - 2, VOCABULARY - 1
+
+SCHEDULER = {
+    "_class_name": "PNDMScheduler",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "num_train_timesteps": 1000,
+    "set_alpha_to_one": False,
+    "clip_sample": False,
+    "skip_prk_steps": True,
+    "steps_offset": 1,
+    "timestep_spacing": "leading",
+}
+
+_TEXT = {**CONFIGS["clip_l"], "vocab_size": VOCABULARY, "eos_token_id": 2}
+_TEXT_2 = {**CONFIGS["clip_h"], "vocab_size": VOCABULARY, "eos_token_id": END}
+_XL = {
+    **CONFIGS["unet_sdxl"],
+    "cross_attention_dim": 64,
+    "projection_class_embeddings_input_dim": 24 + 6 * 8,
+}
+
+PIPELINES = {
+    "sd": {
+        "unet": CONFIGS["unet_sd1"],
+        "vae": CONFIGS["vae"],
+        "text_encoder": _TEXT,
+        "scheduler": SCHEDULER,
+    },
+    "sd2": {
+        "unet": CONFIGS["unet_sd2"],
+        "vae": CONFIGS["vae"],
+        "text_encoder": {**_TEXT, "hidden_act": "gelu"},
+        "scheduler": {**SCHEDULER, "prediction_type": "v_prediction"},
+    },
+    "inpainting": {
+        "unet": {**CONFIGS["unet_sd1"], "in_channels": 9},
+        "vae": CONFIGS["vae"],
+        "text_encoder": _TEXT,
+        "scheduler": SCHEDULER,
+    },
+    "sdxl": {
+        "unet": _XL,
+        "vae": {**CONFIGS["vae"], "force_upcast": True},
+        "text_encoder": _TEXT,
+        "text_encoder_2": _TEXT_2,
+        "scheduler": {**SCHEDULER, "_class_name": "EulerDiscreteScheduler"},
+    },
+    "refiner": {
+        "unet": {**_XL, "cross_attention_dim": 32, "projection_class_embeddings_input_dim": 64},
+        "vae": {**CONFIGS["vae"], "force_upcast": True},
+        "text_encoder_2": _TEXT_2,
+        "scheduler": {**SCHEDULER, "_class_name": "EulerDiscreteScheduler"},
+    },
+}
+
+# Our name -> the reference's scheduler.
+SAMPLERS = {
+    "ddim": "DDIMScheduler",
+    "plms": "PNDMScheduler",
+    "euler": "EulerDiscreteScheduler",
+    "dpmpp_2m": "DPMSolverMultistepScheduler",
+    "unipc": "UniPCMultistepScheduler",
+}
+
+PROMPTS = ["a cat at cat!", "at (at"]
+NEGATIVE = "cat at"
+GUIDANCE, RESCALE = 5.0, 0.6
+
+
+def vocabulary(letters: list[str]) -> list[str]:
+    """All tokens in order of their ids, from the 256 byte letters in GPT-2's order."""
+    marks = ["<|startoftext|>", "<|endoftext|>"]
+    return [*letters, *(c + "</w>" for c in letters), *map("".join, MERGES), *marks]
+
+
+def pad_token(family: str, number: int) -> str:
+    """SD 1 and XL's first encoder pad with the end mark, the others with "!"."""
+    return "<|endoftext|>" if number == 0 and family != "sd2" else "!"
+
+
+def noise() -> np.ndarray:
+    """Latents to start from, of two 32x24 pictures."""
+    return draws("noise", 2, 16, 12, 4)
+
+
+def picture() -> np.ndarray:
+    """A smooth colour picture, 32x24, in [-1, 1]."""
+    y, x = np.mgrid[0:32, 0:24].astype(np.float32)
+    waves = [np.sin(x / 5), np.cos(y / 7), np.sin((x + y) / 9)]
+    return (0.8 * np.stack(waves, axis=-1)).astype(np.float32)
+
+
+def mask() -> np.ndarray:
+    """1 where the picture is made anew, 32x24."""
+    mask = np.zeros((32, 24), np.float32)
+    mask[6:23, 5:17] = 1
+    return mask

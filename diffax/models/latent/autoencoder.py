@@ -110,7 +110,7 @@ class AutoencoderKL(nn.Module):
     sample_size: int = 32
     scaling_factor: float = 0.18215
     shift_factor: float | None = None
-    force_upcast: bool = True
+    force_upcast: bool = False
     use_quant_conv: bool = True
     use_post_quant_conv: bool = True
     mid_block_add_attention: bool = True

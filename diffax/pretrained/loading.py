@@ -1,0 +1,138 @@
+"""Pipelines from disk: a diffusers folder, or an original single file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+
+from diffax.models.latent import UNet2DConditionModel
+from diffax.pretrained.configs import read_json
+from diffax.pretrained.network import load_network
+from diffax.pretrained.pipeline import NOT_READ, PIPELINES, Pipeline
+from diffax.pretrained.single_file import load_single_file, network_options
+from diffax.pretrained.tokenizer import load_tokenizer
+
+
+def load_pipeline(
+    path: str | Path,
+    *,
+    dtype: jnp.dtype = jnp.float32,
+    param_dtype: jnp.dtype | None = None,
+    variant: str | None = None,
+    tokenizer: str | Path | None = None,
+    configs: Mapping[str, Mapping[str, Any]] | None = None,
+    ema: bool = False,
+    query_chunk: int | None = None,
+) -> Pipeline:
+    """Loads a published model: a diffusers folder, or an original single file.
+
+    Args:
+        path: a folder with `model_index.json`, or a `.safetensors` or `.ckpt` file.
+        dtype: of the computation; float32, or bfloat16 on accelerators. Norms, softmax and the
+            sampler stay float32, and so does an autoencoder that says `force_upcast`.
+        param_dtype: of the parameters in memory; None: `dtype`.
+        variant: of the folder's files, such as "fp16"; they are read as `param_dtype`.
+        tokenizer: a tokenizer's folder, or CLIP's BPE file; a single file comes without one.
+        configs: of a single file's components, by name, where it is none of the published
+            families; as `diffax.pretrained.families.FAMILIES` has them.
+        ema: of a single file, the U-Net's moving averages.
+        query_chunk: attention takes so many queries at a time; None: by memory.
+
+    Returns:
+        The pipeline, complete.
+
+    Raises:
+        FileNotFoundError: a file or folder is missing.
+        ValueError: not supported, damaged, or parts that do not fit each other.
+
+    Example:
+        >>> pipe = load_pipeline("stable-diffusion-v1-5")  # doctest: +SKIP
+        >>> images = text_to_image(pipe, "an astronaut riding a horse")  # doctest: +SKIP
+    """
+    path = Path(path)
+    options = dict(dtype=dtype, param_dtype=dtype if param_dtype is None else param_dtype)
+    if path.is_dir():
+        pipe = _load_folder(path, options, variant, query_chunk)
+    elif path.is_file():
+        pipe = load_single_file(path, options, tokenizer, configs, ema, query_chunk)
+    else:
+        raise FileNotFoundError(
+            f"{path}: expected a folder with model_index.json, or a .safetensors or .ckpt file"
+        )
+    _check_parts(pipe, path)
+    return pipe
+
+
+def _load_folder(folder: Path, options, variant, query_chunk) -> Pipeline:
+    if not (folder / "model_index.json").is_file() and (folder / "config.json").is_file():
+        raise ValueError(
+            f"{folder}: one network, not a pipeline (no model_index.json); use load_network"
+        )
+    index = read_json(folder / "model_index.json")
+    name = index.get("_class_name")
+    if name not in PIPELINES:
+        raise ValueError(f"{folder}: pipeline {name!r} is not supported; known: {list(PIPELINES)}")
+    present = [part for part in PIPELINES[name] if (index.get(part) or [None, None])[1] is not None]
+    unread = [
+        key
+        for key, value in index.items()
+        if isinstance(value, list)
+        and value[1:] != [None]
+        and key not in (*PIPELINES[name], *NOT_READ, "scheduler")
+    ]
+    if "unet" not in present or unread:
+        raise ValueError(
+            f"{folder}: {name} with parts {sorted(index)}: "
+            + (f"{unread} are not supported" if unread else "it has no unet")
+        )
+
+    def place(part: str) -> Path:
+        # The oldest snapshots keep their only network beside model_index.json.
+        beside = folder / part
+        return folder if not beside.is_dir() and PIPELINES[name] == ("unet",) else beside
+
+    tokenizers = [load_tokenizer(folder / p) for p in present if p.startswith("tokenizer")]
+    scheduler = folder / "scheduler" / "scheduler_config.json"
+    if not scheduler.is_file() and (folder / "scheduler_config.json").is_file():
+        scheduler = folder / "scheduler_config.json"
+    settings = {k: v for k, v in index.items() if k[0] != "_" and not isinstance(v, list)}
+    networks = {}
+    for part in present:
+        if not part.startswith("tokenizer"):
+            config = read_json(place(part) / "config.json")
+            networks[part] = load_network(
+                place(part), variant=variant, **network_options(part, config, options, query_chunk)
+            )
+    return Pipeline(
+        unet=networks["unet"],
+        vae=networks.get("vae", networks.get("vqvae")),
+        text_encoders=tuple(v for k, v in networks.items() if k.startswith("text_encoder")),
+        tokenizers=tuple(tokenizers),
+        scheduler=read_json(scheduler),
+        settings=settings,
+    )
+
+
+def _check_parts(pipe: Pipeline, path: Path) -> None:
+    unet = pipe.unet.module
+    if isinstance(unet, UNet2DConditionModel):
+        width = sum(encoder.module.hidden_size for encoder in pipe.text_encoders)
+        if width != unet.cross_attention_dim:
+            raise ValueError(
+                f"{path}: the U-Net wants a text of width {unet.cross_attention_dim}, the text "
+                f"encoders give {width}; parts of different models"
+            )
+        latents = pipe.vae.module.latent_channels
+        if unet.in_channels not in (latents, 2 * latents + 1):
+            raise ValueError(
+                f"{path}: a U-Net with {unet.in_channels} input channels is not supported; "
+                f"expected {latents}, or {2 * latents + 1} for inpainting"
+            )
+    if len(pipe.tokenizers) != len(pipe.text_encoders):
+        raise ValueError(
+            f"{path}: {len(pipe.text_encoders)} text encoders and "
+            f"{len(pipe.tokenizers)} tokenizers; expected one for each"
+        )

@@ -1,0 +1,103 @@
+"""Pipelines from the original single files (CompVis, Stability), `.safetensors` or `.ckpt`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+
+from diffax.models.latent import AutoencoderKL, CLIPTextModel, VQModel
+from diffax.pretrained import families, naming, original
+from diffax.pretrained.configs import module_from_config, parameter_shapes
+from diffax.pretrained.filling import fill
+from diffax.pretrained.network import LoadedNetwork
+from diffax.pretrained.pickled import PickledCheckpoint
+from diffax.pretrained.pipeline import Pipeline
+from diffax.pretrained.tokenizer import load_tokenizer
+from diffax.pretrained.weights import SafetensorsFiles, Subset, Tensors
+
+
+def load_single_file(file: Path, options, tokenizer, configs, ema, query_chunk) -> Pipeline:
+    """The pipeline in an original single file; arguments and errors as in `load_pipeline`."""
+    if file.suffix not in (".safetensors", ".ckpt", ".pt", ".pth"):
+        raise ValueError(f"{file}: expected a .safetensors or .ckpt file, got {file.suffix!r}")
+    if tokenizer is None:
+        raise ValueError(
+            f"{file}: a single file has no tokenizer; give tokenizer= a tokenizer's folder or "
+            "CLIP's bpe_simple_vocab_16e6.txt.gz"
+        )
+    safe = file.suffix == ".safetensors"
+    tensors = SafetensorsFiles(file) if safe else PickledCheckpoint(file)
+    try:
+        family, known = families.family_of(tensors) if configs is None else (None, configs)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    parts, used = {}, []
+    for part, config in known.items():
+        if part != "scheduler":
+            parts[part] = _component(file, tensors, part, config, options, query_chunk, used, ema)
+    left = [n for n in tensors if not n.startswith(tuple(used))]
+    left = sorted(set(left) - naming.harmless(left, original.OUTSIDE))
+    if left:
+        raise ValueError(f"{file}: {len(left)} tensors belong to no component: {left[:20]}")
+    texts = [part for part in parts if part.startswith("text_encoder")]
+    # Only OpenAI's encoder is padded with the end mark; OpenCLIP's are padded with "!", id 0.
+    tokenizers = [
+        load_tokenizer(tokenizer, None if known[t]["hidden_act"] == "quick_gelu" else "!")
+        for t in texts
+    ]
+    settings = {"force_zeros_for_empty_prompt": True} if family == "sdxl" else {}
+    if family == "sdxl-refiner":
+        settings = {"requires_aesthetics_score": True}
+    return Pipeline(
+        unet=parts["unet"],
+        vae=parts["vae"],
+        text_encoders=tuple(parts[t] for t in texts),
+        tokenizers=tuple(tokenizers),
+        scheduler=dict(known["scheduler"]),
+        settings=settings,
+    )
+
+
+def _component(
+    file: Path, tensors: Tensors, part: str, config, options, query_chunk, used: list[str], ema
+) -> LoadedNetwork:
+    """One network of a single file; its prefix is added to `used`."""
+    found = [p for p in original.PREFIXES[part] if any(n.startswith(p) for n in tensors)]
+    if not found:
+        raise ValueError(f"{file}: no {part} in it (no name starts with {original.PREFIXES[part]})")
+    prefix = found[0]
+    used.append(prefix)
+    module = module_from_config(config, **network_options(part, config, options, query_chunk))
+    inside = Subset(tensors, prefix)
+    if isinstance(module, CLIPTextModel):
+        fused = "positional_embedding" in inside
+        locate = (original.openclip_locator if fused else original.clip_locator)(module)
+    elif isinstance(module, (AutoencoderKL, VQModel)):
+        locate = original.autoencoder_locator(module)
+    else:
+        locate = original.unet_locator(module)
+        if ema:
+            inside, plain = tensors, locate
+
+            def locate(key: str) -> naming.Source:
+                return naming.Source(original.ema_key(plain(key).key))
+
+    anything = ((r"", "the rest of the file"),)
+    params = fill(
+        parameter_shapes(module),
+        inside,
+        locate=locate,
+        harmless=anything if ema and part == "unet" else original.LEFTOVER,
+        where=f"{file}, {part}",
+    )
+    return LoadedNetwork(module, params)
+
+
+def network_options(part: str, config, options, query_chunk) -> dict[str, Any]:
+    """Keyword arguments of one network; an autoencoder that overflows stays float32."""
+    chosen = dict(options)
+    if config.get("force_upcast", False):
+        chosen = dict(dtype=jnp.float32, param_dtype=jnp.float32)
+    return chosen if part.startswith("text") else chosen | {"query_chunk": query_chunk}
