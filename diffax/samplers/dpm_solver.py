@@ -215,7 +215,8 @@ class SDEDPMSolver:
         """The table of weights."""
         keep, weights, h = _noise_table(self, grid)
         clean = grid.sigma[1:] == 0
-        spread = grid.sigma[1:] * jnp.sqrt(jnp.expm1(2 * jnp.minimum(h, 50.0)))
+        # Rounding can make an empty step a little negative.
+        spread = grid.sigma[1:] * jnp.sqrt(jnp.expm1(2 * jnp.clip(h, 0.0, 50.0)))
         steps = LinearSteps(
             keep,
             jnp.where(clean[:, None], weights, 2 * weights),

@@ -1,7 +1,5 @@
 """Which points a sampler visits: grids of `S + 1` points from noise to data."""
 
-from collections.abc import Sequence
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -188,24 +186,3 @@ def _continuous_times(steps: int, spacing: str) -> np.ndarray:
         "spacing leading leaves out the start, which only discrete schedules have use for; with "
         "this one use trailing"
     )
-
-
-def start_index(steps: int, strength: float) -> int:
-    """Which point of a grid to start from when `strength` of its `steps` should be run."""
-    if not 0 < strength <= 1:
-        raise ValueError(f"strength should be in (0, 1], got {strength}")
-    return steps - max(1, min(steps, round(steps * strength)))
-
-
-def truncated(grid: Point, strength: float) -> Point:
-    """The last `strength` of a grid's intervals: for image-to-image and editing.
-
-    The number of intervals depends on the strength, so other strengths compile anew; to keep one
-    program, build the grid of a fixed number of steps below a start level: `grid_below`.
-    """
-    return grid[start_index(grid.t.shape[0] - 1, strength) :]
-
-
-def concatenated(parts: Sequence[Point]) -> Point:
-    """Grids one after the other."""
-    return jax.tree.map(lambda *fields: jnp.concatenate(fields), *parts)

@@ -45,7 +45,7 @@ class LMS:
         width = k[1:] - k[:-1]
         nodes = [jnp.zeros_like(width)]
         for back in range(1, self.order):
-            nodes.append(nodes[-1] - earlier(width, back) / width)
+            nodes.append(nodes[-1] - earlier(width, back) / jnp.where(width == 0, 1.0, width))
         # int_0^1 u^n du
         moments = [jnp.full_like(width, 1.0 / (n + 1)) for n in range(self.order)]
         rows = [interpolation_weights(nodes[:q], moments[:q]) for q in range(1, self.order + 1)]

@@ -9,6 +9,7 @@ where `m_0` is the network's newest answer, `m_1` the one before. They differ on
 The weights depend on the grid alone, so `init` makes a table of them, one row an interval.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -145,33 +146,31 @@ def nodes_in_log_snr(grid: Point, order: int) -> tuple[Array, list[Array]]:
 # ---------------------------------------------------------------- integrals
 
 
-def phi(order: int, z: Array) -> Array:
-    """`phi_k(z) = int_0^1 exp((1 - u) z) u^(k-1) / (k-1)! du`, of exponential integrators.
+def phis(z: Array, count: int) -> list[Array]:
+    """`phi_1(z) .. phi_count(z)` of exponential integrators (Hochbruck & Ostermann 2010, eq. 2.10).
 
-    `phi_1(z) = (exp(z) - 1) / z` and `phi_{k+1}(z) = (phi_k(z) - 1/k!) / z`
-    (Hochbruck & Ostermann 2010, eq. 2.10); a series where the recursion would cancel.
+    `phi_k(z) = int_0^1 exp((1 - u) z) u^(k-1) / (k-1)! du`, that is `phi_1(z) = (e^z - 1) / z` and
+    `phi_{k+1}(z) = (phi_k(z) - 1/k!) / z`. Going up cancels near zero; there the last one comes
+    from its series and the others by going down.
     """
     small = jnp.abs(z) < 1
-    inside = jnp.where(small, z, 0.0)
-    term = jnp.full_like(z, 1.0 / _factorial(order))
-    series = term
-    for n in range(1, 20):
-        term = term * inside / (n + order)
-        series = series + term
-    outside = jnp.where(small, 1.0, z)
-    closed = jnp.expm1(outside) / outside
-    for k in range(1, order):
-        closed = (closed - 1.0 / _factorial(k)) / outside
-    return jnp.where(small, series, closed)
-
-
-def _factorial(n: int) -> int:
-    return 1 if n < 2 else n * _factorial(n - 1)
+    inside, outside = jnp.where(small, z, 0.0), jnp.where(small, 1.0, z)
+    # Horner's rule on sum_n z^n / (n + count)!, to the precision of float64 for |z| < 1.
+    series = jnp.zeros_like(z)
+    for n in reversed(range(20)):
+        series = series * inside + 1.0 / math.factorial(n + count)
+    near = [series]
+    for k in reversed(range(1, count)):
+        near.insert(0, inside * near[0] + 1.0 / math.factorial(k))
+    far = [jnp.expm1(outside) / outside]
+    for k in range(1, count):
+        far.append((far[-1] - 1.0 / math.factorial(k)) / outside)
+    return [jnp.where(small, n, f) for n, f in zip(near, far, strict=True)]
 
 
 def exponential_moments(z: Array, count: int) -> list[Array]:
     """`int_0^1 exp((1 - u) z) u^k du` for `k = 0 .. count - 1`."""
-    return [_factorial(k) * phi(k + 1, z) for k in range(count)]
+    return [math.factorial(k) * phi for k, phi in enumerate(phis(z, count))]
 
 
 def interpolation_weights(nodes: Sequence[Array], moments: Sequence[Array]) -> Array:
@@ -193,7 +192,8 @@ def interpolation_weights(nodes: Sequence[Array], moments: Sequence[Array]) -> A
             raised = [jnp.zeros_like(node), *polynomial]
             lowered = [-other * c for c in polynomial] + [jnp.zeros_like(node)]
             polynomial = [a + b for a, b in zip(raised, lowered, strict=True)]
-            scale = scale * (node - other)
+            # Equal nodes come from empty steps, whose moments are zero.
+            scale = scale * jnp.where(node == other, 1.0, node - other)
         # The last moments pair with the highest powers.
         total = sum(c * m for c, m in zip(polynomial, moments, strict=False))
         weights.append(total / scale)
