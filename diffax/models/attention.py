@@ -1,6 +1,5 @@
 """Self-attention over the pixels of a feature map: DDPM's block and the tutorials'."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -30,11 +29,10 @@ def dot_product_attention(query: jax.Array, key: jax.Array, value: jax.Array) ->
     head_size = query.shape[-1]
     half = query.dtype in (jnp.bfloat16, jnp.float16)
     fits = head_size % 8 == 0 and head_size <= 128
-    if jax.default_backend() == "gpu" and half and fits:
-        return jax.nn.dot_product_attention(query, key, value, implementation="cudnn")
-    logits = jnp.einsum("bthd,bshd->bhts", query, key, preferred_element_type=jnp.float32)
-    weights = jax.nn.softmax(logits / math.sqrt(head_size), axis=-1).astype(value.dtype)
-    return jnp.einsum("bhts,bshd->bthd", weights, value)
+    cudnn = jax.default_backend() == "gpu" and half and fits
+    return jax.nn.dot_product_attention(
+        query, key, value, implementation="cudnn" if cudnn else "xla"
+    )
 
 
 class SelfAttention(nn.Module):

@@ -8,16 +8,21 @@ import jax.numpy as jnp
 
 
 def group_count(channels: int, largest: int = 32) -> int:
-    """The largest number of groups up to `largest` that divides `channels`."""
-    return next(groups for groups in range(min(largest, channels), 0, -1) if channels % groups == 0)
+    """The largest number of groups that divides `channels`, up to `largest` and channels / 4.
+
+    At least four channels a group, as in DDPM's narrowest level. With one channel a group a norm
+    would undo any constant added to a channel, and a time embedding is just that: the network
+    would not know the time.
+    """
+    bound = min(largest, max(1, channels // 4))
+    return next(groups for groups in range(bound, 0, -1) if channels % groups == 0)
 
 
 class GroupNorm(nn.Module):
     """Group normalization (Wu & He 2018) with `nn.GroupNorm`'s parameters: `scale` and `bias`.
 
     Attributes:
-      num_groups: groups at most; with fewer channels, or a number that 32 does not divide, the
-        largest divisor below it.
+      num_groups: groups at most; fewer where there are few channels, see `group_count`.
       epsilon: added to the variance; 1e-6 in DDPM.
       dtype: of the result; the statistics and parameters are float32.
     """

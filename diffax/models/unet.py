@@ -92,8 +92,8 @@ class UNet(nn.Module):
       freq_shift: as in `sinusoidal_embedding`: 1 in DDPM, 0 in iDDPM.
       remat: recompute each residual block's activations in the backward pass: less memory, about
         a third more time.
-      dtype: "float32" or "bfloat16", of the computation. Parameters, norms, softmax and the
-        output are float32 in either case.
+      dtype: "float32" or "bfloat16", of the computation. Parameters, time embedding, norms,
+        softmax and the last convolution are float32 in either case.
 
     Example:
       >>> model = UNet(channels=32, multipliers=(1, 2), attention_resolutions=(4,), num_classes=10)
@@ -184,10 +184,10 @@ class UNet(nn.Module):
                 h = self._conv(h.shape[-1], f"up_{level}_conv")(h)
         assert not skips
 
-        h = nn.silu(GroupNorm(dtype=self._dtype, name="norm_out")(h))
-        out = self._conv(out_channels, "conv_out", _NEAR_ZERO)(h)
+        h = nn.silu(GroupNorm(name="norm_out")(h))
+        out = Conv(out_channels, kernel_init=_NEAR_ZERO, name="conv_out")(h)
         chex.assert_shape(out, (batch, height, width, out_channels))
-        return out.astype(jnp.float32)
+        return out
 
     @property
     def _dtype(self) -> jnp.dtype:
@@ -209,9 +209,10 @@ class UNet(nn.Module):
         factor = 2 ** (len(self.multipliers) - 1)
         if x.shape[1] % factor or x.shape[2] % factor:
             raise ValueError(
-                f"UNet: expected height and width divisible by {factor}, for {factor.bit_length()} "
-                f"levels halve them {factor.bit_length() - 1} times; got {x.shape[1]}x{x.shape[2]}; "
-                "resize or pad the images, or give `multipliers` fewer entries"
+                f"UNet: expected height and width divisible by {factor}, for "
+                f"{len(self.multipliers)} levels halve them {len(self.multipliers) - 1} times; "
+                f"got {x.shape[1]}x{x.shape[2]}; resize or pad the images, or give `multipliers` "
+                "fewer entries"
             )
         if condition is not None and self.num_classes is None:
             raise ValueError(
@@ -220,7 +221,7 @@ class UNet(nn.Module):
             )
 
     def _embed(self, t: jax.Array, condition: jax.Array | None) -> jax.Array:
-        """Time and label as one vector `[B, 4 * channels]`."""
+        """Time and label as one float32 vector `[B, 4 * channels]`."""
         size = 4 * self.channels
         embedding = sinusoidal_embedding(
             t * self.time_scale,
@@ -228,9 +229,8 @@ class UNet(nn.Module):
             flip_sin_to_cos=self.flip_sin_to_cos,
             freq_shift=self.freq_shift,
         )
-        dense = {"dtype": self._dtype, "kernel_init": _INIT}
-        embedding = nn.silu(nn.Dense(size, **dense, name="time_1")(embedding))
-        embedding = nn.Dense(size, **dense, name="time_2")(embedding)
+        embedding = nn.silu(nn.Dense(size, kernel_init=_INIT, name="time_1")(embedding))
+        embedding = nn.Dense(size, kernel_init=_INIT, name="time_2")(embedding)
         if self.num_classes is not None:
             if condition is None:
                 condition = jnp.full(t.shape, self.num_classes, jnp.int32)
@@ -238,7 +238,6 @@ class UNet(nn.Module):
             table = nn.Embed(
                 self.num_classes + 1,
                 size,
-                dtype=self._dtype,
                 embedding_init=nn.initializers.normal(1.0),
                 name="label",
             )
@@ -272,13 +271,9 @@ class UNet(nn.Module):
     def _attends(self, h: jax.Array) -> bool:
         return bool({h.shape[1], h.shape[2]} & set(self.attention_resolutions))
 
-    def _conv(self, features: int, name: str, init=_INIT, stride: int = 1) -> Conv:
+    def _conv(self, features: int, name: str, stride: int = 1) -> Conv:
         return Conv(
-            features,
-            strides=(stride, stride),
-            dtype=self._dtype,
-            kernel_init=init,
-            name=name,
+            features, strides=(stride, stride), dtype=self._dtype, kernel_init=_INIT, name=name
         )
 
     def _halve(self, h: jax.Array, name: str) -> jax.Array:
