@@ -7,6 +7,7 @@ checkpoints/00001000/manifest.json  checksums of all the rest, written last
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import shutil
@@ -26,8 +27,8 @@ from diffax.training.state import TrainState
 
 Record = dict[str, Any]
 
-# Its notes on every save are of no use to somebody who watches a progress bar.
-logging.getLogger("absl").setLevel(logging.ERROR)
+# Orbax's own notes, a hundred lines for a full disk, would hide the one line that we report.
+logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
 
 
 class SaveError(RuntimeError):
@@ -111,6 +112,7 @@ class Checkpoints:
             if is_first():
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir(parents=True)
+                _check_space(folder, state)
             items = _items(_settled(state))
             self._orbax.save(
                 folder / "state",
@@ -162,12 +164,12 @@ class Checkpoints:
     def _failed(self, step: int, error: Exception) -> None:
         if is_first():
             shutil.rmtree(self._path(step), ignore_errors=True)
-        cause = str(error).strip().splitlines()
+        cause = (error.strerror if isinstance(error, OSError) else str(error)) or "unknown"
         whole = max(self._finished(), default=None)
         rest = "there is no older one" if whole is None else f"step {whole}'s is whole"
         self._failure = (
             f"checkpoint of step {step} could not be saved in {self.folder}: "
-            f"{type(error).__name__}: {cause[0][:300] if cause else ''}; {rest}"
+            f"{' '.join(cause.split())[:300]}; {rest}"
         )
         self._report(self._failure)
 
@@ -312,6 +314,18 @@ class Checkpoints:
 
     def _finished(self) -> list[int]:
         return [step for step in self.steps() if manifest.is_finished(self._path(step))]
+
+
+def _check_space(folder: Path, state: TrainState) -> None:
+    """Refuses to begin what cannot end."""
+    arrays = [leaf for tree in _items(state).values() for leaf in jax.tree.leaves(tree)]
+    needed = sum(leaf.nbytes for leaf in arrays) + 4096 * len(arrays)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(
+            errno.ENOSPC,
+            f"disk full: {needed / 2**20:,.1f} MiB needed, {free / 2**20:,.1f} MiB free",
+        )
 
 
 def _items(state: TrainState) -> dict[str, Any]:

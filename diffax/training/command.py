@@ -71,14 +71,12 @@ def main(arguments: Sequence[str] | None = None, *, recipes: Path = Path("config
             quiet=flags.quiet,
         )
         return train(recipe, config, workdir, options)
-    except (NonFinite, SaveError) as error:
-        return _say_error(error, 1)
-    except CorruptCheckpoint as error:
+    except (NonFinite, SaveError, CorruptCheckpoint) as error:
         return _say_error(error, 1)
     except (ValueError, FileNotFoundError, PermissionError, NotADirectoryError) as error:
-        if os.environ.get("DIFFAX_TRACEBACK"):
-            raise
         return _say_error(error, 2)
+    except OSError as error:  # a full disk, for instance
+        return _say_error(error, 1)
 
 
 def override(config: Config, arguments: Sequence[str]) -> Config:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from diffax import plotting
 from diffax.data import Loader
 from diffax.training import devices, manifest, pictures
 from diffax.training.checkpoint import Checkpoints, Keep
+from diffax.training.clock import Clock, Tracer, memory_mb
 from diffax.training.config import Config, differences, may_change, to_json
 from diffax.training.distributed import barrier, is_first
 from diffax.training.generate import Samples, generate
@@ -229,8 +231,8 @@ class _Session:
         call = self.setup.compile()
         self.say(f"compiled in {time.perf_counter() - began:.1f} s")
         loader = self._loader(first)
-        clock = _Clock(train.batch_size, first)
-        tracer = _Tracer(self.workdir / "profile") if self.options.profile else None
+        clock = Clock(train.batch_size, first)
+        tracer = Tracer(self.workdir / "profile") if self.options.profile else None
         bar = tqdm(
             total=train.steps,
             initial=first,
@@ -260,7 +262,8 @@ class _Session:
                         row = self._log(step, window, journal, spikes, clock)
                         bar.set_postfix_str(
                             f"loss {row.get('loss', float('nan')):.4f}, "
-                            f"{clock.images_per_second:,.0f} images/s"
+                            f"{clock.images_per_second:,.0f} images/s, "
+                            f"{memory_mb() / 1024:.1f} GiB"
                         )
                     due = step % train.save_every == 0 or step == train.steps
                     if due or stopping:
@@ -325,12 +328,13 @@ class _Session:
         row["learning_rate"] = float(rate)
         clock.logged(step)
         if journal is not None:
-            journal.write(
-                row,
-                images_per_second=clock.images_per_second,
-                waiting_for_data=clock.share_waiting,
-                memory_mb=_memory_mb(),
-            )
+            with _reported("a line of metrics"):
+                journal.write(
+                    row,
+                    images_per_second=clock.images_per_second,
+                    waiting_for_data=clock.share_waiting,
+                    memory_mb=memory_mb(),
+                )
             warning = spikes.check(row["loss"]) if "loss" in row else None
             if warning:
                 _warn(f"step {step}: {warning}")
@@ -358,7 +362,8 @@ class _Session:
         if journal is None:
             return
         picture = pictures.grid(samples, self.setup.facts)
-        plotting.save_image(self.workdir / "samples" / f"{step:08d}.png", picture)
+        with _reported("a grid of samples"):
+            plotting.save_image(self.workdir / "samples" / f"{step:08d}.png", picture)
         journal.picture("samples", picture, step)
         denoising = pictures.strip(samples, self.setup.facts)
         if denoising is not None:
@@ -385,7 +390,7 @@ class _Session:
             "updates out with --train.nonfinite skip"
         )
 
-    def _end_of_training(self, step: int, clock: _Clock, stopping: bool) -> None:
+    def _end_of_training(self, step: int, clock: Clock, stopping: bool) -> None:
         self.speed = clock.figures()
         if stopping:
             self.say(f"stopped at step {step:,}, saved; the same command continues")
@@ -457,97 +462,11 @@ class _Session:
             self.say(f"  {name.replace('_', ' ')}: {shown}")
 
 
-# ---------------------------------------------------------------- clocks and voices
-
-
-class _Clock:
-    """Speed, and the share of time in which the loop waited for data; without compilation."""
-
-    def __init__(self, batch_size: int, step: int) -> None:
-        self._batch_size = batch_size
-        self._began = self._logged_at = time.perf_counter()
-        self._first = self._logged_step = self._step = step
-        self._started = False
-        self._waited = 0.0
-        self.images_per_second = 0.0
-
-    def called(self, step: int, loader: Loader) -> None:
-        """A call was made; the first one, which waits for everything to start, does not count."""
-        if not self._started:
-            self._started = True
-            self._began = self._logged_at = time.perf_counter()
-            self._first = self._logged_step = step
-            loader.waited = 0.0
-        self._step, self._waited = step, loader.waited
-
-    def leave_out(self, seconds: float) -> None:
-        """Time that is not training."""
-        self._began += seconds
-        self._logged_at += seconds
-
-    def logged(self, step: int) -> None:
-        """A line of metrics ends here."""
-        now = time.perf_counter()
-        if step > self._logged_step:
-            self.images_per_second = (
-                (step - self._logged_step) * self._batch_size / (now - self._logged_at)
-            )
-        self._logged_at, self._logged_step = now, step
-
-    @property
-    def share_waiting(self) -> float:
-        """Of the time so far, in 0 to 1."""
-        return self._waited / max(time.perf_counter() - self._began, 1e-9)
-
-    def figures(self) -> dict[str, float]:
-        """Over the whole session."""
-        seconds = max(time.perf_counter() - self._began, 1e-9)
-        return {
-            "images_per_second": (self._step - self._first) * self._batch_size / seconds,
-            "share_waiting_for_data": self.share_waiting,
-        }
-
-
-class _Tracer:
-    """A profiler trace of the third to the seventh call."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._calls, self._on = folder, 0, False
-
-    def called(self, metrics: dict[str, jax.Array]) -> None:
-        self._calls += 1
-        if self._calls == 2:
-            jax.block_until_ready(metrics)
-            jax.profiler.start_trace(str(self._folder))
-            self._on = True
-        elif self._calls == 7 and self._on:
-            jax.block_until_ready(metrics)
-            jax.profiler.stop_trace()
-            self._on = False
-
-    def close(self, say: Callable[[str], None]) -> None:
-        if self._on:
-            jax.profiler.stop_trace()
-            self._on = False
-        if self._calls >= 2:
-            say(f"profile left in {self._folder}")
-        else:
-            say("too few calls for a profile: at least 3 are needed")
+# ---------------------------------------------------------------- voices
 
 
 def _averaged(state: TrainState, config: Config) -> Any:
     return state.ema[config.ema.names[0]] if config.ema.names else state.params
-
-
-def _memory_mb() -> float:
-    """Peak memory of the first device, or of the process where the device does not say."""
-    stats = jax.local_devices()[0].memory_stats()
-    if stats and "peak_bytes_in_use" in stats:
-        return stats["peak_bytes_in_use"] / 2**20
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _speaker(quiet: bool) -> Callable[[str], None]:
@@ -557,6 +476,15 @@ def _speaker(quiet: bool) -> Callable[[str], None]:
             sys.stdout.flush()
 
     return say
+
+
+@contextlib.contextmanager
+def _reported(what: str) -> Iterator[None]:
+    """A file that cannot be written is reported; training goes on."""
+    try:
+        yield
+    except OSError as error:
+        _warn(f"{what} could not be written: {error}")
 
 
 def _warn(line: str) -> None:

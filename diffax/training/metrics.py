@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import statistics
 from collections import deque
 from pathlib import Path
@@ -121,9 +123,11 @@ class Journal:
         self._path = workdir / "metrics.jsonl"
         lines = self._path.read_text().splitlines() if self._path.exists() else []
         self.rows = [row for row in map(_parse, lines) if row and row["step"] <= step]
-        kept = "".join(json.dumps(row) + "\n" for row in self.rows)
-        manifest.write_durably(self._path, kept.encode())
-        self._file = open(self._path, "a")
+        kept = "".join(json.dumps(row) + "\n" for row in self.rows).encode()
+        manifest.write_durably(self._path, kept)
+        self._good = len(kept)
+        self._unwritten = b""
+        self._file = open(self._path, "r+b", buffering=0)
         self._board = None
         if tensorboard:
             from tensorboardX import SummaryWriter  # slow to import: only where it is wanted
@@ -133,14 +137,24 @@ class Journal:
             )
 
     def write(self, row: Row, **more: float) -> None:
-        """Adds a line; `more` goes to TensorBoard only."""
+        """Adds a line; `more` goes to TensorBoard only.
+
+        Raises:
+            OSError: the file could not be written. Nothing of the line is in it then, and the next
+                call writes it again.
+        """
         self.rows.append(row)
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
         if self._board is not None:
             for name, value in (row | more).items():
                 if name != "step":
                     self._board.add_scalar(name, value, row["step"])
+        self._unwritten += json.dumps(row).encode() + b"\n"
+        self._file.truncate(self._good)
+        self._file.seek(self._good)
+        if self._file.write(self._unwritten) != len(self._unwritten):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+        self._good += len(self._unwritten)
+        self._unwritten = b""
 
     def picture(self, name: str, image: np.ndarray, step: int) -> None:
         """Shows a picture, uint8 [H, W, C], in TensorBoard."""
