@@ -44,7 +44,7 @@ def load_single_file(file: Path, options, tokenizer, configs, ema, query_chunk) 
     texts = [part for part in parts if part.startswith("text_encoder")]
     # Only OpenAI's encoder is padded with the end mark; OpenCLIP's are padded with "!", id 0.
     tokenizers = [
-        load_tokenizer(tokenizer, None if known[t]["hidden_act"] == "quick_gelu" else "!")
+        load_tokenizer(tokenizer, None if parts[t].module.hidden_act == "quick_gelu" else "!")
         for t in texts
     ]
     settings = {"force_zeros_for_empty_prompt": True} if family == "sdxl" else {}

@@ -1,0 +1,196 @@
+"""Whole pipelines to and from disk: folder, single file, `.ckpt`; clear errors."""
+
+import dataclasses
+import gzip
+import json
+import pickle
+import zipfile
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+import tiny_models as tiny
+import tiny_pipelines
+
+from diffax.pretrained import filling, load_network, load_pipeline, naming, original
+from diffax.pretrained.tokenizer import save_tokenizer
+
+
+def same(a, b):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.fixture(scope="module")
+def pipes():
+    return {name: tiny_pipelines.pipeline(name) for name in ("sd", "sdxl")}
+
+
+@pytest.fixture
+def sd_folder(pipes, tmp_path):
+    pipes["sd"].save(tmp_path / "sd")
+    return tmp_path / "sd"
+
+
+@pytest.mark.parametrize("name", ["sd", "sdxl"])
+def test_folder_round_trip(pipes, name, tmp_path):
+    pipe = pipes[name]
+    pipe.save(tmp_path / name)
+    again = load_pipeline(tmp_path / name)
+    assert again.unet.module == pipe.unet.module and again.vae.module == pipe.vae.module
+    same((again.unet, again.vae, again.text_encoders), (pipe.unet, pipe.vae, pipe.text_encoders))
+    assert again.scheduler == pipe.scheduler and again.settings == pipe.settings
+    for a, b in zip(again.tokenizers, pipe.tokenizers, strict=True):
+        np.testing.assert_array_equal(a(tiny.PROMPTS), b(tiny.PROMPTS))
+
+
+def original_tensors(pipe):
+    """The pipeline's tensors under the original single file's names."""
+    from diffax.pretrained.single_file import AutoencoderKL
+
+    tensors = {}
+    parts = [("unet", pipe.unet), ("vae", pipe.vae)]
+    names = ("text_encoder", "text_encoder_2")
+    parts += list(zip(names, pipe.text_encoders, strict=False))
+    prefixes = {part: options[0] for part, options in original.PREFIXES.items()}
+    if pipe.xl:
+        prefixes["text_encoder"] = "conditioner.embedders.0.transformer."
+    for part, network in parts:
+        module = network.module
+        locator = {"unet": original.unet_locator, "text_encoder_2": original.openclip_locator}.get(
+            part,
+            original.autoencoder_locator
+            if isinstance(module, AutoencoderKL)
+            else original.clip_locator,
+        )(module)
+        pieces = {}
+        for key, (leaf, value) in filling.leaves(network.params).items():
+            source = locator(key)
+            array = naming.to_published(leaf, np.asarray(value))
+            array = array.T if source.transposed else array
+            pieces.setdefault(prefixes[part] + source.key, {})[source.part] = array
+        for key, found in pieces.items():
+            whole = [found[p] for p in sorted(found, key=lambda p: p or (0, 0))]
+            tensors[key] = np.ascontiguousarray(
+                np.concatenate(whole) if len(whole) > 1 else whole[0]
+            )
+    return tensors
+
+
+@pytest.fixture
+def tokenizer_folder(pipes, tmp_path):
+    save_tokenizer(tmp_path / "tokenizer", pipes["sd"].tokenizers[0])
+    return tmp_path / "tokenizer"
+
+
+@pytest.mark.parametrize("name", ["sd", "sdxl"])
+def test_single_file(pipes, name, tmp_path, tokenizer_folder):
+    pipe, configs = pipes[name], tiny.PIPELINES[name]
+    tensors = original_tensors(pipe)
+    tensors |= {
+        "betas": np.zeros(3, np.float32),
+        "model_ema.decay": np.zeros((), np.float32),
+        "first_stage_model.loss.logvar": np.zeros((), np.float32),
+    }
+    safetensors.numpy.save_file(tensors, tmp_path / "model.safetensors")
+    again = load_pipeline(
+        tmp_path / "model.safetensors", configs=configs, tokenizer=tokenizer_folder
+    )
+    same((again.unet, again.vae, again.text_encoders), (pipe.unet, pipe.vae, pipe.text_encoders))
+
+    tensors["control_model.extra"] = np.zeros(1, np.float32)
+    safetensors.numpy.save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"belong to no component: \['control_model.extra'\]"):
+        load_pipeline(tmp_path / "model.safetensors", configs=configs, tokenizer=tokenizer_folder)
+
+
+def test_moving_averages(pipes, tmp_path, tokenizer_folder):
+    tensors = original_tensors(pipes["sd"])
+    prefix = "model.diffusion_model."
+    for key in [k for k in tensors if k.startswith(prefix)]:
+        tensors[original.ema_key(key.removeprefix(prefix))] = tensors[key] + 1
+    safetensors.numpy.save_file(tensors, tmp_path / "model.safetensors")
+    options = dict(configs=tiny.PIPELINES["sd"], tokenizer=tokenizer_folder)
+    averaged = load_pipeline(tmp_path / "model.safetensors", ema=True, **options)
+    plain = load_pipeline(tmp_path / "model.safetensors", **options)
+    same(averaged.unet.params, jax.tree.map(lambda x: np.asarray(x) + 1, plain.unet.params))
+
+
+def test_single_file_errors(pipes, tmp_path, tokenizer_folder):
+    file = tmp_path / "model.safetensors"
+    safetensors.numpy.save_file({"x": np.zeros(1, np.float32)}, file)
+    with pytest.raises(ValueError, match="a single file has no tokenizer"):
+        load_pipeline(file)
+    with pytest.raises(ValueError, match="no Stable Diffusion U-Net in this file"):
+        load_pipeline(file, tokenizer=tokenizer_folder)
+    unet = "model.diffusion_model.input_blocks."
+    tensors = {
+        unet + "0.0.weight": np.zeros((320, 5, 3, 3), np.float32),
+        unet + "4.1.transformer_blocks.0.attn2.to_k.weight": np.zeros((640, 1024), np.float32),
+    }
+    safetensors.numpy.save_file(tensors, file)
+    with pytest.raises(ValueError, match="a U-Net with 5 input channels is not supported"):
+        load_pipeline(file, tokenizer=tokenizer_folder)
+    evil = tmp_path / "evil.ckpt"
+    with zipfile.ZipFile(evil, "w") as out:
+        out.writestr("archive/data.pkl", pickle.dumps({"x": gzip.open}))
+    with pytest.raises(ValueError, match="refused to unpickle"):
+        load_pipeline(evil, tokenizer=tokenizer_folder)
+    with pytest.raises(FileNotFoundError, match="expected a folder with model_index.json"):
+        load_pipeline(tmp_path / "nowhere")
+    (tmp_path / "model.gguf").write_bytes(b"")
+    with pytest.raises(ValueError, match="expected a .safetensors or .ckpt file"):
+        load_pipeline(tmp_path / "model.gguf", tokenizer=tokenizer_folder)
+
+
+def rewrite(file, **changes):
+    content = json.loads(file.read_text()) | changes
+    file.write_text(json.dumps(content))
+
+
+def test_folder_errors(sd_folder):
+    with pytest.raises(ValueError, match="one network, not a pipeline"):
+        load_pipeline(sd_folder / "unet")
+    index = sd_folder / "model_index.json"
+    rewrite(index, controlnet=["diffusers", "ControlNetModel"])
+    with pytest.raises(ValueError, match=r"\['controlnet'\] are not supported"):
+        load_pipeline(sd_folder)
+    rewrite(index, controlnet=[None, None], _class_name="FluxPipeline")
+    with pytest.raises(ValueError, match="pipeline 'FluxPipeline' is not supported"):
+        load_pipeline(sd_folder)
+    rewrite(index, _class_name="StableDiffusionPipeline")
+    (sd_folder / "vae" / "config.json").rename(sd_folder / "vae" / "kept.json")
+    with pytest.raises(FileNotFoundError, match="vae/config.json: no such file"):
+        load_pipeline(sd_folder)
+    (sd_folder / "vae" / "kept.json").rename(sd_folder / "vae" / "config.json")
+    (sd_folder / "scheduler" / "scheduler_config.json").unlink()
+    with pytest.raises(FileNotFoundError, match="scheduler_config.json: no such file"):
+        load_pipeline(sd_folder)
+
+
+def test_parts_of_different_models(pipes, tmp_path):
+    other = dataclasses.replace(pipes["sd"], unet=pipes["sdxl"].unet)
+    other.save(tmp_path / "mixed")
+    with pytest.raises(ValueError, match="wants a text of width 64, the text encoders give 32"):
+        load_pipeline(tmp_path / "mixed")
+
+
+def test_saving_overwrites_nothing(pipes, sd_folder):
+    with pytest.raises(FileExistsError, match="holds a pipeline already"):
+        pipes["sd"].save(sd_folder)
+
+
+def test_old_snapshot_of_one_network(tmp_path):
+    # google/ddpm-*: the network and the scheduler's settings lie beside model_index.json
+    tiny_pipelines.network(tiny.CONFIGS["ddpm"]).save(tmp_path)
+    (tmp_path / "scheduler_config.json").write_text('{"_class_name": "DDPMScheduler"}')
+    index = {
+        "_class_name": "DDPMPipeline",
+        "unet": ["diffusers", "UNet2DModel"],
+        "scheduler": ["diffusers", "DDPMScheduler"],
+    }
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    pipe = load_pipeline(tmp_path)
+    same(pipe.unet, load_network(tmp_path))
+    assert pipe.vae is None and pipe.factor == 1 and pipe.default_size == 16

@@ -1,0 +1,144 @@
+"""A `.ckpt` gives its tensors and runs nothing."""
+
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+import tiny_models
+
+from diffax.pretrained.pickled import PickledCheckpoint
+
+CKPT = Path(__file__).parents[1] / "golden/pretrained/tiny.ckpt"
+
+
+def formula(name, *shape):
+    return tiny_models.weight(name, shape)
+
+
+def test_tensors_of_a_real_checkpoint():
+    tensors = PickledCheckpoint(CKPT)
+    expected = {
+        "plain": formula("plain", 3, 2),
+        "half": formula("half", 5).astype(np.float16),
+        "bfloat": formula("bfloat", 5).astype(ml_dtypes.bfloat16),
+        "transposed": formula("transposed", 4, 3).T,
+        "whole": formula("whole", 6, 4),
+        "lower": formula("whole", 6, 4)[3:],
+        "scalar": np.array(7),
+        "parameter": formula("parameter", 2, 2),
+    }
+    assert set(tensors) == set(expected)
+    for name, value in expected.items():
+        assert tensors.shape(name) == value.shape
+        assert tensors[name].dtype == value.dtype
+        np.testing.assert_array_equal(tensors[name], value)
+
+
+def archive(path, content, entries=()):
+    with zipfile.ZipFile(path, "w") as out:
+        out.writestr("archive/data.pkl", content)
+        for name, data in entries:
+            out.writestr(name, data)
+    return path
+
+
+class Runs:
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_code_is_refused_and_not_run(tmp_path, protocol):
+    target = tmp_path / "was_run"
+    content = pickle.dumps({"state_dict": Runs(target)}, protocol)
+    file = archive(tmp_path / "evil.ckpt", content)
+    with pytest.raises(ValueError, match=r"refused to unpickle: it refers to \w+\.mkdir"):
+        PickledCheckpoint(file)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["builtins eval", "builtins getattr", "torch load", "numpy load", "os system"]
+)
+def test_no_other_name_is_known(tmp_path, name):
+    content = f"c{name.replace(' ', chr(10))}\n(S'1'\ntR.".encode()
+    with pytest.raises(ValueError, match=f"it refers to {name.replace(' ', '.')}"):
+        PickledCheckpoint(archive(tmp_path / "evil.ckpt", content))
+
+
+def stored(shape, strides, offset=0, key="0", storage="FloatStorage"):
+    """A pickle of one tensor, by hand."""
+    numbers = "".join(f"I{n}\n" for n in shape), "".join(f"I{n}\n" for n in strides)
+    return (
+        "(dS'weight'\nctorch._utils\n_rebuild_tensor_v2\n("
+        f"(S'storage'\nctorch\n{storage}\nS'{key}'\nS'cpu'\nI4\ntQ"
+        f"I{offset}\n({numbers[0]}t({numbers[1]}ttRs."
+    ).encode()
+
+
+def test_a_tensor_by_hand(tmp_path):
+    data = np.arange(4, dtype=np.float32)
+    file = archive(tmp_path / "a.ckpt", stored((2, 2), (2, 1)), [("archive/data/0", data)])
+    np.testing.assert_array_equal(PickledCheckpoint(file)["weight"], data.reshape(2, 2))
+
+
+@pytest.mark.parametrize(
+    "tampered",
+    [
+        stored((2, 3), (3, 1)),
+        stored((2, 2), (2, 1), offset=1),
+        stored((2, 2), (-2, 1)),
+        stored((2, 2), (2, 1), offset=-1),
+        stored((2, 2), (1000000000, 1)),
+        stored((4,), (1, 1)),
+    ],
+)
+def test_windows_outside_the_data(tmp_path, tampered):
+    data = np.arange(4, dtype=np.float32)
+    file = archive(tmp_path / "a.ckpt", tampered, [("archive/data/0", data)])
+    with pytest.raises(ValueError, match="'weight' reaches outside its data"):
+        PickledCheckpoint(file)
+
+
+def test_missing_data(tmp_path):
+    with pytest.raises(ValueError, match="'weight' has no data in the archive"):
+        PickledCheckpoint(archive(tmp_path / "a.ckpt", stored((2,), (1,), key="7")))
+
+
+def test_damaged_files(tmp_path):
+    whole = CKPT.read_bytes()
+    file = tmp_path / "a.ckpt"
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="not a complete checkpoint archive"):
+        PickledCheckpoint(file)
+    data = formula("plain", 3, 2).tobytes()
+    file.write_bytes(whole.replace(data, data[:-1] + bytes([data[-1] ^ 1])))
+    tensors = PickledCheckpoint(file)
+    with pytest.raises(ValueError, match="'plain' is damaged"):
+        tensors["plain"]
+    with pytest.raises(FileNotFoundError):
+        PickledCheckpoint(tmp_path / "nowhere.ckpt")
+
+
+def test_files_without_tensors(tmp_path):
+    with pytest.raises(ValueError, match="expected a table of tensors, got list"):
+        PickledCheckpoint(archive(tmp_path / "a.ckpt", pickle.dumps([1], 2)))
+    with pytest.raises(ValueError, match="no tensors in it"):
+        PickledCheckpoint(archive(tmp_path / "a.ckpt", pickle.dumps({"a": 1}, 2)))
+
+
+def test_a_file_cannot_change_what_the_next_one_reads(tmp_path):
+    # BUILD on a storage type: an attempt to turn all later float tensors into bytes.
+    content = b"ctorch\nFloatStorage\n(dS'dtype'\nctorch\nByteStorage\nsb."
+    with pytest.raises(ValueError):
+        PickledCheckpoint(archive(tmp_path / "evil.ckpt", content))
+    data = np.arange(4, dtype=np.float32)
+    file = archive(tmp_path / "a.ckpt", stored((4,), (1,)), [("archive/data/0", data)])
+    np.testing.assert_array_equal(PickledCheckpoint(file)["weight"], data)
