@@ -10,6 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffax.denoiser import Denoiser
+from diffax.leaves import whole_numbers_to_floats
 from diffax.parameterization import Prediction
 from diffax.schedules import Point
 
@@ -32,6 +33,9 @@ class ClassifierGuidance:
     params: Any
     label: Array
     scale: ArrayLike = 1.0
+
+    def __post_init__(self):
+        whole_numbers_to_floats(self)
 
     def __call__(self, x: Array, point: Point) -> Prediction:
         """The guess moved up the classifier's gradient."""

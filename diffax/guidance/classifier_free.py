@@ -9,6 +9,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffax.denoiser import Denoiser, Network
+from diffax.leaves import whole_numbers_to_floats
 from diffax.parameterization import X0, Parameterization, Prediction
 from diffax.schedules import Point
 
@@ -38,6 +39,9 @@ class ClassifierFree:
     rescale: ArrayLike | None = None
     interval: tuple[ArrayLike, ArrayLike] | None = None
     batched: bool = field(default=True, metadata={"static": True})
+
+    def __post_init__(self):
+        whole_numbers_to_floats(self)
 
     def __call__(self, x: Array, point: Point) -> Prediction:
         """The guided guess."""
@@ -95,6 +99,9 @@ class Guided:
     rescale: ArrayLike | None = None
     interval: tuple[ArrayLike, ArrayLike] | None = None
     reading: Parameterization = X0()
+
+    def __post_init__(self):
+        whole_numbers_to_floats(self)
 
     def __call__(self, x: Array, point: Point) -> Prediction:
         """The guided guess."""

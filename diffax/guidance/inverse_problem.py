@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 
 from diffax.denoiser import Denoiser
 from diffax.guidance.classifier import shifted
+from diffax.leaves import whole_numbers_to_floats
 from diffax.parameterization import Prediction
 from diffax.schedules import Point
 
@@ -43,6 +44,9 @@ class Reconstruction:
     data_std: ArrayLike = 1.0
     strength: ArrayLike = 1.0
     iterations: int = field(default=10, metadata={"static": True})
+
+    def __post_init__(self):
+        whole_numbers_to_floats(self)
 
     def __call__(self, x: Array, point: Point) -> Prediction:
         """The guess moved towards agreement with the measurement."""

@@ -8,6 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffax.denoiser import Denoiser
+from diffax.leaves import whole_numbers_to_floats
 from diffax.parameterization import Prediction
 from diffax.schedules import Point
 
@@ -39,6 +40,9 @@ class Clip:
     limit: ArrayLike = 1.0
     keep_eps: bool = field(default=False, metadata={"static": True})
 
+    def __post_init__(self):
+        whole_numbers_to_floats(self)
+
     def __call__(self, x: Array, point: Point) -> Prediction:
         """The wrapped guess with x0 clipped."""
         guess = self.denoiser(x, point)
@@ -61,6 +65,9 @@ class DynamicThreshold:
     quantile: ArrayLike = 0.995
     max_limit: ArrayLike = jnp.inf
     keep_eps: bool = field(default=False, metadata={"static": True})
+
+    def __post_init__(self):
+        whole_numbers_to_floats(self)
 
     def __call__(self, x: Array, point: Point) -> Prediction:
         """The wrapped guess with x0 clipped at its own quantile and scaled back to [-1, 1]."""

@@ -8,6 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffax.denoiser import Denoiser
+from diffax.leaves import whole_numbers_to_floats
 from diffax.schedules import Point, Schedule
 
 
@@ -32,6 +33,9 @@ class RK45:
     rtol: ArrayLike = 1e-5
     atol: ArrayLike = 1e-5
     max_steps: int = field(default=4096, metadata={"static": True})
+
+    def __post_init__(self):
+        whole_numbers_to_floats(self)
 
     def init(self, x: Array, grid: Point) -> Array:
         """Number of steps tried so far; six network calls each."""

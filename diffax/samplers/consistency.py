@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 
 from diffax import gaussian
 from diffax.denoiser import Denoiser
+from diffax.leaves import whole_numbers_to_floats
 from diffax.samplers.loop import normal
 from diffax.schedules import Point, Schedule
 
@@ -28,6 +29,9 @@ class LCM:
 
     sigma_data: ArrayLike = 0.5
     time_scaling: ArrayLike = 10.0
+
+    def __post_init__(self):
+        whole_numbers_to_floats(self)
 
     def init(self, x: Array, grid: Point) -> None:
         """No state."""
@@ -58,6 +62,9 @@ class TCD:
 
     schedule: Schedule
     eta: ArrayLike = 0.3
+
+    def __post_init__(self):
+        whole_numbers_to_floats(self)
 
     def init(self, x: Array, grid: Point) -> None:
         """No state."""

@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 
 from diffax import gaussian
 from diffax.denoiser import Denoiser
+from diffax.leaves import whole_numbers_to_floats
 from diffax.samplers.loop import normal
 from diffax.schedules import Point
 
@@ -23,6 +24,9 @@ class DDIM:
     """
 
     eta: ArrayLike = 0.0
+
+    def __post_init__(self):
+        whole_numbers_to_floats(self)
 
     def init(self, x: Array, grid: Point) -> None:
         """No state."""

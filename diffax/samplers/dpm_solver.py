@@ -17,6 +17,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffax.denoiser import Denoiser
+from diffax.leaves import whole_numbers_to_floats
 from diffax.samplers.multistep import (
     LinearSteps,
     MultistepState,
@@ -112,6 +113,7 @@ class SDEDPMSolverPP:
     compat: str | None = _static(None)
 
     def __post_init__(self):
+        whole_numbers_to_floats(self)
         check_options(self.order, self.kind, self.compat)
 
     def init(self, x: Array, grid: Point) -> MultistepState:

@@ -7,6 +7,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffax.denoiser import Denoiser
+from diffax.leaves import whole_numbers_to_floats
 from diffax.samplers.churn import churned
 from diffax.samplers.ddim import DDIM
 from diffax.schedules import Point, Schedule
@@ -36,6 +37,7 @@ class Euler:
     churn_noise: ArrayLike = 1.0
 
     def __post_init__(self):
+        whole_numbers_to_floats(self)
         check_churn(self.schedule, self.churn)
 
     def init(self, x: Array, grid: Point) -> int:

@@ -7,6 +7,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffax.denoiser import Denoiser
+from diffax.leaves import whole_numbers_to_floats
 from diffax.samplers.churn import churned
 from diffax.samplers.euler import check_churn
 from diffax.schedules import Point, Schedule
@@ -37,6 +38,7 @@ class Heun:
     space: str = field(default="scaled", metadata={"static": True})
 
     def __post_init__(self):
+        whole_numbers_to_floats(self)
         check_churn(self.schedule, self.churn)
         if self.space not in ("scaled", "straight"):
             raise ValueError(f"space should be scaled or straight, got {self.space!r}")

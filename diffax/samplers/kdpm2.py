@@ -8,6 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffax.denoiser import Denoiser
+from diffax.leaves import whole_numbers_to_floats
 from diffax.samplers.loop import normal
 from diffax.schedules import Point, Schedule
 
@@ -52,6 +53,9 @@ class KDPM2Ancestral:
 
     schedule: Schedule
     eta: ArrayLike = 1.0
+
+    def __post_init__(self):
+        whole_numbers_to_floats(self)
 
     def init(self, x: Array, grid: Point) -> None:
         """No state."""

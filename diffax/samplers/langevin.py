@@ -9,6 +9,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffax.denoiser import Denoiser
+from diffax.leaves import whole_numbers_to_floats
 from diffax.samplers.ddpm import DDPM
 from diffax.samplers.loop import Solver, fold_in, normal
 from diffax.schedules import Point
@@ -32,6 +33,9 @@ class PredictorCorrector:
     predictor: Solver = DDPM()
     snr: ArrayLike = 0.16
     corrections: int = field(default=1, metadata={"static": True})
+
+    def __post_init__(self):
+        whole_numbers_to_floats(self)
 
     def init(self, x: Array, grid: Point) -> Any:
         """The predictor's state."""
