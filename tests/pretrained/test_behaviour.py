@@ -1,0 +1,287 @@
+"""What users rely on: one compilation, seeds, sizes, tiles, errors."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny_models as tiny
+import tiny_pipelines
+
+import diffax
+from diffax.pretrained import (
+    Options,
+    Pipeline,
+    image_to_image,
+    inpaint,
+    outpaint,
+    refine,
+    run,
+    text,
+    text_to_image,
+    unconditional,
+    variations,
+)
+from diffax.pretrained.decoding import _tiled, decode, encode
+from diffax.pretrained.guided import KnownPart, TextGuided
+from diffax.pretrained.plan import SCHEDULERS, plan
+
+# One shape and sampler throughout: compiling is what takes the time.
+SIZE = dict(height=16, width=16, steps=2, sampler="ddim")
+
+
+@pytest.fixture(autouse=True)
+def compile_fast(monkeypatch):
+    monkeypatch.setattr(run, "_sample", FAST_SAMPLE)
+    monkeypatch.setattr(text, "_encode", FAST_ENCODE)
+
+
+FAST_SAMPLE = tiny_pipelines.fast(run.sample)
+FAST_ENCODE = tiny_pipelines.fast(text._encode_impl, static_argnums=(3, 4))
+
+
+@pytest.fixture(scope="module")
+def sd():
+    return tiny_pipelines.pipeline("sd")
+
+
+@pytest.fixture(scope="module")
+def ddpm():
+    config = {**tiny.CONFIGS["class_conditional"], "in_channels": 3, "sample_size": 8}
+    scheduler = {"_class_name": "DDPMScheduler", "num_train_timesteps": 1000}
+    return Pipeline(tiny_pipelines.network(config), None, (), (), scheduler)
+
+
+def test_one_compilation(sd):
+    """New prompts, seeds, scales, strengths and etas run the same programs."""
+    shape = dict(steps=2, sampler="ddim")
+    picture = tiny.picture()[:16, :16]
+    image_to_image(sd, "cat", picture, strength=0.5, eta=0.5, **shape)
+    before = FAST_SAMPLE._cache_size(), FAST_ENCODE._cache_size()
+    for i in range(4):
+        image_to_image(
+            sd, "at " * (i + 1), picture, strength=0.3 + 0.1 * i, eta=0.2 * i, seed=i,
+            guidance=1.5 + i, guidance_rescale=0.1 * i, negative="cat", **shape,
+        )  # fmt: skip
+    assert (FAST_SAMPLE._cache_size(), FAST_ENCODE._cache_size()) == before
+
+
+def test_a_seed_gives_the_same_picture_in_any_batch(sd):
+    both = text_to_image(sd, "cat", num=2, seed=[5, 9], **SIZE)
+    other = text_to_image(sd, "cat", num=2, seed=[9, 5], **SIZE)
+    np.testing.assert_allclose(both, other[::-1], atol=1e-4)
+    assert np.abs(both[0] - both[1]).max() > 0.01
+    assert both.shape == (2, 16, 16, 3) and np.abs(both).max() <= 1
+
+
+def test_guidance_of_one_is_the_conditional_model(sd):
+    guided = text_to_image(sd, "cat", guidance=1.0, **SIZE)
+    plain = text_to_image(sd, "cat", guidance=None, **SIZE)
+    np.testing.assert_allclose(guided, plain, atol=1e-4)
+
+
+def test_a_sampler_of_ours(sd):
+    out = text_to_image(
+        sd, "cat", sampler=diffax.DPMSolverPP(order=3), spacing="karras", height=16, width=16,
+        steps=3,
+    )  # fmt: skip
+    assert np.isfinite(out).all()
+
+
+def test_every_named_sampler_has_a_plan():
+    for name in SCHEDULERS:
+        setup = plan(tiny.SCHEDULER, 6, sampler=name)
+        assert setup.grid.t.shape == (7,), name
+
+
+def test_strength_moves_the_start_and_keeps_the_steps():
+    for strength in (0.25, 0.5, 1.0):
+        grid = plan(tiny.SCHEDULER, 10, sampler="ddim", strength=strength).grid
+        assert grid.t.shape == (11,)
+        assert abs(float(grid.t[0]) - 1000 * strength) <= 1000 * strength / 10 + 1
+
+
+def test_equal_branches_give_that_branch_at_every_scale():
+    network = diffax.Network(
+        lambda params, x, t, c: x * c["a"], None, {"a": jnp.full((2, 1, 1, 1), 0.3)},
+        diffax.parameterization.Eps(),
+    )  # fmt: skip
+    point = diffax.schedules.scaled_linear(1000).at(500)
+    x = jnp.asarray(tiny.draws("x", 2, 4, 4, 3))
+    for scale, rescale in ((1.0, 0.0), (7.5, 0.0), (7.5, 1.0)):
+        guided = TextGuided(network, network.condition, scale, rescale)(x, point)
+        np.testing.assert_allclose(guided.eps, network(x, point).eps, rtol=1e-6)
+
+
+def test_rescaling_restores_the_spread():
+    network = diffax.Network(
+        lambda params, x, t, c: x * c["a"], None, {"a": jnp.full((2, 1, 1, 1), 0.5)},
+        diffax.parameterization.Eps(),
+    )  # fmt: skip
+    null = {"a": jnp.full((2, 1, 1, 1), 0.1)}
+    point = diffax.schedules.scaled_linear(1000).at(500)
+    x = jnp.asarray(tiny.draws("x", 2, 4, 4, 3))
+    full = TextGuided(network, null, 5.0, 1.0)(x, point)
+    np.testing.assert_allclose(full.eps, 0.5 * x, rtol=1e-5)  # the spread of the asked-for answer
+    none = TextGuided(network, null, 5.0, 0.0)(x, point)
+    np.testing.assert_allclose(none.eps, (0.1 + 5 * 0.4) * x, rtol=1e-5)
+
+
+def test_the_known_part_is_kept_exactly(sd):
+    picture, mask = tiny.picture()[:16, :16], np.zeros((16, 16))
+    mask[4:10, 6:12] = 1
+    latents = inpaint(sd, "cat", picture, mask, steps=2, sampler="ddim", decode=False)
+    clean = encode(sd.vae, jnp.asarray(picture)[None])
+    kept = mask[::2, ::2] == 0
+    np.testing.assert_array_equal(latents[0][kept], clean[0][kept])
+    assert np.abs(latents[0][~kept] - clean[0][~kept]).min() > 0
+
+
+def test_known_part_at_a_batch_of_points():
+    part = KnownPart(jnp.ones((2, 1, 1, 1)), jnp.zeros((2, 1, 1, 1)), jnp.zeros((2, 1, 1, 1)))
+    points = diffax.schedules.scaled_linear(1000).at(np.array([10, 900]))
+    np.testing.assert_allclose(
+        part.put_back(jnp.zeros((2, 1, 1, 1)), points).ravel(), points.alpha, rtol=1e-6
+    )
+
+
+@pytest.mark.slow
+def test_outpainting_grows_the_picture(sd):
+    out = outpaint(sd, "cat", tiny.picture()[:16, :16], right=8, overlap=4, steps=2)
+    assert out.shape == (1, 16, 24, 3)
+    with pytest.raises(ValueError, match="expected some pixels to add"):
+        outpaint(sd, "cat", tiny.picture()[:16, :16])
+
+
+def test_variations_differ(sd):
+    out = variations(sd, tiny.picture()[:16, :16], num=2, steps=2, sampler="ddim")
+    assert out.shape == (2, 16, 16, 3) and np.abs(out[0] - out[1]).max() > 0.01
+
+
+@pytest.mark.parametrize("height, width", [(40, 24), (20, 33), (16, 16), (15, 50)])
+def test_tiles_are_blended_without_a_trace(height, width):
+    """With a local function, tiles must give exactly what the whole gives."""
+    latents = jnp.asarray(tiny.draws("tiles", 1, height, width, 3))
+    shapes = []
+
+    def local(_, z):
+        shapes.append(z.shape)
+        return jnp.repeat(jnp.repeat(2 * z, 2, axis=1), 2, axis=2)
+
+    tiled = _tiled(local, None, latents, 16, 2, 1)
+    assert len(set(shapes)) == 1 and max(shapes[0][1:3]) <= 16  # one program, small pictures
+    np.testing.assert_allclose(tiled, local(None, latents), atol=1e-5)
+
+
+def test_tiled_encoding_and_decoding(sd):
+    picture = jnp.asarray(tiny.picture())[None]
+    latents = encode(sd.vae, picture, tile=16)
+    assert latents.shape == (1, 16, 12, 4)
+    assert decode(sd.vae, latents, tile=16).shape == picture.shape
+    np.testing.assert_array_equal(encode(sd.vae, picture, tile=64), encode(sd.vae, picture))
+    with pytest.raises(ValueError, match="tile must be a multiple of 2 and at least 16"):
+        decode(sd.vae, latents, tile=13)
+
+
+def test_pixels_without_a_text(ddpm):
+    out = unconditional(ddpm, labels=[1, 2], steps=2, sampler="ddim")
+    again = unconditional(ddpm, labels=[1, 3], steps=2, sampler="ddim")
+    assert out.shape == (2, 8, 8, 3)
+    np.testing.assert_allclose(out[0], again[0], atol=1e-5)
+    assert np.abs(out[1] - again[1]).max() > 1e-3
+    with pytest.raises(ValueError, match="class-conditional: expected condition = labels"):
+        unconditional(ddpm, steps=2)
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        (dict(prompt=""), "none of them empty"),
+        (dict(prompt=[]), "expected one prompt or more"),
+        (dict(prompt=["cat", "  "]), "none of them empty"),
+        (dict(prompt="cat " * 700), "has 700 tokens; expected at most 600"),
+        (dict(height=15), "multiples of 2, got 15x32; the nearest are 16x32"),
+        (dict(sampler="dpm++"), "unknown sampler 'dpm\\+\\+'; known: ddpm, ddim"),
+        (dict(steps=0), "steps must be at least 1"),
+        (dict(steps=1001), "the schedule has 1000"),
+        (dict(guidance=0.5), "guidance must be at least 1"),
+        (dict(negative=["a", "b"]), "one negative prompt, or one for each of 1"),
+        (dict(seed=[1, 2]), "one seed, or one for each of 1 pictures, got 2"),
+        (dict(noise=np.zeros((1, 2, 2, 4))), r"expected noise of shape \(1, 16, 16, 4\)"),
+    ],
+)
+def test_errors_of_options(sd, options, said):
+    options = {"prompt": "cat", "steps": 2, "height": 32, "width": 32} | options
+    with pytest.raises(ValueError, match=said):
+        text_to_image(sd, **options)
+
+
+def test_errors_of_pictures_and_masks(sd, ddpm):
+    picture = tiny.picture()
+    with pytest.raises(
+        ValueError, match="mask of the picture's size 32x24, got shape \\(24, 32\\)"
+    ):
+        inpaint(sd, "cat", picture, np.zeros((24, 32)))
+    with pytest.raises(ValueError, match="multiples of 2, got 31x24"):
+        image_to_image(sd, "cat", picture[:31])
+    with pytest.raises(ValueError, match="expected a colour picture"):
+        image_to_image(sd, "cat", picture[..., 0])
+    with pytest.raises(ValueError, match="floats within \\[-1, 1\\]"):
+        image_to_image(sd, "cat", picture * 255)
+    with pytest.raises(ValueError, match="strength must be in \\(0, 1\\], got 0"):
+        image_to_image(sd, "cat", picture, strength=0)
+    with pytest.raises(ValueError, match="take at most 10 steps"):
+        image_to_image(sd, "cat", picture, strength=0.01, steps=20)
+    with pytest.raises(ValueError, match="the size is the picture's"):
+        image_to_image(sd, "cat", picture, height=32)
+    with pytest.raises(ValueError, match="use unconditional"):
+        text_to_image(ddpm, "cat")
+    with pytest.raises(ValueError, match="expected latents of 1 pictures, got 2"):
+        refine(sd, "cat", np.zeros((2, 8, 8, 4)))
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        text_to_image(sd, "cat", cfg_scale=7)
+    with pytest.raises(ValueError, match="guidance_rescale must be in"):
+        Options(guidance_rescale=2)
+
+
+@pytest.mark.slow
+def test_bfloat16_networks_give_close_pictures(sd):
+    half = tiny_pipelines.pipeline("sd", dtype=jnp.bfloat16, param_dtype=jnp.bfloat16)
+    options = dict(steps=2, height=16, width=16, decode=False, sampler="ddim")
+    a, b = text_to_image(half, "cat", **options), text_to_image(sd, "cat", **options)
+    assert a.dtype == jnp.float32
+    assert np.abs(a - b).max() < 0.1 * np.abs(b).max()
+
+
+@pytest.mark.slow
+def test_batches_over_devices():
+    """On 4 simulated devices, in a process of its own."""
+    import os
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    code = """
+import jax, numpy as np, tiny_pipelines
+from diffax.pretrained import text_to_image
+pipe = tiny_pipelines.pipeline("sd")
+options = dict(steps=2, height=16, width=16, num=4, sampler="ddim", decode=False)
+alone = text_to_image(pipe, "cat", **options)
+mesh = jax.make_mesh((4,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+spread = text_to_image(pipe.on(mesh), "cat", **options)
+assert len(spread.sharding.device_set) == 4, spread.sharding
+np.testing.assert_allclose(alone, spread, atol=1e-4)
+try:
+    text_to_image(pipe.on(mesh), "cat", **{**options, "num": 3})
+except ValueError as error:
+    assert "cannot be split over 4 devices" in str(error)
+else:
+    raise AssertionError("a batch of 3 was taken")
+"""
+    here = Path(__file__).parent
+    environment = {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0",
+        "PYTHONPATH": f"{here}{os.pathsep}{here.parents[1]}",
+    }
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
