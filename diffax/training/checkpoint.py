@@ -19,6 +19,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 
 from diffax.training import manifest
@@ -104,16 +105,11 @@ class Checkpoints:
         self.settle()
         step = int(state.step)
         folder = self._path(step)
-        if manifest.is_finished(folder) and step not in self._broken:
-            self._failure = None
+        if not self._make_room(step, state):
             return
         record = record | {"step": step, "arrays": _shapes(state)}
+        items = _items(_settled(state))
         try:
-            if is_first():
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir(parents=True)
-                _check_space(folder, state)
-            items = _items(_settled(state))
             self._orbax.save(
                 folder / "state",
                 args=ocp.args.Composite(
@@ -127,6 +123,22 @@ class Checkpoints:
             target=self._finish, args=(step, folder, record), name="diffax-checkpoint"
         )
         self._thread.start()
+
+    def _make_room(self, step: int, state: TrainState) -> bool:
+        """Whether to write a step's folder, which is then there and empty; process 0 decides."""
+        folder, wanted = self._path(step), True
+        if is_first():
+            if manifest.is_finished(folder) and step not in self._broken:
+                self._failure, wanted = None, False
+            else:
+                try:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    folder.mkdir(parents=True)
+                    _check_space(folder, state)
+                except OSError as error:
+                    self._failed(step, error)
+                    wanted = False
+        return bool(agree(np.int32(wanted)))
 
     def wait(self) -> None:
         """Waits until the last save has ended.
@@ -213,7 +225,7 @@ class Checkpoints:
                 chosen = self._newest_whole(fall_back)
             except CorruptCheckpoint as error:
                 chosen, message = -2, str(error)
-        chosen = int(agree(jnp.int32(chosen)))
+        chosen = int(agree(np.int32(chosen)))
         if chosen == -2:
             raise CorruptCheckpoint(message or "process 0 found no whole checkpoint")
         return None if chosen == -1 else chosen
@@ -267,7 +279,7 @@ class Checkpoints:
         params = items["params"]
         optimizer = jax.tree.unflatten(
             jax.tree.structure(abstract.opt_state),
-            [leaf for _, leaf in sorted(items["optimizer"].items())],
+            [leaf for _, leaf in sorted(items.get("optimizer", {}).items())],
         )
         return TrainState(
             params=params,
@@ -336,12 +348,13 @@ def _items(state: TrainState) -> dict[str, Any]:
         data = jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=key.sharding)
     else:
         data = jax.random.key_data(key)
-    return {
+    items = {
         "params": state.params,
         "optimizer": _named(state.opt_state),
         "counters": {"step": state.step, "skipped": state.skipped, "key": data},
         **{_ema_item(name): average for name, average in state.ema.items()},
     }
+    return {name: item for name, item in items.items() if item}  # Orbax refuses empty ones
 
 
 def _named(tree: Any) -> dict[str, Any]:

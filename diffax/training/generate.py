@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.experimental import multihost_utils
@@ -15,7 +16,7 @@ from jax.experimental import multihost_utils
 from diffax import guidance, samplers
 from diffax.denoiser import Denoiser, Network
 from diffax.parameterization import Parameterization
-from diffax.samplers import Solver, registry
+from diffax.samplers import Solver, editing, registry
 from diffax.schedules import Schedule
 
 
@@ -125,6 +126,23 @@ class Samples:
         return np.rint((np.clip(self.x, -1, 1) + 1) * 127.5).astype(np.uint8)
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Edit:
+    """A picture that samples start from, and what of it stays.
+
+    Attributes:
+        known: float32 [H, W, C] in [-1, 1].
+        strength: share of the path that is run, in (0, 1]; 1 starts from pure noise.
+        keep: float32 [H, W, 1], 1 where the picture stays and 0 where it is made anew; None: all
+            of it may change.
+    """
+
+    known: np.ndarray
+    strength: float = 1.0
+    keep: np.ndarray | None = None
+
+
 def generate(
     apply: Callable[..., Array],
     params: Any,
@@ -137,6 +155,7 @@ def generate(
     num_classes: int = 0,
     labels: np.ndarray | None = None,
     seed: int | None = None,
+    edit: Edit | None = None,
     trajectory: bool = False,
     on_step: Callable[..., None] | None = None,
 ) -> Samples:
@@ -153,6 +172,7 @@ def generate(
         num_classes: of the model; 0 without classes.
         labels: int [num]; None: all classes in turn.
         seed: a whole number >= 0.
+        edit: start from a picture (image-to-image), or make a part of it anew (inpainting).
         trajectory: keep every state: mind the memory.
         on_step: called on the host after every step of every batch, see `diffax.sample`.
 
@@ -166,7 +186,10 @@ def generate(
     labels = _labels(labels, num, num_classes)
     size = min(num, config.batch_size)
     # As NumPy arrays these go to every device that the parameters live on.
-    solver, grid = jax.device_get((config.solver(schedule), config.grid(schedule)))
+    solver, grid = config.solver(schedule), config.grid(schedule)
+    if edit is not None and edit.strength < 1:
+        grid = editing.shortened(schedule, grid, edit.strength)
+    solver, grid, edit = jax.device_get((solver, grid, edit))
     xs, paths = [], []
     for start in range(0, num, size):
         # A short last batch is filled up, so that it runs the same program.
@@ -181,7 +204,16 @@ def generate(
             null=None if labels is None else np.int32(num_classes),
         )
         x, path = _draw(
-            guess, solver, grid, np.uint32(seed), np.int32(start), size, shape, trajectory, on_step
+            guess,
+            solver,
+            grid,
+            edit,
+            np.uint32(seed),
+            np.int32(start),
+            size=size,
+            shape=shape,
+            trajectory=trajectory,
+            on_step=on_step,
         )
         count = min(size, num - start)
         xs.append(_to_host(x)[:count])
@@ -206,11 +238,17 @@ def _labels(labels: np.ndarray | None, num: int, num_classes: int) -> np.ndarray
     return labels
 
 
-@partial(jax.jit, static_argnames=("num", "shape", "trajectory", "on_step"))
-def _draw(denoiser, solver, grid, seed, start, num, shape, trajectory, on_step):
-    keys = samplers.sample_keys(jax.random.key(seed), num, start)
-    noise = samplers.initial_noise(keys, shape, grid[0])
-    drawn = samplers.sample(denoiser, solver, grid, noise, keys, trajectory, on_step)
+@partial(jax.jit, static_argnames=("size", "shape", "trajectory", "on_step"))
+def _draw(denoiser, solver, grid, edit, seed, start, *, size, shape, trajectory, on_step):
+    keys = samplers.sample_keys(jax.random.key(seed), size, start)
+    x = samplers.initial_noise(keys, shape, grid[0])
+    if edit is not None:
+        known = jnp.broadcast_to(edit.known, x.shape)
+        # At strength 1 the grid starts in noise, and this is that noise.
+        x = jnp.where(edit.strength < 1, editing.noised(known, grid, keys), x)
+        if edit.keep is not None:
+            solver = editing.Inpainting(solver, known, edit.keep[None])
+    drawn = samplers.sample(denoiser, solver, grid, x, keys, trajectory, on_step)
     return drawn if trajectory else (drawn, None)
 
 

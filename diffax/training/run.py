@@ -19,7 +19,7 @@ from diffax.schedules import Schedule
 from diffax.training import ema as averages
 from diffax.training.checkpoint import Checkpoints
 from diffax.training.config import Config, from_json, nearest
-from diffax.training.generate import SampleConfig, Samples, generate
+from diffax.training.generate import Edit, SampleConfig, Samples, generate
 from diffax.training.recipe import load_module
 
 
@@ -123,6 +123,7 @@ class Run:
         labels: np.ndarray | None = None,
         seed: int | None = None,
         config: SampleConfig | None = None,
+        edit: Edit | None = None,
         trajectory: bool = False,
         on_step: Callable[..., None] | None = None,
     ) -> Samples:
@@ -133,6 +134,7 @@ class Run:
             labels: int [num]; None: all classes in turn.
             seed: None: config.seed.
             config: instead of the run's own `config.sample`.
+            edit: start from a picture, or keep a part of one.
             trajectory: keep every state.
             on_step: called on the host after every step, see `diffax.sample`.
         """
@@ -147,6 +149,7 @@ class Run:
             num_classes=self.num_classes,
             labels=labels,
             seed=seed,
+            edit=edit,
             trajectory=trajectory,
             on_step=on_step,
         )

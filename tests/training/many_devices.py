@@ -1,9 +1,9 @@
 """Run as a program, with as many simulated devices as XLA_FLAGS says: tests of sharding.
 
-    python many_devices.py train WORKDIR CHANGES     a tiny run; CHANGES: JSON, fields of `train`
-    python many_devices.py train_until WORKDIR CHANGES STEP     the same, ended there by SIGTERM
-    python many_devices.py shards FILE FSDP          bytes of a state on one device
-    python many_devices.py noise FILE                the noise and the batch that a step sees
+python many_devices.py train WORKDIR CHANGES     a tiny run; CHANGES: JSON, fields of `train`
+python many_devices.py train_until WORKDIR CHANGES STEP     the same, ended there by SIGTERM
+python many_devices.py shards FILE FSDP          bytes of a state on one device
+python many_devices.py noise FILE                the noise and the batch that a step sees
 """
 
 import json

@@ -1,0 +1,251 @@
+"""What is broken is found and named, and an older checkpoint takes its place."""
+
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny_run
+from tiny_run import STEPS, assert_same, run, saved_state, tiny_config
+
+from diffax.training import Checkpoints, CorruptCheckpoint, Keep, SaveError, manifest
+from diffax.training.state import TrainState
+
+
+def small_state(step: int, size: int = 4) -> TrainState:
+    params = {"params": {"a": jnp.full((size, 2), step, jnp.float32)}}
+    number = jnp.int32(step)
+    return TrainState(params, (), {"decay_0.9": params}, number, jnp.int32(0), jax.random.key(step))
+
+
+def save(checkpoints: Checkpoints, *steps: int, **metrics) -> None:
+    for step in steps:
+        values = {name: value[step] for name, value in metrics.items()}
+        checkpoints.save(small_state(step), {"metrics": values})
+    checkpoints.wait()
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+@pytest.fixture
+def checkpoints(tmp_path, told):
+    made = Checkpoints(tmp_path / "checkpoints", report=told.append)
+    yield made
+    made.close()
+
+
+def abstract(state: TrainState) -> TrainState:
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), state)
+
+
+def damages(folder: Path):
+    """Every file of a checkpoint, with everything that can befall it."""
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        yield path, "flip"
+        yield path, "cut"
+        yield path, "remove"
+        if path.stat().st_size:
+            yield path, "empty"
+
+
+def damage(path: Path, how: str) -> None:
+    data = path.read_bytes()
+    if how == "flip":
+        place = len(data) // 2
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+    elif how == "cut":
+        path.write_bytes(data[:-1])
+    elif how == "empty":
+        path.write_bytes(b"")
+    else:
+        path.unlink()
+
+
+def test_every_damage_to_every_file_is_named_and_the_older_one_used(checkpoints, tmp_path, told):
+    save(checkpoints, 1, 2)
+    newest = checkpoints.folder / "00000002"
+    copy = tmp_path / "copy"
+    shutil.copytree(newest, copy)
+    kinds = set()
+    for path, how in list(damages(newest)):
+        if path.stat().st_size == 0 and how in ("flip", "cut"):
+            continue
+        damage(path, how)
+        told.clear()
+        assert checkpoints.newest_whole() == 1, (path, how)
+        assert len(told) == 1 and str(newest) in told[0]
+        assert path.relative_to(newest).as_posix() in told[0]
+        if path.name != "manifest.json" or how != "remove":
+            with pytest.raises(CorruptCheckpoint, match="is broken"):
+                checkpoints.newest_whole(fall_back=False)
+        kinds.add(path.name if "d" not in path.parent.name else "data")
+        shutil.rmtree(newest)
+        shutil.copytree(copy, newest)
+    assert checkpoints.newest_whole() == 2
+    assert {"manifest.json", "record.json", "manifest.ocdbt", "_METADATA", "data"} <= kinds
+
+
+def test_every_bit_of_the_manifest_counts(checkpoints):
+    save(checkpoints, 1)
+    path = checkpoints.folder / "00000001" / "manifest.json"
+    data = path.read_bytes()
+    for place in range(0, len(data), max(1, len(data) // 100)):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+        assert checkpoints.problems(1), place
+
+
+def test_unfinished_folders_are_no_checkpoints(checkpoints, told):
+    (checkpoints.folder / "00000007").mkdir(parents=True)
+    assert checkpoints.newest_whole() is None and "never finished" in told[0]
+    save(checkpoints, 5)
+    assert checkpoints.newest_whole() == 5
+    save(checkpoints, 8)  # what was never finished and is older goes away
+    assert checkpoints.steps() == [5, 8]
+
+
+def test_only_broken_ones_are_an_error_and_not_a_new_beginning(checkpoints):
+    save(checkpoints, 1, 2)
+    for step in (1, 2):
+        damage(checkpoints.folder / f"{step:08d}" / "record.json", "flip")
+    with pytest.raises(CorruptCheckpoint, match="no checkpoint .* is whole"):
+        checkpoints.newest_whole()
+
+
+def test_a_broken_one_is_replaced_by_its_successor(checkpoints):
+    save(checkpoints, 1, 2)
+    damage(checkpoints.folder / "00000002" / "record.json", "cut")
+    assert checkpoints.newest_whole() == 1
+    save(checkpoints, 2)
+    assert checkpoints.newest_whole() == 2
+
+
+def test_restores_what_was_saved(checkpoints):
+    state = small_state(3)
+    checkpoints.save(state, {"window": {"loss": [0.1, 1 / 3]}})
+    checkpoints.wait()
+    back = checkpoints.restore(3, abstract(state))
+    np.testing.assert_array_equal(back.params["params"]["a"], state.params["params"]["a"])
+    assert int(back.step) == 3
+    assert jax.random.key_data(back.key).tolist() == jax.random.key_data(state.key).tolist()
+    assert checkpoints.record(3)["window"] == {"loss": [0.1, 1 / 3]}
+    average = checkpoints.restore_params(3, abstract(state).params, "decay_0.9")
+    np.testing.assert_array_equal(average["params"]["a"], state.params["params"]["a"])
+
+
+def test_another_shape_is_refused_by_name(checkpoints):
+    save(checkpoints, 1)
+    with pytest.raises(ValueError, match=r"\['a'\] is float32\[4, 2\] there and float32\[5, 2\]"):
+        checkpoints.restore(1, abstract(small_state(1, size=5)))
+
+
+@pytest.mark.parametrize(
+    "keep, left",
+    [
+        (Keep(last=2), [5, 6]),
+        (Keep(last=1, every=2), [2, 4, 6]),
+        (Keep(last=1, best="loss"), [3, 6]),
+        (Keep(last=2, best="fid"), [5, 6]),
+    ],
+)
+def test_what_is_kept(tmp_path, keep, left):
+    checkpoints = Checkpoints(tmp_path, keep)
+    save(checkpoints, 1, 2, 3, 4, 5, 6, loss={1: 5, 2: 4, 3: 1, 4: 2, 5: 3, 6: 2})
+    checkpoints.close()
+    assert checkpoints.steps() == left
+
+
+def test_saving_does_not_see_later_changes(checkpoints):
+    state = small_state(1, size=200_000)
+    change = jax.jit(lambda s: jax.tree.map(lambda x: x * 0, s.params), donate_argnums=0)
+    wanted = np.asarray(state.params["params"]["a"]).copy()
+    checkpoints.save(state, {})
+    change(state)  # the next step, into the very memory that is being written
+    checkpoints.wait()
+    back = checkpoints.restore_params(1, abstract(small_state(1, size=200_000)).params, None)
+    np.testing.assert_array_equal(back["params"]["a"], wanted)
+
+
+def test_a_save_that_fails_costs_nothing_but_itself(checkpoints, told, monkeypatch):
+    save(checkpoints, 1)
+    monkeypatch.setattr(manifest, "write", _no_space)
+    checkpoints.save(small_state(2), {})
+    with pytest.raises(SaveError, match="step 2 could not be saved.*No space.*step 1's is whole"):
+        checkpoints.wait()
+    assert len(told) == 1
+    assert checkpoints.steps() == [1] and checkpoints.newest_whole() == 1
+    monkeypatch.undo()
+    save(checkpoints, 3)
+    assert checkpoints.newest_whole() == 3
+
+
+def _no_space(folder):
+    raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_is_noticed_before_anything_is_written(checkpoints, told, monkeypatch):
+    save(checkpoints, 1)
+    usage = shutil.disk_usage(checkpoints.folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100))
+    checkpoints.save(small_state(2), {})
+    with pytest.raises(SaveError, match="disk full"):
+        checkpoints.wait()
+    assert checkpoints.steps() == [1]
+
+
+# ---------------------------------------------------------------- in a run
+
+
+def test_a_run_goes_on_from_the_newest_whole_one(tmp_path, whole, capsys):
+    config, reference, state = whole
+    shutil.copytree(reference, tmp_path / "run")
+    workdir = tmp_path / "run"
+    for step in (20, 15):
+        data = next((workdir / "checkpoints" / f"{step:08d}" / "state").rglob("d/*"))
+        damage(data, "flip")
+    with pytest.raises(CorruptCheckpoint):
+        run(workdir, config, fall_back=False)
+    capsys.readouterr()
+    assert run(workdir, config) == 0
+    told = capsys.readouterr().err
+    assert told.count("wrong checksum") == 2
+    assert_same(saved_state(workdir, config, STEPS), state)
+    assert tiny_run.loss_curve(workdir) == tiny_run.loss_curve(reference)
+
+
+def test_another_config_is_shown_and_refused(tmp_path, capsys):
+    import dataclasses
+
+    config = tiny_config(steps=2)
+    assert run(tmp_path, config) == 0
+    before = (tmp_path / "config.json").read_text()
+    other = dataclasses.replace(
+        config,
+        optimizer=dataclasses.replace(config.optimizer, learning_rate=0.5),
+        train=dataclasses.replace(config.train, steps=4, seed=1, log_every=2),
+    )
+    with pytest.raises(ValueError, match="train.seed: 0 -> 1") as error:
+        run(tmp_path, other)
+    assert "optimizer.learning_rate: 0.01 -> 0.5" in str(error.value)
+    assert "log_every" not in str(error.value)  # that one may change
+    assert (tmp_path / "config.json").read_text() == before
+    assert run(tmp_path, other, allow_config_change=True) == 0
+    assert json.loads((tmp_path / "config.json").read_text())["config"]["train"]["seed"] == 1
+    assert tiny_run.newest_step(tmp_path) == 4
+
+
+def test_foreign_folders_are_left_alone(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(ValueError, match="no run's folder"):
+        run(tmp_path, tiny_config())
+    with pytest.raises(ValueError, match="is a file"):
+        (tmp_path / "file").write_text("mine")
+        run(tmp_path / "file", tiny_config())
+    with pytest.raises(ValueError, match="cannot write in --workdir"):
+        run(Path("/proc/nothing/here"), tiny_config())
