@@ -38,6 +38,7 @@ def sinusoidal_embedding(
       ValueError: `size` below 4 or `t` not of rank 1.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> sinusoidal_embedding(jnp.array([0.0, 10.0]), 8).shape
       (2, 8)
     """

@@ -21,6 +21,13 @@ class StepMLP(nn.Module):
     Attributes:
       num_steps: T; the model knows the times 0 ... T - 1 and rounds t to the nearest.
       features: width of the hidden layers.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from diffax.models import StepMLP
+      >>> model, x, t = StepMLP(num_steps=100), jnp.zeros((4, 2)), jnp.arange(4.0)
+      >>> model.apply(model.init(jax.random.key(0), x, t), x, t).shape
+      (4, 2)
     """
 
     num_steps: int = 100
@@ -79,6 +86,13 @@ class PointMLP(nn.Module):
         model without labels.
       time_scale: multiplies t before the embedding, which is made for 0 ... 1000: 1000 for times
         in [0, 1], 1000 / T for T steps.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from diffax.models import PointMLP
+      >>> model, x, t = PointMLP(), jnp.zeros((4, 2)), jnp.zeros(4)
+      >>> model.apply(model.init(jax.random.key(0), x, t), x, t).shape
+      (4, 2)
     """
 
     features: int = 128

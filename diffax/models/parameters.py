@@ -15,5 +15,10 @@ def parameter_count(params: Any) -> int:
 
     Returns:
       The total number of elements.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> parameter_count({"kernel": jnp.zeros((3, 4)), "bias": jnp.zeros(4)})
+      16
     """
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))

@@ -96,6 +96,8 @@ class UNet(nn.Module):
         softmax and the last convolution are float32 in either case.
 
     Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from diffax.models import UNet
       >>> model = UNet(channels=32, multipliers=(1, 2), attention_resolutions=(4,), num_classes=10)
       >>> x, t, label = jnp.zeros((2, 8, 8, 1)), jnp.array([0.0, 999.0]), jnp.array([3, 10])
       >>> params = model.init(jax.random.key(0), x, t, label)
