@@ -1,21 +1,19 @@
-"""The command line of sample.py."""
+"""The command line of sample.py: a run of train.py, or a published model."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import time
+import math
 from collections.abc import Sequence
-
-import numpy as np
-from tqdm import tqdm
+from pathlib import Path
 
 from diffax import plotting
 from diffax.commands.errors import UsageError, one_line_errors, raise_usage
 from diffax.samplers import SPACINGS, registry
-from diffax.training import Run, load_run
-from diffax.training.config import nearest
-from diffax.training.generate import SampleConfig
+
+# Flags that have a meaning for only one of the two kinds of model.
+_RUN_ONLY = ("checkpoint", "ema", "batch_size")
+_PRETRAINED_ONLY = ("prompt", "negative", "height", "width", "karras", "tile", "variant", "dtype")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,122 +29,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _sample(flags: argparse.Namespace) -> int:
-    if flags.workdir is None:
-        raise UsageError("--workdir DIR is missing: the folder of a run of train.py")
+    _check(flags)
     plotting.check_output(flags.out)
-    run = load_run(flags.workdir, ema=flags.ema, step=flags.checkpoint)
-    config = _config(run.config.sample, flags)
-    labels = _labels(run, flags.label, flags.num)
-    if config.guidance != 1 and not run.num_classes:
-        raise UsageError("--guidance needs a model with classes; this one was trained without")
-    config.solver(run.schedule), config.grid(run.schedule)  # what cannot be is refused here
-    path = plotting.needs_trajectory(flags.out)
-    began = time.perf_counter()
-    with _Progress(flags.num, config, flags.quiet) as progress:
-        samples = run.sample(
-            flags.num, labels=labels, config=config, trajectory=path, on_step=progress.step
-        )
-    seconds = time.perf_counter() - began
+    if flags.workdir is not None:
+        from diffax.commands.sample_run import sample_run
 
-    points = run.facts.kind == "points"
-    x, states = samples.x, samples.path
-    if points:
-        x = run.facts.coordinates(x)
-        states = None if states is None else run.facts.coordinates(states)
-    recipe = _recipe(run, config, flags)
-    plotting.export(
-        flags.out,
-        x,
-        labels=samples.label,
-        trajectory=states,
-        times=np.asarray(config.grid(run.schedule).t)[1:] if path else None,
-        metadata={"diffax": recipe},
+        return sample_run(flags)
+    from diffax.commands.sample_pretrained import sample_pretrained
+
+    return sample_pretrained(flags)
+
+
+def _check(flags: argparse.Namespace) -> None:
+    """Refuses what cannot be meant, before anything is loaded."""
+    if (flags.workdir is None) == (flags.pretrained is None):
+        raise UsageError(
+            "expected one of --workdir DIR (a run of train.py) and --pretrained DIR (a published "
+            "model); --workdir DIR is missing"
+            if flags.workdir is None
+            else "expected --workdir or --pretrained, got both"
+        )
+    foreign, kind = (
+        (_PRETRAINED_ONLY, "--pretrained") if flags.pretrained is None else (_RUN_ONLY, "--workdir")
     )
-    if not flags.quiet:
-        print(
-            f"{flags.num:,} samples of {flags.workdir} (step {run.step:,}, {run.average}) in "
-            f"{seconds:.1f} s, {flags.num / seconds:,.1f} a second, compilation included"
-        )
-        print(f"wrote {flags.out}")
-    return 0
-
-
-def _config(config: SampleConfig, flags: argparse.Namespace) -> SampleConfig:
-    """The run's own settings with what the command line says instead."""
-    names = ("sampler", "steps", "eta", "spacing", "guidance", "seed", "batch_size")
-    given = {n: getattr(flags, n) for n in names if getattr(flags, n) is not None}
-    if "sampler" in given and given["sampler"] != config.sampler:
-        given.setdefault("eta", 0.0)  # what the recipe set was meant for its own sampler
-    return dataclasses.replace(config, **given)
-
-
-def _labels(run: Run, given: list[str] | None, num: int) -> np.ndarray | None:
-    """Labels, as numbers or names, in turn over the samples."""
-    if given is None:
-        return None
-    if not run.num_classes:
-        raise UsageError("--label needs a model with classes; this one was trained without")
-    names = list(run.facts.class_names)
-    labels = []
-    for text in given:
-        if text in names:
-            labels.append(names.index(text))
-        elif text.lstrip("-").isdigit():
-            labels.append(int(text))
-            if not 0 <= labels[-1] < run.num_classes:
-                raise UsageError(f"--label should be 0 to {run.num_classes - 1}, got {text}")
-        else:
-            raise UsageError(f"--label: no class is called {text!r}; {nearest(text, names)}")
-    return np.resize(np.array(labels, np.int32), num)
-
-
-def _recipe(run: Run, config: SampleConfig, flags: argparse.Namespace) -> str:
-    """What made a picture, kept inside it."""
-    parts = {
-        "workdir": run.workdir.name,
-        "step": run.step,
-        "average": run.average,
-        "sampler": config.sampler,
-        "steps": config.steps,
-        "eta": config.eta,
-        "spacing": config.spacing,
-        "guidance": config.guidance,
-        "label": flags.label,
-        "seed": config.seed,
-    }
-    return ", ".join(f"{key}={value}" for key, value in parts.items() if value is not None)
-
-
-class _Progress:
-    """A bar over samples, moved by every step of every batch."""
-
-    def __init__(self, num: int, config: SampleConfig, quiet: bool) -> None:
-        size = min(num, config.batch_size)
-        self._share = size / config.steps
-        self._bar = tqdm(total=num, unit="sample", disable=quiet, bar_format=_BAR)
-
-    def step(self, index: int, x: object, there: object) -> None:
-        """One step of a batch is done."""
-        self._bar.update(min(self._share, self._bar.total - self._bar.n))
-
-    def __enter__(self) -> _Progress:
-        """The bar is shown already."""
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        """A finished bar is full."""
-        if kind is None:
-            self._bar.update(self._bar.total - self._bar.n)
-        self._bar.close()
-
-
-_BAR = "{l_bar}{bar}| {n:.0f}/{total} [{elapsed}<{remaining}, {rate_fmt}]"
+    for name in foreign:
+        if getattr(flags, name) not in (None, False):
+            raise UsageError(f"--{name.replace('_', '-')} has a meaning only with {kind}")
+    if flags.sampler is not None:
+        registry.lookup(flags.sampler)
+    if flags.mask is not None and flags.init_image is None:
+        raise UsageError("--mask needs --init-image, the picture it belongs to")
+    if flags.strength is not None:
+        if flags.init_image is None:
+            raise UsageError("--strength needs --init-image")
+        if not 0 < flags.strength <= 1:
+            raise UsageError(f"--strength should be in (0, 1], got {flags.strength:g}")
+    if flags.eta is not None and not (flags.eta >= 0 and math.isfinite(flags.eta)):
+        raise UsageError(f"--eta should be at least 0, got {flags.eta:g}")
+    if flags.seed is not None and not 0 <= flags.seed < 2**32:
+        raise UsageError(f"--seed should be 0 to 4294967295, got {flags.seed}")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sample.py",
-        description="Draws samples from a trained model.",
+        description="Draws samples from a model that train.py trained, or from a published one.",
         epilog=f"samplers:\n{registry.describe()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -154,18 +81,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.error = raise_usage
     add = parser.add_argument
     add("--workdir", metavar="DIR", help="the folder of a run of train.py")
-    add("--num", type=_positive, default=16, metavar="N", help="how many (default: 16)")
-    add("--sampler", metavar="NAME", help="a solver, see below (default: the recipe's)")
+    add(
+        "--pretrained",
+        metavar="DIR",
+        type=Path,
+        help="a published model: a diffusers folder, or a .safetensors or .ckpt file",
+    )
+    add("--num", type=_positive, metavar="N", help="how many (default: 16; with --pretrained 1)")
+    add("--sampler", metavar="NAME", help="a solver, see below (default: the model's own)")
     add("--steps", type=_positive, metavar="S", help="intervals of the time grid")
     add("--eta", type=float, metavar="E", help="0 deterministic, 1 as noisy as ddpm")
     add("--spacing", metavar="NAME", help=f"of the grid's times: {', '.join(SPACINGS)}")
     add("--guidance", type=float, metavar="W", help="classifier-free guidance scale; 1: none")
     add("--label", nargs="+", metavar="L", help="class numbers or names, in turn (default: all)")
     add("--seed", type=int, metavar="K", help="sample i depends on (seed, i) only")
-    add("--batch-size", type=_positive, metavar="B", help="samples drawn at once, at most")
-    add("--ema", metavar="NAME", help="which average of the weights; none: the weights themselves")
-    add("--checkpoint", type=int, metavar="STEP", help="which checkpoint (default: the newest)")
-    add("--quiet", action="store_true", help="no progress, only warnings")
+    add("--init-image", metavar="F", help="start from this picture instead of noise")
+    add("--strength", type=float, metavar="R", help="how much of it is made anew, in (0, 1]")
+    add("--mask", metavar="F", help="make only the white part of --init-image anew")
     add(
         "--out",
         default="samples.png",
@@ -173,6 +105,22 @@ def _parser() -> argparse.ArgumentParser:
         help=".png a grid, .gif the denoising, .npz arrays arr_0 (and labels arr_1), "
         "a folder: one PNG a sample (default: samples.png)",
     )
+    add("--quiet", action="store_true", help="no progress, only warnings")
+
+    add = parser.add_argument_group("runs of train.py").add_argument
+    add("--batch-size", type=_positive, metavar="B", help="samples drawn at once, at most")
+    add("--ema", metavar="NAME", help="which average of the weights; none: the weights themselves")
+    add("--checkpoint", type=int, metavar="STEP", help="which checkpoint (default: the newest)")
+
+    add = parser.add_argument_group("published models").add_argument
+    add("--prompt", metavar="TEXT", help="what to show; (word:1.3) weights a part")
+    add("--negative", metavar="TEXT", help="what not to show")
+    add("--height", type=_positive, metavar="H", help="in pixels (default: the model's)")
+    add("--width", type=_positive, metavar="W", help="in pixels (default: the model's)")
+    add("--karras", action="store_true", help="the noise levels of Karras et al. 2022")
+    add("--tile", type=_positive, metavar="P", help="decode in tiles of so many pixels")
+    add("--variant", metavar="NAME", help="of a folder's files, such as fp16")
+    add("--dtype", choices=("float32", "bfloat16"), help="of the computation (default: float32)")
     return parser
 
 
