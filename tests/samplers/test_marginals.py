@@ -1,7 +1,7 @@
 """Stochastic solvers give the exact mean and variance of Gaussian data (chi-square tests).
 
 Two kinds of data. With a point mass the guess of x0 is exact, so every solver here that keeps
-`q(x_t | x_0)` must give it *exactly*, after any number of steps and at any eta: 10 steps are enough.
+`q(x_t | x_0)` must give it *exactly*, after any number of steps and at any eta: 10 will do.
 With spread data a finite step is an approximation; there enough steps are taken to put its bias
 under the noise of 1e5 samples.
 """
