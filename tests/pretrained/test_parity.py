@@ -1,0 +1,142 @@
+"""Live exchange with diffusers and transformers: their files here, our files there."""
+
+import json
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import tiny_models as tiny
+import tiny_pipelines
+
+torch = pytest.importorskip("torch", reason="the parity extra (torch) is not installed")
+diffusers = pytest.importorskip("diffusers", reason="the parity extra (diffusers) is not installed")
+pytest.importorskip("transformers", reason="the parity extra (transformers) is not installed")
+sys.path.insert(0, str(Path(__file__).parents[1] / "golden/pretrained"))
+
+import make_components  # noqa: E402
+import make_key_lists  # noqa: E402
+import make_pipelines  # noqa: E402
+
+from diffax.pretrained import (  # noqa: E402
+    families,
+    filling,
+    load_network,
+    load_pipeline,
+    naming,
+    original,
+    text_to_image,
+)
+from diffax.pretrained.configs import module_from_config, parameter_shapes  # noqa: E402
+
+pytestmark = pytest.mark.parity
+
+
+def same(a, b):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("name", list(tiny.CONFIGS))
+def test_their_folder_here_and_back(name, tmp_path):
+    """save_pretrained -> load -> save -> from_pretrained: identical tensors."""
+    theirs = make_components.build(name)
+    theirs.save_pretrained(tmp_path / "theirs", safe_serialization=True)
+    ours = load_network(tmp_path / "theirs")
+    same(ours.params, tiny_pipelines.network(tiny.CONFIGS[name]).params)
+    ours.save(tmp_path / "ours")
+    again = type(theirs).from_pretrained(tmp_path / "ours")
+    for (key, a), (other, b) in zip(
+        sorted(theirs.state_dict().items()), sorted(again.state_dict().items()), strict=True
+    ):
+        assert key == other
+        assert torch.equal(a, b), key
+
+
+def test_their_shards_and_half_precision_here(tmp_path):
+    theirs = make_components.build("unet_sd1").half()
+    theirs.save_pretrained(tmp_path, variant="fp16", max_shard_size="300KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    ours = load_network(tmp_path)
+    exact = tiny_pipelines.network(tiny.CONFIGS["unet_sd1"])
+    same(
+        ours.params,
+        jax.tree.map(lambda x: np.asarray(x).astype(np.float16).astype(np.float32), exact.params),
+    )
+
+
+@pytest.mark.parametrize("family", ["sd", "sdxl"])
+def test_whole_pipelines_both_ways(family, tmp_path):
+    xl = family == "sdxl"
+    cls = diffusers.StableDiffusionXLPipeline if xl else diffusers.StableDiffusionPipeline
+    theirs = make_pipelines.pipeline(cls, family, "DDIMScheduler")
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours = load_pipeline(tmp_path / "theirs")
+    ours.save(tmp_path / "ours")
+    again = cls.from_pretrained(tmp_path / "ours")
+    again.set_progress_bar_config(disable=True)
+    options = dict(height=32, width=24)
+    with torch.no_grad():
+        a, b = (
+            pipe(
+                **make_pipelines.COMMON,
+                **options,
+                num_inference_steps=3,
+                latents=make_pipelines.nchw(tiny.noise()),
+                output_type="latent",
+            ).images
+            for pipe in (theirs, again)
+        )
+    assert torch.equal(a, b)
+    out = text_to_image(
+        ours, tiny.PROMPTS, negative=tiny.NEGATIVE, guidance=tiny.GUIDANCE, steps=3,
+        noise=tiny.noise(), decode=False, **options,
+    )  # fmt: skip
+    expected = np.moveaxis(a.numpy(), 1, -1)
+    assert np.abs(out - expected).max() < 1e-3 * np.abs(expected).max()
+
+
+def test_pickled_pipeline(tmp_path):
+    """A `.ckpt` written by torch, in the original layout, with its training leftovers."""
+    pipe = tiny_pipelines.pipeline("sd")
+    from test_loading import original_tensors
+
+    from diffax.pretrained.tokenizer import save_tokenizer
+
+    state = {k: torch.from_numpy(np.array(v)) for k, v in original_tensors(pipe).items()}
+    torch.save({"state_dict": state, "global_step": 5}, tmp_path / "model.ckpt")
+    save_tokenizer(tmp_path / "tokenizer", pipe.tokenizers[0])
+    ours = load_pipeline(
+        tmp_path / "model.ckpt", configs=tiny.PIPELINES["sd"], tokenizer=tmp_path / "tokenizer"
+    )
+    same((ours.unet, ours.vae, ours.text_encoders), (pipe.unet, pipe.vae, pipe.text_encoders))
+
+
+@pytest.mark.parametrize(
+    "family, component",
+    [(f, c) for f, parts in families.FAMILIES.items() for c in parts if c != "scheduler"],
+)
+def test_full_size_names_and_shapes(family, component):
+    """Against the reference's model on the meta device, rather than the stored list."""
+    config = families.FAMILIES[family][component]
+    theirs = {k: tuple(v.shape) for k, v in make_key_lists.meta_model(config).state_dict().items()}
+    shapes = filling.leaves(parameter_shapes(module_from_config(config)))
+    ours = {k: naming.published_shape(leaf, tuple(v.shape)) for k, (leaf, v) in shapes.items()}
+    assert {naming.find(k, theirs): s for k, s in ours.items()} == theirs
+
+
+def test_original_names_as_the_reference_reads_them():
+    """The reference's own converter turns our original names back into the published ones."""
+    from diffusers.loaders import single_file_utils as reference
+
+    for family in ("sd1", "sd2", "sdxl", "sdxl-refiner"):
+        config = families.FAMILIES[family]["unet"]
+        module = module_from_config(config)
+        locate = original.unet_locator(module)
+        keys = list(filling.leaves(parameter_shapes(module)))
+        prefix = "model.diffusion_model."
+        checkpoint = {prefix + locate(k).key: torch.tensor(i) for i, k in enumerate(keys)}
+        config = json.loads(json.dumps(config)) | {"class_embed_type": None}
+        converted = reference.convert_ldm_unet_checkpoint(checkpoint, config)
+        assert {k: int(v) for k, v in converted.items()} == {k: i for i, k in enumerate(keys)}
