@@ -81,8 +81,8 @@ def unknown_variant(variant: str, known: list[str]) -> ValueError:
         Traceback (most recent call last):
         ValueError: no variant is called 'big'; there are: debug
     """
-    named = [name for name in known if name]
-    return ValueError(f"no variant is called {variant!r}; {nearest(variant, named)}")
+    named = ", ".join(name for name in known if name)
+    return ValueError(f"no variant is called {variant!r}; there are: {named}")
 
 
 def load_module(path: Path) -> Any:

@@ -1,0 +1,184 @@
+"""train.py as a user meets it: what it does, and one line for everything it refuses."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from diffax.training import load_recipe
+from diffax.training.command import main, override
+
+ROOT = Path(__file__).parents[1]
+RECIPES = ROOT / "configs"
+QUICK = ("--train.pictures", "False", "--train.tensorboard", "False", "--train.sample_every", "0")
+
+
+def call(*arguments: str) -> int:
+    return main([str(argument) for argument in arguments], recipes=RECIPES)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ([], "--config NAME is missing; there are: cifar"),
+        (["--config", "s_curv"], "no recipe is called 's_curv'; nearest: s_curve"),
+        (["--config", "nowhere/mine.py"], "there is no file nowhere/mine.py"),
+        (["--config", "s_curve:big"], "no variant is called 'big'; there are: debug"),
+        (["--config", "s_curve", "--train.stepz", "3"], "unknown option --train.stepz; nearest: "),
+        (["--config", "s_curve", "--dry-rum"], "nearest: dry"),
+        (["--config", "s_curve", "3"], "unexpected argument '3'"),
+        (["--config", "s_curve", "--train.steps", "many"], "should be a whole number, got 'many'"),
+        (["--config", "s_curve", "--train.steps", "1.5"], "should be a whole number, got '1.5'"),
+        (["--config", "s_curve", "--train.steps"], "should be a whole number, got 'nothing'"),
+        (["--config", "s_curve", "--train.steps", "0"], "train.steps must be >= 1, got 0"),
+        (["--config", "s_curve", "--data.flip", "maybe"], "True or False, got 'maybe'"),
+        (["--config", "s_curve", "--schedule.name", "cos"], "should be one of linear, scaled"),
+        (["--config", "s_curve", "--schedule.tau", "2"], "schedule.tau has no meaning for"),
+        (["--config", "s_curve", "--sample.steps", "2000"], "1 .. 1000"),
+        (["--config", "s_curve", "--sample.sampler", "dmpp"], "no sampler 'dmpp'"),
+        (["--config", "s_curve", "--data.name", "s_curv"], "no data set is called 's_curv'"),
+        (["--config", "s_curve", "--train.fsdp", "3"], "does not divide the 1 devices"),
+        (["--config", "digits", "--model.multipliers", "1", "2", "2", "2", "2"], "8x8"),
+        (["--config", "cifar", "--data.dir", "/nowhere"], "tfds build cifar10"),
+        (["--config", "s_curve", "--on-corrupt", "x"], "invalid choice"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(tmp_path, capsys, arguments, words):
+    workdir = tmp_path / "run"
+    arguments = [*arguments, "--workdir", str(workdir)] if arguments else []
+    assert call(*arguments) == 2
+    error = capsys.readouterr().err
+    lines = [line for line in error.splitlines() if not line.startswith("warning: ")]
+    assert len(lines) == 1 and lines[0].startswith("error: ") and words in lines[0]
+    assert not workdir.exists()
+
+
+def test_overrides_are_typed():
+    config = load_recipe("digits", RECIPES).config
+    changed = override(
+        config,
+        ["--model.multipliers", "1", "2", "4", "--optimizer.clip", "None", "--data.flip=True"]
+        + ["--ema.decays", "0.9", "0.99", "--data.image-size", "16", "8", "--train.batch_size=7"],
+    )
+    assert changed.model.multipliers == (1, 2, 4)
+    assert changed.optimizer.clip is None and changed.data.flip is True
+    assert changed.ema.decays == (0.9, 0.99) and changed.data.image_size == (16, 8)
+    assert changed.train.batch_size == 7
+    assert changed.model.channels == config.model.channels
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in RECIPES.glob("*.py")))
+def test_every_recipe_says_what_it_is_and_has_a_debug_variant(name):
+    recipe = load_recipe(name, RECIPES)
+    debug = load_recipe(f"{name}:debug", RECIPES)
+    text = (RECIPES / f"{name}.py").read_text()
+    assert f"python train.py --config {name}" in text
+    assert debug.config.train.steps <= 50 < recipe.config.train.steps
+
+
+def test_a_run_from_the_first_line_to_the_last(tmp_path, capsys):
+    workdir = tmp_path / "run"
+    arguments = ["--config", "s_curve:debug", "--workdir", workdir]
+    assert call(*arguments, "--train.sample_every", "40", "--sample.num", "50") == 0
+    said = capsys.readouterr().out
+    assert " parameters" in said and "waiting for data" in said
+    assert "sliced wasserstein" in said
+    left = {path.name for path in workdir.iterdir()}
+    assert {
+        *("config.json", "metrics.jsonl", "summary.json", "checkpoints", "samples"),
+        *("loss.png", "samples.png", "forward.gif", "reverse.gif", "q_sample.png"),
+    } <= left
+    assert any(name.startswith("events.") for name in left)
+    assert (workdir / "samples" / "00000040.png").is_file()
+    config = json.loads((workdir / "config.json").read_text())["config"]
+    assert config["sample"]["num"] == 50
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [10, 20, 30, 40]
+
+    assert call(*arguments) == 0  # again: nothing left to do
+    assert "all 40 steps are done" in capsys.readouterr().out
+    assert call(*arguments, "--train.seed", "1") == 2
+    assert "train.seed: 0 -> 1" in capsys.readouterr().err
+
+
+def test_dry_run_writes_nothing(tmp_path, capsys):
+    workdir = tmp_path / "run"
+    assert call("--config", "s_curve:debug", "--workdir", workdir, "--dry-run") == 0
+    said = capsys.readouterr().out
+    for words in ("fresh at every step", "parameters", "memory a device", "compiled"):
+        assert words in said
+    assert not workdir.exists()
+
+
+def test_profile_leaves_a_trace(tmp_path, capsys):
+    workdir = tmp_path / "run"
+    assert call("--config", "s_curve:debug", "--workdir", workdir, *QUICK, "--profile") == 0
+    assert list((workdir / "profile").rglob("*.xplane.pb"))
+
+
+def test_a_recipe_of_ones_own(tmp_path, capsys):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import flax.linen as nn\n"
+        "import jax.numpy as jnp\n"
+        "from diffax.data import DataConfig\n"
+        "from diffax.training import Config, SampleConfig, TrainConfig\n"
+        "class Mine(nn.Module):\n"
+        "    width: int = 8\n"
+        "    @nn.compact\n"
+        "    def __call__(self, x, t, condition=None, *, train=False):\n"
+        "        h = nn.Dense(self.width)(jnp.concatenate([x, t[:, None]], -1))\n"
+        "        return nn.Dense(x.shape[-1])(nn.silu(h))\n"
+        "def config(variant=''):\n"
+        "    return Config(data=DataConfig(points=64), model=Mine(),\n"
+        "        train=TrainConfig(steps=2, batch_size=8),\n"
+        "        sample=SampleConfig(steps=2, num=2, clip=None))\n"
+    )
+    workdir = tmp_path / "run"
+    arguments = ("--config", path, "--workdir", workdir, *QUICK, "--model.width", "4")
+    assert call(*arguments, "--quiet") == 0
+    for name in [n for n in sys.modules if n.startswith("diffax_recipe_mine")]:
+        del sys.modules[name]
+    from diffax.training import load_run
+
+    run = load_run(workdir)  # finds the class in the recipe's file again
+    assert run.model.width == 4 and run.sample(3).x.shape == (3, 2)
+
+
+@pytest.mark.slow
+def test_ctrl_c_twice_ends_at_once(tmp_path):
+    import signal
+    import time
+
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), "--config", "digits:debug", "--workdir"]
+        + [str(tmp_path), "--train.steps", "100000", "--train.steps_per_call", "10000"]
+        + ["--train.log_every", "10000", "--train.save_every", "10000", *QUICK],
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stdout:
+        if line.startswith("compiled"):
+            break
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert process.poll() is None  # finishing its call of 10,000 steps
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) in (-signal.SIGINT, 130)
+
+
+@pytest.mark.slow
+def test_cifar_learns_on_real_pictures(tmp_path, capsys):
+    data = os.environ.get("DIFFAX_TEST_DATA")
+    if not data:
+        pytest.skip("DIFFAX_TEST_DATA, the folder of the real data, is not set")
+    workdir = tmp_path / "run"
+    arguments = ("--config", "cifar:reduced", "--workdir", workdir, "--data.dir", f"{data}/tfds")
+    assert call(*arguments, *QUICK, "--quiet", "--train.steps", "100") == 0
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["loss"] < 0.5 * rows[0]["loss"]

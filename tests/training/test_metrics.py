@@ -1,0 +1,156 @@
+"""Lines of metrics, warnings, and numbers that are not finite."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny_run
+
+from diffax.training import NonFinite
+from diffax.training.metrics import Journal, SpikeDetector, Window
+
+
+def call(losses, finite=None, norm=1.0):
+    n = len(losses)
+    return {
+        "loss": jnp.array(losses, jnp.float32),
+        "gradient_norm": jnp.full((n,), norm),
+        "update_ratio": jnp.full((n,), 0.5),
+        "bucket_sum": jnp.ones((n, 4)) * jnp.array([[1.0, 2, 3, 0]]),
+        "bucket_count": jnp.array([[1.0, 1, 2, 0]] * n),
+        "finite": jnp.array([True] * n if finite is None else finite),
+    }
+
+
+def test_a_line_is_the_mean_over_all_steps():
+    window = Window()
+    window.add(0, 2, call([1.0, 2.0, 99.0]))  # the third was not asked for
+    window.add(2, 1, call([6.0]))
+    window.collect(refuse_nonfinite=True)
+    row = window.row()
+    assert row["loss"] == 3 and row["gradient_norm"] == 1 and row["update_ratio"] == 0.5
+    assert (row["loss_t1"], row["loss_t2"], row["loss_t3"]) == (1, 2, 1.5)
+    assert "loss_t4" not in row  # nobody was there
+    assert window.saved() == {}
+
+
+def test_a_window_goes_on_from_what_was_saved():
+    whole, first = Window(), Window()
+    for window in (whole, first):
+        window.add(0, 2, call([0.1, 0.2]))
+        window.collect(refuse_nonfinite=True)
+    second = Window(json.loads(json.dumps(first.saved())))
+    for window in (whole, second):
+        window.add(2, 1, call([0.7]))
+        window.collect(refuse_nonfinite=True)
+    assert whole.row() == second.row()
+
+
+def test_the_step_that_went_wrong_is_named():
+    window = Window()
+    window.add(10, 3, call([1.0, np.nan, 1.0], [True, False, True]))
+    with pytest.raises(NonFinite, match=r"loss nan.* at step 12 \(in the call of steps 11 to 13\)"):
+        window.collect(refuse_nonfinite=True)
+
+
+def test_left_out_steps_are_counted_and_not_averaged():
+    window = Window()
+    window.add(0, 2, call([1.0, np.inf], [True, False]))
+    window.collect(refuse_nonfinite=False)
+    row = window.row()
+    assert row["loss"] == 1 and row["nonfinite"] == 1
+
+
+def test_spikes():
+    detector = SpikeDetector(3.0, [])
+    assert [detector.check(1.0) for _ in range(5)] == [None] * 5
+    assert detector.check(2.9) is None
+    assert "4.0 times the usual 1" in detector.check(4.0)
+    assert SpikeDetector(0.0, [1.0] * 9).check(100.0) is None
+    assert SpikeDetector(3.0, [1.0] * 9).check(100.0)  # with the history of before
+
+
+def test_a_journal_forgets_a_future_that_was_lost(tmp_path):
+    journal = Journal(tmp_path, 0, tensorboard=False)
+    for step in (2, 4, 6):
+        journal.write({"step": step, "loss": 1 / step})
+    journal.close()
+    path = tmp_path / "metrics.jsonl"
+    before = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(before) + '{"step": 8, "lo')  # killed in the middle of a line
+    journal = Journal(tmp_path, 4, tensorboard=False)
+    assert [row["step"] for row in journal.rows] == [2, 4]
+    journal.write({"step": 6, "loss": 1 / 6})
+    journal.close()
+    assert path.read_text() == "".join(before)
+
+
+def test_a_line_that_could_not_be_written_comes_later(tmp_path):
+    journal = Journal(tmp_path, 0, tensorboard=False)
+    journal.write({"step": 1})
+    file, journal._file = journal._file, FullFile(journal._file)
+    with pytest.raises(OSError, match="No space"):
+        journal.write({"step": 2})
+    journal._file = file
+    journal.write({"step": 3})
+    journal.close()
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
+
+
+class FullFile:
+    """Takes half of what it is given, as the last block of a full disk does."""
+
+    def __init__(self, file):
+        self._file = file
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+    def write(self, data):
+        return self._file.write(data[: len(data) // 2])
+
+
+def test_tensorboard_has_scalars_and_pictures(tmp_path):
+    journal = Journal(tmp_path, 0, tensorboard=True)
+    journal.write({"step": 5, "loss": 0.5}, images_per_second=7.0)
+    journal.picture("samples", np.zeros((4, 4, 3), np.uint8), 5)
+    journal.close()
+    data = next(tmp_path.glob("events.*")).read_bytes()
+    for word in (b"loss", b"images_per_second", b"samples"):
+        assert word in data
+
+
+def test_a_run_stops_at_a_loss_that_is_not_finite(tmp_path, monkeypatch):
+    poison(monkeypatch, step=12)
+    with pytest.raises(NonFinite, match="at step 13 .*step 10 is kept.*--train.nonfinite skip"):
+        tiny_run.run(tmp_path, tiny_run.tiny_config())
+    assert tiny_run.newest_step(tmp_path) == 10
+    rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(rows[-1])["step"] == 12
+
+
+def test_a_run_skips_it_if_told_to(tmp_path, monkeypatch, capsys):
+    poison(monkeypatch, step=12)
+    assert tiny_run.run(tmp_path, tiny_run.tiny_config(nonfinite="skip")) == 0
+    rows = [json.loads(r) for r in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row.get("nonfinite", 0) for row in rows] == [0, 0, 0, 1, 0]
+    assert "1 updates were not finite" in capsys.readouterr().err
+    state = tiny_run.saved_state(tmp_path, tiny_run.tiny_config(nonfinite="skip"), 20)
+    assert state[".skipped"] == 1 and all(np.isfinite(v).all() for v in state.values())
+
+
+def poison(monkeypatch, step: int) -> None:
+    """Makes the data of one step not a number."""
+    from diffax.data import Dataset
+
+    original = Dataset.batches
+
+    def batches(self, first, count, **share):
+        batch = original(self, first, count, **share)
+        if first <= step < first + count:
+            batch["x"][step - first, 0] = np.nan
+        return batch
+
+    monkeypatch.setattr(Dataset, "batches", batches)
