@@ -11,7 +11,7 @@ import numpy as np
 
 from diffax.pretrained.decoding import encode
 from diffax.pretrained.generate import from_image, plan_of
-from diffax.pretrained.guided import KnownPart
+from diffax.pretrained.masking import KnownPart
 from diffax.pretrained.pipeline import Pipeline
 from diffax.pretrained.run import finish, run
 

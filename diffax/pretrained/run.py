@@ -10,8 +10,9 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from diffax.denoiser import Network
+from diffax.guidance import ClassifierFree
 from diffax.pretrained.decoding import decode
-from diffax.pretrained.guided import KnownPart, MaskedDenoiser, MaskedSolver, TextGuided
+from diffax.pretrained.masking import KnownPart, MaskedDenoiser, MaskedSolver
 from diffax.pretrained.options import Options
 from diffax.pretrained.pipeline import Pipeline
 from diffax.pretrained.text import encode_prompts
@@ -158,8 +159,13 @@ def run(
     network = Network(pipe.unet.module.apply, pipe.unet.params, asked, setup.parameterization)
     denoiser = network
     if options.guidance is not None:
-        scale = jnp.float32(options.guidance)
-        denoiser = TextGuided(network, null, scale, jnp.float32(options.guidance_rescale))
+        rescale = options.guidance_rescale
+        denoiser = ClassifierFree(
+            network,
+            null,
+            jnp.float32(options.guidance),
+            None if rescale == 0 else jnp.float32(rescale),
+        )
     denoiser, solver = setup.limits(denoiser), setup.solver
     if part is not None:
         denoiser, solver = (

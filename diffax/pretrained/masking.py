@@ -1,4 +1,9 @@
-"""Text guidance and masking, as the published pipelines do them, on the one sampling loop."""
+"""Keeping a part of a picture, as the published pipelines do.
+
+`diffax.samplers.editing.Inpainting` differs in one thing: it takes the known part's noise from the
+start, so that the start is already the known picture there. The published pipelines start from
+noise everywhere.
+"""
 
 from __future__ import annotations
 
@@ -8,52 +13,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
 
-from diffax.denoiser import Denoiser, Network
+from diffax.denoiser import Denoiser
 from diffax.parameterization import Prediction
 from diffax.samplers import Solver
 from diffax.schedules import Point
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class TextGuided:
-    """Classifier-free guidance on the network's own answer, with rescaling.
-
-    The answer `u + scale (c - u)` is brought back towards the spread of `c`, per picture
-    (Lin et al. 2023, eq. 15-16): rescaling x0 or eps instead would not be the same.
-
-    Attributes:
-        network: with the prompt's condition.
-        null: the negative prompt's condition.
-        scale: guidance scale, scalar or `[B]`; traced.
-        rescale: share of rescaling, 0..1; traced.
-    """
-
-    network: Network
-    null: Any
-    scale: ArrayLike
-    rescale: ArrayLike = 0.0
-
-    def __call__(self, x: Array, point: Point) -> Prediction:
-        """The guided guess at `x` (`[B, H, W, C]`), in one network call on 2B pictures."""
-        network = self.network
-        both = jax.tree.map(lambda n, c: jnp.concatenate([n, c]), self.null, network.condition)
-        shown, t = network.parameterization.network_input(x, point)
-        t = jnp.broadcast_to(t, x.shape[:1])
-        out = network.apply(
-            network.params, jnp.concatenate([shown, shown]), jnp.concatenate([t, t]), both
-        )
-        null, asked = jnp.split(out, 2)
-        scale = jnp.reshape(self.scale, (-1,) + (1,) * (x.ndim - 1))
-        guided = null + scale * (asked - null)
-        # Not the spread over the batch: each picture has its own.
-        axes = tuple(range(1, x.ndim))
-        spread, wanted = (jnp.std(a, axis=axes, keepdims=True) for a in (guided, asked))
-        ratio = wanted / jnp.maximum(spread, jnp.finfo(spread.dtype).tiny)
-        guided = guided * (self.rescale * ratio + (1 - self.rescale))
-        return network.parameterization.read(guided, x, point)
 
 
 @jax.tree_util.register_dataclass
