@@ -21,7 +21,8 @@ class PredictorCorrector:
     """Langevin corrections at each level, then a predictor's step (Song et al. 2021, alg. 1).
 
     The corrector's step size keeps the ratio of drift to noise at `snr` (algorithms 4 and 5), for
-    each sample by itself. `corrections` network calls a step beside the predictor's; stochastic.
+    each sample by itself; it is meant for data of many dimensions. `corrections` network calls a
+    step beside the predictor's; stochastic.
 
     Attributes:
         predictor: how the level is lowered; the reverse-diffusion step is DDPM's.
@@ -64,13 +65,9 @@ def langevin_step(denoiser: Denoiser, x: Array, at: Point, snr: ArrayLike, keys:
         keys: one key a sample.
     """
     score = -denoiser(x, at).eps / at.sigma
-    noise = normal(keys, x)
-    size = 2 * (snr * _norm(noise) / _norm(score)) ** 2
-    return (x + size * score + jnp.sqrt(2 * size) * noise).astype(x.dtype)
-
-
-def _norm(x: Array) -> Array:
-    """Euclidean norm of each sample, shaped to multiply it."""
+    # The expected norm of the noise, sqrt(D), stands for its norm: a step size that depended on the
+    # noise itself would bias the walk.
     axes = tuple(range(1, x.ndim))
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    return jnp.sqrt(jnp.sum(wide**2, axis=axes, keepdims=True))
+    square = jnp.sum(score**2, axis=axes, keepdims=True)
+    size = 2 * snr**2 * (x.size // x.shape[0]) / square
+    return (x + size * score + jnp.sqrt(2 * size) * normal(keys, x)).astype(x.dtype)

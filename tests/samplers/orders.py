@@ -76,6 +76,10 @@ def errors(name: str, exact: np.ndarray, counts=COUNTS, **options) -> np.ndarray
     def run(points):
         return diffax.sample(MIXTURE, solver, points, x, keys)
 
+    if name == "unipc":
+        # The empty steps would correct the last point, which a run of its own leaves as predicted.
+        runs = [jax.jit(run, compiler_options=QUICK)(grid(steps, True)) for steps in counts]
+        return np.sqrt(np.mean((np.stack(runs)[..., 0] - exact) ** 2, axis=1))
     grids = [padded_grid(steps, max(counts), name in GRADED) for steps in counts]
     stacked = jax.tree.map(lambda *fields: jnp.stack(fields), *grids)
     found = np.asarray(jax.jit(jax.vmap(run), compiler_options=QUICK)(stacked))[..., 0]
