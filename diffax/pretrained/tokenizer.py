@@ -173,12 +173,12 @@ def _clip_vocabulary(file: Path) -> tuple[dict[str, int], list[tuple[str, str]]]
     merges = _merges(text.split("\n")[1 : CLIP_MERGES + 1], file)
     if len(merges) != CLIP_MERGES:
         raise ValueError(f"{file}: expected {CLIP_MERGES} merges, got {len(merges)}")
-    letters = [*_byte_letters()]
+    letters = [*byte_letters()]
     tokens = [*letters, *(c + "</w>" for c in letters), *map("".join, merges), START, END]
     return {token: i for i, token in enumerate(tokens)}, merges
 
 
-def _byte_letters() -> list[str]:
+def byte_letters() -> list[str]:
     """The printable letter that stands for each byte, in the vocabulary's order (GPT-2)."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1)]
     printable += range(ord("®"), ord("ÿ") + 1)

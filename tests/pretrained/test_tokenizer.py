@@ -27,7 +27,7 @@ def clip(bpe_file):
 
 def small_vocabulary():
     """Bytes, three merges and the marks: enough for the rules that need no real vocabulary."""
-    letters = tok._byte_letters()
+    letters = tok.byte_letters()
     merges = [("c", "a"), ("ca", "t</w>"), ("a", "t</w>")]
     tokens = [*letters, *(c + "</w>" for c in letters), *map("".join, merges), tok.START, tok.END]
     return {t: i for i, t in enumerate(tokens)}, merges

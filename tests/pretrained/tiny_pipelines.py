@@ -7,7 +7,7 @@ import tiny_models
 
 from diffax.pretrained import LoadedNetwork, Pipeline, Tokenizer, filling, naming
 from diffax.pretrained.configs import module_from_config, parameter_shapes
-from diffax.pretrained.tokenizer import _byte_letters, from_vocabulary
+from diffax.pretrained.tokenizer import byte_letters, from_vocabulary
 from diffax.pretrained.weights import Tensors
 
 SETTINGS = {
@@ -40,7 +40,7 @@ def network(config, **options) -> LoadedNetwork:
 
 
 def tokenizer(pad: str) -> Tokenizer:
-    tokens = tiny_models.vocabulary(_byte_letters())
+    tokens = tiny_models.vocabulary(byte_letters())
     numbers = {token: i for i, token in enumerate(tokens)}
     backend = from_vocabulary(numbers, tiny_models.MERGES)
     backend.add_special_tokens([pad])
