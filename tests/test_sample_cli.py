@@ -86,6 +86,33 @@ def test_labels_guidance_and_sampler_change_what_comes_out(runs, tmp_path):
     np.testing.assert_array_equal(mixed["arr_1"], [3, 5, 3, 5])
 
 
+def test_inpainting_keeps_what_the_mask_leaves_black(runs, tmp_path):
+    rng = np.random.default_rng(0)
+    picture, mask = rng.integers(0, 256, (8, 8), np.uint8), np.zeros((8, 8), np.uint8)
+    mask[:, 4:] = 255
+    Image.fromarray(picture).save(tmp_path / "picture.png")
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    edit = ["--init-image", tmp_path / "picture.png", "--mask", tmp_path / "mask.png"]
+    out = tmp_path / "out.npz"
+    assert draw("--workdir", runs / "digits", "--num", 3, "--out", out, *edit) == 0
+    images = np.load(out)["arr_0"][..., 0]
+    np.testing.assert_array_equal(images[:, :, :4], np.broadcast_to(picture[:, :4], (3, 8, 4)))
+    assert (images[:, :, 4:] != picture[:, 4:]).mean() > 0.5
+
+
+def test_image_to_image_stays_the_closer_the_lower_its_strength(runs, tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "picture.png")
+    away = []
+    for strength in (0.05, 0.5, 1.0):
+        out = tmp_path / f"{strength}.npz"
+        edit = ["--init-image", tmp_path / "picture.png", "--strength", strength]
+        assert draw("--workdir", runs / "digits", "--num", 8, "--out", out, *edit) == 0
+        images = np.load(out)["arr_0"][..., 0].astype(float)
+        away.append(np.abs(images - picture).mean())
+    assert away[0] < away[1] < away[2] and away[0] < 25
+
+
 BAD = {
     "unknown sampler": (["--sampler", "ddmi"], "did you mean ddpm, ddim"),
     "too many steps": (["--steps", "1001"], "1 .. 1000"),
@@ -100,6 +127,10 @@ BAD = {
     "no such checkpoint": (["--checkpoint", "7"], "no checkpoint of step 7"),
     "no such average": (["--ema", "nope"], "keeps no average"),
     "strange ending": (["--out", "x.jpeg"], ".jpeg"),
+    "mask without a picture": (["--mask", "m.png"], "--init-image"),
+    "no such picture": (["--init-image", "none.png"], "makes points"),
+    "strength out of range": (["--strength", "2", "--init-image", "p.png"], "(0, 1]"),
+    "prompt for a run": (["--prompt", "a cat"], "--pretrained"),
     "unwritable": (["--out", "/proc/none/x.png"], "cannot write"),
 }
 
