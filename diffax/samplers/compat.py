@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -31,6 +30,7 @@ from diffax.samplers.lms import LMS
 from diffax.samplers.loop import Solver
 from diffax.samplers.pndm import PLMS, PNDM
 from diffax.samplers.singlestep import DPMSolverSinglestep
+from diffax.samplers.stride import by_stride
 from diffax.samplers.unipc import UniPC
 from diffax.schedules import EDM, Discrete, Point, RectifiedFlow, Schedule
 
@@ -190,7 +190,7 @@ def _ddim(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:
     final = "zero" if options["set_alpha_to_one"] else "sigma_min"
     grid = compat_grids.table(schedule, steps, options, final)
     solver = DDIM(0.0 if options["eta"] is None else options["eta"])
-    return grid, _by_stride(solver, schedule, steps, grid), 1.0
+    return grid, by_stride(solver, schedule, steps, grid), 1.0
 
 
 def _pndm(schedule: Discrete, steps: int, options: Mapping[str, Any]) -> Made:
@@ -406,48 +406,3 @@ _REFUSED = (
     "stochastic_sampling",
     "solver_p",
 )
-
-
-# ---------------------------------------------------------------- DDIM's previous time
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class ByStride:
-    """A solver that steps by T // S in t, whatever the grid's next time is.
-
-    diffusers' DDIM does so, which is wrong for linspace spacing, and for trailing where S does not
-    divide T: the state is then at another noise level than the network is told.
-
-    Attributes:
-        solver: the solver that makes the step.
-        schedule: the noise schedule.
-        stride: T // S.
-        end: the point for times below 0.
-    """
-
-    solver: Solver
-    schedule: Schedule
-    stride: Array
-    end: Point
-
-    def init(self, x: Array, grid: Point) -> Any:
-        """The wrapped solver's state."""
-        return self.solver.init(x, grid)
-
-    def step(
-        self, denoiser: Denoiser, x: Array, state: Any, here: Point, there: Point, keys: Array
-    ) -> tuple[Array, Any]:
-        """The wrapped solver's step to `here.t - stride`."""
-        t = here.t - self.stride
-        on_table = self.schedule.at(jnp.maximum(t, 0.0))
-        there = jax.tree.map(lambda a, b: jnp.where(t >= 0, a, b), on_table, self.end)
-        return self.solver.step(denoiser, x, state, here, there, keys)
-
-
-def _by_stride(solver: Solver, schedule: Discrete, steps: int, grid: Point) -> Solver:
-    stride = schedule.num_steps // steps
-    times = np.asarray(grid.t[:-1])
-    if np.all(np.diff(times) == -stride) and times[-1] < stride:
-        return solver
-    return ByStride(solver, schedule, jnp.asarray(stride, grid.t.dtype), grid[-1])
