@@ -150,6 +150,11 @@ class Checkpoints:
         if self._failure is not None:
             raise SaveError(self._failure)
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is being written."""
+        return self._thread is not None and self._thread.is_alive()
+
     def settle(self) -> None:
         """Waits until nothing is being written, however it went."""
         if self._thread is not None:
