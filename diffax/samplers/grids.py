@@ -12,9 +12,13 @@ TIME_SPACINGS = ("trailing", "leading", "linspace", "quadratic")
 NOISE_SPACINGS = ("karras", "exponential", "logsnr", "beta")
 SPACINGS = TIME_SPACINGS + NOISE_SPACINGS
 
-# Where the spacings in noise level start and end on schedules in continuous time, whose ends are
-# pure (alpha 0) or clean (sigma 0). score_sde samples down to the same time (Song et al. 2021).
+# Where the spacings in noise level end on schedules in continuous time, whose end is clean.
+# score_sde samples down to the same time (Song et al. 2021).
 _NEAR_CLEAN = 1e-3
+
+# Where they start at most: above, less than 1/160 of the signal's amplitude is left, and schedules
+# that go on to (almost) pure noise would spend half their steps there. DDPM's table ends at 157.
+_LARGEST = 160.0
 
 
 def time_grid(
@@ -47,7 +51,7 @@ def time_grid(
         steps_offset: added to the times of `leading`; Stable Diffusion's files mean 1.
         rho: of `karras`.
         sigma_min: smallest k of the spacings in noise level; None is the schedule's own.
-        sigma_max: largest k; None is the schedule's own.
+        sigma_max: largest k; None is the schedule's own, or 160 where that is larger.
         shift: moves the times of `RectifiedFlow` towards noise for larger pictures; `shift_time`.
         round_times: round the times the network is told to whole ones, for networks that learned
             one embedding a table entry; alpha and sigma stay as spaced.
@@ -100,7 +104,7 @@ def grid_from(points: Point, schedule: Schedule, final: str = "zero") -> Point:
     elif isinstance(schedule, Discrete):
         end = schedule.at(0)
     else:
-        low, _ = noise_range(schedule, None, 1e9)
+        low, _ = noise_range(schedule, None, None)
         end = schedule.at_logsnr(-2 * np.log(low))
     return jax.tree.map(lambda p, e: jnp.concatenate([p, e[None]]), points, end)
 
@@ -111,7 +115,7 @@ def noise_range(
     """Smallest and largest `k = sigma / alpha` of a schedule, or the given ones.
 
     Raises:
-        ValueError: the schedule starts from pure noise, where k is infinite, and none is given.
+        ValueError: an empty range.
     """
     if sigma_min is None:
         if isinstance(schedule, EDM | VE):
@@ -120,13 +124,7 @@ def noise_range(
             clean = 0 if isinstance(schedule, Discrete) else _NEAR_CLEAN
             sigma_min = float(schedule.at(clean).noise_to_signal)
     if sigma_max is None:
-        sigma_max = float(schedule.start.noise_to_signal)
-        if not np.isfinite(sigma_max) or sigma_max > 1e6:
-            raise ValueError(
-                "this schedule starts from pure noise, whose sigma / alpha is infinite: give the "
-                "largest one to start from, such as sigma_max=80, or take a spacing in time "
-                f"({', '.join(TIME_SPACINGS)})"
-            )
+        sigma_max = min(float(schedule.start.noise_to_signal), _LARGEST)
     if not 0 < sigma_min < sigma_max:
         raise ValueError(f"expected 0 < sigma_min < sigma_max, got {sigma_min:g}, {sigma_max:g}")
     return sigma_min, sigma_max

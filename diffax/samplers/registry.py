@@ -17,6 +17,7 @@ from diffax.samplers.ddpm import DDPM
 from diffax.samplers.deis import DEIS
 from diffax.samplers.dpm_solver import DPMSolver, DPMSolverPP, SDEDPMSolver, SDEDPMSolverPP
 from diffax.samplers.euler import Euler, EulerAncestral
+from diffax.samplers.grids import NOISE_SPACINGS
 from diffax.samplers.heun import Heun
 from diffax.samplers.inversion import DDIMInversion
 from diffax.samplers.kdpm2 import KDPM2, KDPM2Ancestral
@@ -205,15 +206,25 @@ def check_combination(
     parameterization: Parameterization | None = None,
     steps: int | None = None,
     options: Mapping[str, Any] | None = None,
+    spacing: str | None = None,
 ) -> None:
     """Refuse what cannot work, with the reason, before anything is compiled.
+
+    Args:
+        name: one of `SOLVERS`.
+        schedule: the noise schedule.
+        parameterization: what the network is asked for, where known.
+        steps: intervals of the grid, where known.
+        options: the solver's options.
+        spacing: of the grid, where known.
 
     Raises:
         ValueError: the first reason found.
     """
     entry = lookup(name)
     options = options or {}
-    pure_noise = float(np.asarray(schedule.start.alpha)) == 0
+    # Spacings in noise level start where some signal is left.
+    pure_noise = float(np.asarray(schedule.start.alpha)) == 0 and spacing not in NOISE_SPACINGS
     if pure_noise and isinstance(parameterization, Eps) and isinstance(schedule, Discrete):
         raise ValueError(
             "this schedule ends in pure noise (alpha = 0), where a network that predicts eps says "
@@ -224,7 +235,7 @@ def check_combination(
         if not (entry.make is Heun and dict(entry.fixed, **options).get("space") == "straight"):
             raise ValueError(
                 f"sampler {name} steps in sigma / alpha, which is infinite at this schedule's "
-                "pure-noise start: use dpmpp_2m, unipc, ddim or flow_heun"
+                "pure-noise start: use dpmpp_2m, unipc, ddim or flow_heun, or spacing karras"
             )
     if entry.make in (LCM, TCD) and not isinstance(schedule, Discrete):
         raise ValueError(

@@ -69,7 +69,9 @@ class SampleConfig:
             given["variance"] = self.variance
         if self.eta and "eta" not in known:
             raise ValueError(f"sample.eta has no meaning for {self.sampler}; leave it at 0")
-        registry.check_combination(self.sampler, schedule, steps=self.steps, options=given)
+        registry.check_combination(
+            self.sampler, schedule, steps=self.steps, options=given, spacing=self.spacing
+        )
         return registry.build(self.sampler, schedule, **given)
 
     def grid(self, schedule: Schedule) -> Any:

@@ -93,6 +93,15 @@ def test_repaint_walk_is_the_papers():
     jax.tree.map(np.testing.assert_array_equal, diffax.repaint_grid(grid, 2, 1), grid)
 
 
+@pytest.mark.parity
+def test_repaint_walk_has_the_times_of_diffusers():
+    diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed")
+    scheduler = diffusers.RePaintScheduler()
+    scheduler.set_timesteps(50, 10, 10)
+    walk = diffax.repaint_grid(diffax.time_grid(LINEAR, 50, "leading"), 10, 10)
+    np.testing.assert_array_equal(scheduler.timesteps.numpy(), np.asarray(walk.t)[:-1])
+
+
 def test_repaint_refuses_solvers_with_a_memory():
     grid = diffax.time_grid(LINEAR, 10)
     solver = diffax.RePaint(jnp.zeros((6, 2)), jnp.zeros((1, 2)), diffax.DPMSolverPP())

@@ -131,7 +131,7 @@ def test_zero_terminal_snr_starts_from_pure_noise_and_every_solver_bears_it():
         ((LINEAR, 3, np.arange(3)), {}, "decrease"),
         ((LINEAR, 3, np.arange(4)[::-1]), {}, "expected 3 times"),
         ((LINEAR, 800, "quadratic"), {}, "repeats"),
-        ((schedules.RectifiedFlow(), 10, "karras"), {}, "sigma_max"),
+        ((LINEAR, 10, "karras"), {"sigma_max": 1e-3}, "sigma_min < sigma_max"),
         ((schedules.VP(), 10, "leading"), {}, "trailing"),
     ],
 )
@@ -140,9 +140,21 @@ def test_what_cannot_be_is_refused(arguments, options, message):
         diffax.time_grid(*arguments, **options)
 
 
-def test_flow_takes_noise_spacings_with_a_given_range():
-    grid = diffax.time_grid(schedules.RectifiedFlow(), 10, "karras", sigma_max=80.0)
-    np.testing.assert_allclose(float(grid.noise_to_signal[0]), 80, rtol=1e-5)
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        schedules.RectifiedFlow(),
+        schedules.Cosine(),
+        schedules.cosine(1000),
+        schedules.zero_terminal_snr(LINEAR),
+    ],
+)
+def test_noise_spacings_do_not_start_in_pure_noise(schedule):
+    """The cosine table ends at k = 20,291: karras would put half of 20 steps above 160."""
+    grid = diffax.time_grid(schedule, 10, "karras")
+    np.testing.assert_allclose(float(grid.noise_to_signal[0]), 160, rtol=1e-4)
+    wider = diffax.time_grid(schedule, 10, "karras", sigma_max=2000.0)
+    np.testing.assert_allclose(float(wider.noise_to_signal[0]), 2000, rtol=1e-3)
 
 
 def test_unknown_kind_of_levels_is_refused():

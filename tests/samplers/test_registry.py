@@ -84,6 +84,11 @@ def test_possible_combinations_are_not(name):
     registry.check_combination(name, LINEAR, parameterization.Eps(), 10)
 
 
+def test_spacings_in_noise_level_start_with_some_signal():
+    for name in ("heun", "lms"):
+        registry.check_combination(name, PURE, parameterization.Eps(), 10, spacing="karras")
+
+
 def test_flow_solvers_may_start_from_pure_noise():
     for name in ("flow_heun", "flow_euler", "dpmpp_2m", "unipc"):
         registry.check_combination(name, schedules.RectifiedFlow(), parameterization.Velocity(), 10)
