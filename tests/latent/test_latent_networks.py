@@ -15,8 +15,7 @@ from diffax.models.latent import (
 )
 from diffax.models.latent.attention import attend
 from diffax.models.latent.autoencoder import _Codebook
-from diffax.models.latent.embeddings import sinusoidal
-from diffax.models.latent.residual import upsample
+from diffax.models.latent.residual import Style, Upsample
 
 UNET = UNet2DConditionModel(
     block_out_channels=(8, 16),
@@ -88,22 +87,14 @@ def test_scores_beyond_half_precision_stay_finite():
     np.testing.assert_allclose(out[0, 0], v.mean(axis=1)[0], atol=1e-3)
 
 
-def test_sinusoids():
-    t = jnp.array([0.0, 7.0])
-    features = sinusoidal(t, 6, flip_sin_to_cos=False, freq_shift=1)
-    frequencies = 10000.0 ** (-np.arange(3) / 2)
-    expected = np.concatenate([np.sin(7 * frequencies), np.cos(7 * frequencies)])
-    np.testing.assert_allclose(features[1], expected, rtol=1e-5, atol=1e-6)
-    flipped = sinusoidal(t, 6, flip_sin_to_cos=True, freq_shift=1)
-    np.testing.assert_array_equal(flipped, jnp.roll(features, 3, axis=-1))
-    assert sinusoidal(t, 7, flip_sin_to_cos=True, freq_shift=0)[:, -1].tolist() == [0, 0]
-
-
-def test_upsample_repeats_and_crops():
-    x = jnp.arange(6.0).reshape(1, 2, 3, 1)
+def test_upsampling_to_an_odd_size():
+    x = draw("x", 1, 2, 3, 4)
+    layer = Upsample(Style(groups=1))
+    params = {"params": {"conv": {"kernel": jnp.zeros((3, 3, 4, 4)).at[1, 1].set(jnp.eye(4))}}}
+    params["params"]["conv"]["bias"] = jnp.zeros(4)
     expected = np.repeat(np.repeat(x, 2, axis=1), 2, axis=2)
-    np.testing.assert_array_equal(upsample(x), expected)
-    np.testing.assert_array_equal(upsample(x, (3, 5)), expected[:, :3, :5])
+    np.testing.assert_allclose(layer.apply(params, x, (3, 5)), expected[:, :3, :5])
+    np.testing.assert_allclose(layer.apply(params, x), expected)
 
 
 @pytest.mark.slow

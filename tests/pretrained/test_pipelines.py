@@ -47,8 +47,8 @@ def pipes():
     return get
 
 
-def agree(ours, golden, tolerance=1e-3):
-    """The issue asks for 1e-3; what is seen is a few 1e-5, after guidance amplified it."""
+def agree(ours, golden, tolerance=5e-5):
+    """float32 rounding through 5 to 10 guided steps; 6e-6 is the most that is seen."""
     golden = GOLDEN[golden] if isinstance(golden, str) else golden
     assert ours.shape == golden.shape
     error = np.abs(np.asarray(ours) - golden).max() / np.abs(golden).max()

@@ -8,6 +8,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from diffax.models.resampling import average_pool, upsample_nearest
+
 
 @dataclasses.dataclass(frozen=True)
 class Style:
@@ -54,14 +56,6 @@ class Style:
         return nn.Conv(features, (size, size), padding=size // 2, name=name, **self.dtypes)
 
 
-def upsample(x: jax.Array, size: tuple[int, int] | None = None) -> jax.Array:
-    """Nearest-neighbour doubling of `[B, H, W, C]`, cropped to `size` where that is smaller."""
-    batch, height, width, channels = x.shape
-    x = jnp.broadcast_to(x[:, :, None, :, None, :], (batch, height, 2, width, 2, channels))
-    x = x.reshape(batch, 2 * height, 2 * width, channels)
-    return x if size is None else x[:, : size[0], : size[1]]
-
-
 class Downsample(nn.Module):
     """A 3x3 convolution of stride 2; padding 0 means (0, 1) on both axes, as the files mean it."""
 
@@ -84,8 +78,11 @@ class Upsample(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, size: tuple[int, int] | None = None) -> jax.Array:
-        """`[B, H, W, C]` to twice the height and width."""
-        return self.style.conv(x.shape[-1], "conv")(upsample(x, size))
+        """`[B, H, W, C]` to twice the height and width, cropped to `size`."""
+        x = upsample_nearest(x)
+        if size is not None:
+            x = x[:, : size[0], : size[1]]
+        return self.style.conv(x.shape[-1], "conv")(x)
 
 
 class ResnetBlock(nn.Module):
@@ -110,9 +107,9 @@ class ResnetBlock(nn.Module):
         style = self.style
         h = nn.silu(style.norm("norm1")(x))
         if self.resample == "down":
-            x, h = (nn.avg_pool(a, (2, 2), strides=(2, 2)) for a in (x, h))
+            x, h = average_pool(x), average_pool(h)
         elif self.resample == "up":
-            x, h = upsample(x), upsample(h)
+            x, h = upsample_nearest(x), upsample_nearest(h)
         h = style.conv(self.features, "conv1")(h)
         if temb is not None:
             width = 2 * self.features if style.scale_shift else self.features

@@ -6,8 +6,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from diffax.models.embeddings import sinusoidal_embedding
 from diffax.models.latent.blocks import AttentionSpec, DownBlock, MidBlock, SelfSpec, UpBlock
-from diffax.models.latent.embeddings import TimestepEmbedding, sinusoidal
+from diffax.models.latent.embeddings import TimestepEmbedding
 from diffax.models.latent.residual import Style
 
 DOWN_BLOCKS = ("DownBlock2D", "AttnDownBlock2D", "ResnetDownsampleBlock2D")
@@ -133,7 +134,7 @@ class UNet2DModel(nn.Module):
         channels = self.block_out_channels[0]
         width = self.time_embedding_dim or 4 * channels
         wave = dict(flip_sin_to_cos=self.flip_sin_to_cos, freq_shift=self.freq_shift)
-        features = sinusoidal(t, channels, **wave).astype(self.dtype)
+        features = sinusoidal_embedding(t, channels, **wave).astype(self.dtype)
         temb = TimestepEmbedding(width, name="time_embedding", **style.dtypes)(features)
         labelled = self.class_embed_type is not None or self.num_class_embeds is not None
         if labelled != (condition is not None):
@@ -143,7 +144,7 @@ class UNet2DModel(nn.Module):
                 else "this network has no classes: expected condition = None, got labels"
             )
         if self.class_embed_type == "timestep":
-            features = sinusoidal(condition, channels, **wave).astype(self.dtype)
+            features = sinusoidal_embedding(condition, channels, **wave).astype(self.dtype)
             temb += TimestepEmbedding(width, name="class_embedding", **style.dtypes)(features)
         elif self.class_embed_type == "identity":
             temb += condition.astype(self.dtype)

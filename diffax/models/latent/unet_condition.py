@@ -8,8 +8,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from diffax.models.embeddings import sinusoidal_embedding
 from diffax.models.latent.blocks import AttentionSpec, CrossSpec, DownBlock, MidBlock, UpBlock
-from diffax.models.latent.embeddings import TimestepEmbedding, sinusoidal
+from diffax.models.latent.embeddings import TimestepEmbedding
 from diffax.models.latent.residual import Style
 
 DOWN_BLOCKS = ("DownBlock2D", "CrossAttnDownBlock2D", "ResnetDownsampleBlock2D")
@@ -180,10 +181,12 @@ class UNet2DConditionModel(nn.Module):
 
         temb = TimestepEmbedding(
             width, self.time_cond_proj_dim, name="time_embedding", **style.dtypes
-        )(sinusoidal(t, channels, **wave).astype(self.dtype), condition.get("guidance"))
+        )(sinusoidal_embedding(t, channels, **wave).astype(self.dtype), condition.get("guidance"))
 
         if self.class_embed_type == "timestep":
-            temb += embed(sinusoidal(condition["label"], channels, **wave), "class_embedding")
+            temb += embed(
+                sinusoidal_embedding(condition["label"], channels, **wave), "class_embedding"
+            )
         elif self.class_embed_type == "projection":
             temb += embed(condition["label"], "class_embedding")
         elif self.class_embed_type == "simple_projection":
@@ -197,7 +200,7 @@ class UNet2DConditionModel(nn.Module):
 
         if self.addition_embed_type == "text_time":
             ids = condition["size_ids"]
-            sizes = sinusoidal(ids.reshape(-1), self.addition_time_embed_dim, **wave)
+            sizes = sinusoidal_embedding(ids.reshape(-1), self.addition_time_embed_dim, **wave)
             sizes = sizes.reshape(ids.shape[0], -1)
             pooled = condition["pooled"].astype(jnp.float32)
             temb += embed(jnp.concatenate([pooled, sizes], axis=-1), "add_embedding")
