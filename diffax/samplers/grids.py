@@ -74,7 +74,7 @@ def time_grid(
         raise ValueError(f"steps should be at least 1, got {steps}")
     if shift != 1.0 and not isinstance(schedule, RectifiedFlow):
         raise ValueError("shift moves the times of the RectifiedFlow schedule only")
-    if steps_offset and spacing != "leading":
+    if steps_offset and not (isinstance(spacing, str) and spacing == "leading"):
         raise ValueError(f"steps_offset belongs to spacing leading, got {spacing!r}")
 
     if not isinstance(spacing, str):

@@ -127,3 +127,52 @@ def test_ddims_wrong_previous_time_has_a_name():
 def test_what_has_no_counterpart_is_refused(config, message):
     with pytest.raises(ValueError, match=message):
         diffax.from_diffusers(config, 10)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("kind", ["learned_range", "learned"])
+def test_learned_variances_are_diffusers(kind):
+    """A network with twice the channels: eps and what it says of the variance."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed")
+    random = np.random.default_rng(0)
+    start, noise = random.normal(size=(1, 2, 3, 3)), random.normal(size=(10, 1, 2, 3, 3))
+
+    def network(x, t, lib, axis):
+        # For "learned", diffusers takes the second half for the variance itself.
+        said = 0.5 * lib.tanh(x) if kind == "learned_range" else 0.01 + 0.001 * lib.tanh(x)
+        join = lib.concatenate if hasattr(lib, "concatenate") else lib.cat
+        return join([lib.tanh(x) * (0.5 + t / 2000), said], axis)
+
+    scheduler = diffusers.DDPMScheduler(variance_type=kind, clip_sample=False)
+    scheduler.set_timesteps(10)
+    tape = iter(noise)
+    module = diffusers.schedulers.scheduling_ddpm
+    real, module.randn_tensor = module.randn_tensor, lambda *a, **k: torch.tensor(next(tape))
+    try:
+        x = torch.tensor(start)
+        for t in scheduler.timesteps:
+            x = scheduler.step(network(x, t, torch, 1), t, x).prev_sample
+    finally:
+        module.randn_tensor = real
+
+    def apply(params, x, t, condition):
+        out = network(x, t[:, None, None, None], jnp, -1)
+        if kind == "learned":
+            # Ours is the log-variance.
+            out = out.at[..., 2:].set(jnp.log(out[..., 2:]))
+        return out
+
+    setup = diffax.from_diffusers(
+        {"_class_name": "DDPMScheduler", "variance_type": kind, "clip_sample": False}, 10
+    )
+    given = diffax.NoiseTape(jnp.moveaxis(jnp.asarray(noise), (0, 2), (1, -1)))
+    ours = diffax.sample(
+        diffax.Network(apply, None, None, setup.parameterization),
+        setup.solver,
+        setup.grid,
+        jnp.moveaxis(jnp.asarray(start, jnp.float32), 1, -1),
+        given,
+    )
+    theirs = np.moveaxis(x.numpy(), 1, -1)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
