@@ -1,5 +1,7 @@
 """What users rely on: one compilation, seeds, sizes, tiles, errors."""
 
+import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -223,6 +225,26 @@ def test_bfloat16_networks_give_close_pictures(sd):
     a, b = text_to_image(half, "cat", **options), text_to_image(sd, "cat", **options)
     assert a.dtype == jnp.float32
     assert np.abs(a - b).max() < 0.1 * np.abs(b).max()
+
+
+@pytest.mark.slow
+def test_export_ahead_of_time(sd):
+    """The recipe of docs/pretrained.md."""
+    pytest.importorskip("flatbuffers", reason="jax.export needs flatbuffers")
+    setup = plan(sd.scheduler, steps=2, sampler="dpmpp_2m")
+
+    def sampler(params, asked, null, noise, seeds, guidance):
+        network = diffax.Network(sd.unet.module.apply, params, asked, setup.parameterization)
+        denoiser = diffax.guidance.ClassifierFree(network, null, guidance)
+        keys = jax.vmap(jax.random.key)(seeds)
+        return diffax.sample(denoiser, setup.solver, setup.grid, setup.start_scale * noise, keys)
+
+    noise = jnp.asarray(tiny.draws("noise", 1, 8, 8, 4))
+    asked, null = ({"context": jnp.asarray(tiny.draws(n, 1, 77, 32))} for n in ("asked", "null"))
+    arguments = (sd.unet.params, asked, null, noise, jnp.zeros(1, jnp.uint32), jnp.float32(3))
+    stored = jax.export.export(jax.jit(sampler))(*jax.eval_shape(lambda: arguments)).serialize()
+    out = jax.export.deserialize(stored).call(*arguments)
+    np.testing.assert_allclose(out, tiny_pipelines.fast(sampler)(*arguments), atol=1e-4)
 
 
 @pytest.mark.slow
