@@ -51,7 +51,9 @@ def initialize(cluster: Cluster) -> None:
         # The processes of a CPU run talk to each other through gloo.
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
     if cluster.coordinator is None:
-        jax.distributed.initialize(heartbeat_timeout_seconds=cluster.timeout)
+        jax.distributed.initialize(
+            local_device_ids=_slurm_devices(), heartbeat_timeout_seconds=cluster.timeout
+        )
     else:
         jax.distributed.initialize(
             *flags, heartbeat_timeout_seconds=cluster.timeout, initialization_timeout=300
@@ -86,6 +88,17 @@ def _in_cluster() -> bool:
     slurm = int(env.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in env
     open_mpi = int(env.get("OMPI_COMM_WORLD_SIZE", "1")) > 1
     return slurm or open_mpi or (_on_tpu() and not _only_cpu())
+
+
+def _slurm_devices() -> list[int] | None:
+    """All GPUs of the machine where SLURM runs one task on each.
+
+    JAX alone would give every SLURM task one GPU, and leave the others idle.
+    """
+    env = os.environ
+    one_task_a_node = "SLURM_NNODES" in env and env["SLURM_NNODES"] == env.get("SLURM_NTASKS")
+    gpus = env.get("SLURM_GPUS_ON_NODE", "")
+    return list(range(int(gpus))) if one_task_a_node and gpus.isdigit() else None
 
 
 def _on_tpu() -> bool:

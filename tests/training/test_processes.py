@@ -32,10 +32,8 @@ class Cluster:
         self._arguments = arguments
         self.processes: list[subprocess.Popen] = []
 
-    def start(self, count: int, devices: int = 1) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+    def start(self, count: int, devices: int = 1, slurm: bool = False) -> None:
+        port = _free_port(slurm)
         env = os.environ | {
             "JAX_PLATFORMS": "cpu",
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
@@ -45,11 +43,11 @@ class Cluster:
                 [
                     *(sys.executable, str(ROOT / "train.py"), "--config", str(self._recipe)),
                     *("--workdir", str(self.workdir), "--heartbeat", "10", *self._arguments),
-                    *("--coordinator", f"127.0.0.1:{port}"),
-                    *("--num-processes", str(count), "--process-id", str(i)),
+                    *(() if slurm else ("--coordinator", f"127.0.0.1:{port}")),
+                    *(() if slurm else ("--num-processes", str(count), "--process-id", str(i))),
                 ],
                 cwd=ROOT,
-                env=env,
+                env=env | (_slurm_environment(count, i, port) if slurm else {}),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -77,6 +75,29 @@ class Cluster:
         for process in self.processes:
             process.kill()
             process.wait()
+
+
+def _free_port(slurm: bool) -> int:
+    """A port nobody listens on; JAX looks for SLURM's among the highest 4096."""
+    for port in range(62_000, 65_500) if slurm else (0,):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return probe.getsockname()[1]
+    raise OSError("no free port")
+
+
+def _slurm_environment(count: int, i: int, port: int) -> dict[str, str]:
+    """What SLURM would tell task i, its tasks on one node."""
+    return {
+        "SLURM_JOB_ID": str(port - 61_440),
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": str(count),
+        "SLURM_PROCID": str(i),
+        "SLURM_LOCALID": str(i),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +162,25 @@ def test_another_number_of_processes_continues(tmp_path, alone):
     cluster.start(2, devices=2)
     assert cluster.wait() == [0, 0], cluster.told
     assert_like(cluster, alone)
+
+
+@pytest.mark.slow
+def test_slurm_tasks_find_each_other(tmp_path, alone):
+    cluster = Cluster(tmp_path)
+    cluster.start(2, slurm=True)
+    assert cluster.wait() == [0, 0], cluster.told
+    assert_like(cluster, alone)
+
+
+def test_one_slurm_task_a_machine_has_all_its_gpus(monkeypatch):
+    from diffax.training.distributed import _slurm_devices
+
+    assert _slurm_devices() is None
+    for name, value in (("NNODES", "4"), ("NTASKS", "4"), ("GPUS_ON_NODE", "8")):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert _slurm_devices() == list(range(8))
+    monkeypatch.setenv("SLURM_NTASKS", "32")  # a task for every GPU: JAX's own way
+    assert _slurm_devices() is None
 
 
 def test_half_of_the_flags_is_refused(capsys):
