@@ -71,11 +71,12 @@ def orders() -> str:
 
 def draw(counts, curves) -> None:
     """Error against steps, one panel an order."""
-    figure, panels = plt.subplots(1, 4, figsize=(15, 4.6), sharey=True)
+    figure, panels = plt.subplots(1, 4, figsize=(15, 7), sharey=True)
     for stated, panel in zip((1, 2, 3, 4), panels, strict=True):
         group = {name: error for name, (order, error) in curves.items() if order == stated}
-        for name, error in group.items():
-            panel.loglog(counts, error, marker="o", markersize=3, linewidth=1, label=name)
+        for place, (name, error) in enumerate(group.items()):
+            dash = "-" if place < 10 else ":"
+            panel.loglog(counts, error, dash, marker="o", markersize=3, linewidth=1, label=name)
         top = max(error[0] for error in group.values())
         guide = 2 * top * (np.array(counts) / counts[0]) ** -float(stated)
         panel.loglog(counts, guide, "k--", linewidth=1, label=f"slope -{stated}")
@@ -83,7 +84,9 @@ def draw(counts, curves) -> None:
         panel.set_xlabel("steps")
         panel.set_xticks(counts, counts)
         panel.minorticks_off()
-        panel.legend(fontsize=6, frameon=False)
+        panel.legend(
+            fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2
+        )
     panels[0].set_ylabel("error at the end (exact answer known)")
     figure.tight_layout()
     PICTURE.parent.mkdir(parents=True, exist_ok=True)

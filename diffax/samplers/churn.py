@@ -23,12 +23,13 @@ def churned(options, x: Array, here: Point, steps: int, keys: Array) -> tuple[Ar
     k = here.noise_to_signal
     active = (k >= options.churn_min) & (k <= options.churn_max)
     gamma = jnp.where(active, jnp.minimum(options.churn / steps, 2**0.5 - 1), 0.0).astype(k.dtype)
-    raises = gamma > 0
-    # Where nothing is raised k may be infinite (pure noise) and is kept out of the arithmetic.
-    k, alpha = jnp.where(raises, k, 1.0), jnp.where(raises, here.alpha, 1.0)
-    raised = options.schedule.at_logsnr(-2 * jnp.log(k * (1 + gamma)))
-    # x / alpha gains noise of variance k_hat^2 - k^2.
-    extra = k * jnp.sqrt(gamma * (2 + gamma)) * options.churn_noise
-    noisy = raised.alpha / alpha * x + raised.alpha * extra * normal(keys, x)
-    there = jax.tree.map(lambda r, h: jnp.where(raises, r, h), raised, here)
-    return jnp.where(raises, noisy, x).astype(x.dtype), there
+
+    def up() -> tuple[Array, Point]:
+        raised = options.schedule.at_logsnr(-2 * jnp.log(k * (1 + gamma)))
+        # x / alpha gains noise of variance k_hat^2 - k^2.
+        extra = k * jnp.sqrt(gamma * (2 + gamma)) * options.churn_noise
+        noisy = raised.alpha / here.alpha * x + raised.alpha * extra * normal(keys, x)
+        same_types = jax.tree.map(lambda r, h: r.astype(h.dtype), raised, here)
+        return noisy.astype(x.dtype), same_types
+
+    return jax.lax.cond(gamma > 0, up, lambda: (x, here))

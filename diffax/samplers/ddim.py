@@ -41,4 +41,6 @@ class DDIM:
         # With eta above 1 rounding, or the user, may ask for more noise than there is.
         direction = jnp.sqrt(jnp.maximum(there.sigma**2 - spread**2, 0.0))
         mean = there.alpha * guess.x0 + direction * guess.eps
-        return (mean + spread * normal(keys, x)).astype(x.dtype), None
+        # eta is a number of the program, so that it may change; where it is 0 nothing is drawn.
+        noise = jax.lax.cond(self.eta > 0, lambda: normal(keys, x), lambda: jnp.zeros_like(x))
+        return (mean + spread * noise).astype(x.dtype), None

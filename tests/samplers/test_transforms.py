@@ -134,7 +134,7 @@ def test_callback_sees_every_step_and_costs_nothing_unused():
 
 
 def test_sharded_batch_gives_the_same_samples():
-    """Eight simulated devices, the batch cut over them: the samples of one device."""
+    """Eight simulated devices, the batch cut over them: the samples of one device, to rounding."""
     program = """
         import jax, numpy as np, jax.numpy as jnp
         from jax.sharding import NamedSharding, PartitionSpec as P
@@ -154,11 +154,11 @@ def test_sharded_batch_gives_the_same_samples():
             one = run(net, solver, grid, noise, keys)
             many = run(net, solver, grid, *jax.device_put((noise, keys), cut))
             assert many.sharding.is_equivalent_to(cut, many.ndim), many.sharding
-            np.testing.assert_allclose(many, one, rtol=1e-6, atol=1e-6)
+            np.testing.assert_allclose(many, one, rtol=1e-5, atol=1e-5)
             inside = jax.jit(jax.shard_map(
                 lambda n, k: diffax.sample(net, solver, grid, n, k),
                 mesh=mesh, in_specs=P("data"), out_specs=P("data"), check_vma=False))
-            np.testing.assert_allclose(inside(noise, keys), one, rtol=1e-6, atol=1e-6)
+            np.testing.assert_allclose(inside(noise, keys), one, rtol=1e-5, atol=1e-5)
         print("same")
     """
     environment = dict(
