@@ -23,17 +23,16 @@ def fill(
     *,
     locate: Callable[[str], Source] = Source,
     harmless: tuple[tuple[str, str], ...] = naming.HARMLESS,
-    dtype: jnp.dtype | None = None,
     where: str = "checkpoint",
 ) -> dict:
     """Reads a network's parameters.
 
     Args:
-        shapes: the tree `{"params": ...}` of `jax.eval_shape` of the module's `init`.
+        shapes: the tree `{"params": ...}` of `jax.eval_shape` of the module's `init`; its dtypes
+            are the parameters'.
         tensors: the file's tensors.
         locate: from a published key to its place in this file's layout.
         harmless: `(pattern, reason)` of names that may be left unread.
-        dtype: of the parameters; None keeps what `shapes` says.
         where: the name of the file, for errors.
 
     Returns:
@@ -48,7 +47,7 @@ def fill(
         value = _part(tensors[sources[path].key], sources[path])
         value = naming.to_flax(path[-1], value, wanted.shape)
         # asarray may keep a view of a foreign buffer; copying makes the array independent of it.
-        filled[path] = jnp.array(np.ascontiguousarray(value, dtype=dtype or wanted.dtype))
+        filled[path] = jnp.array(np.ascontiguousarray(value, dtype=wanted.dtype))
     return {"params": unflatten_dict(filled)}
 
 

@@ -15,8 +15,8 @@ from diffax.samplers import Solver
 class Options:
     """Keyword arguments of `text_to_image` and its like.
 
-    New values of `guidance`, `guidance_rescale`, `seed`, `eta` and the prompts run the same
-    compiled program; new sizes, samplers or step counts compile once more.
+    New values of `guidance`, `seed`, `eta` and the prompts run the same compiled program; new
+    sizes, samplers or step counts compile once more, as does the first `guidance_rescale` above 0.
 
     Attributes:
         negative: what the pictures should not show, one text or one for each prompt. None is the

@@ -121,6 +121,7 @@ def test_dropout_acts_in_training_only(unet):
     assert jnp.abs(apply(params, *inputs) - apply(params, *inputs, train=True, rngs=keys)).max() > 0
 
 
+@pytest.mark.slow
 def test_bfloat16_is_close_and_comes_back_as_float32(unet):
     params, inputs = unet
     half = UNET.clone(dtype=jnp.bfloat16)

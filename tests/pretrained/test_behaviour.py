@@ -58,7 +58,7 @@ def test_one_compilation(sd):
     picture = tiny.picture()[:16, :16]
     image_to_image(sd, "cat", picture, strength=0.5, eta=0.5, guidance_rescale=0.5, **shape)
     before = FAST_SAMPLE._cache_size(), FAST_ENCODE._cache_size()
-    for i in range(4):
+    for i in range(2):
         image_to_image(
             sd, "at " * (i + 1), picture, strength=0.3 + 0.1 * i, eta=0.2 * i, seed=i,
             guidance=1.5 + i, guidance_rescale=0.1 + 0.1 * i, negative="cat", **shape,
@@ -74,12 +74,14 @@ def test_a_seed_gives_the_same_picture_in_any_batch(sd):
     assert both.shape == (2, 16, 16, 3) and np.abs(both).max() <= 1
 
 
+@pytest.mark.slow
 def test_guidance_of_one_is_the_conditional_model(sd):
     guided = text_to_image(sd, "cat", guidance=1.0, **SIZE)
     plain = text_to_image(sd, "cat", guidance=None, **SIZE)
     np.testing.assert_allclose(guided, plain, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_sampler_of_ours(sd):
     out = text_to_image(
         sd, "cat", sampler=diffax.DPMSolverPP(order=3), spacing="karras", height=16, width=16,
@@ -127,6 +129,7 @@ def test_outpainting_grows_the_picture(sd):
         outpaint(sd, "cat", tiny.picture()[:16, :16])
 
 
+@pytest.mark.slow
 def test_variations_differ(sd):
     out = variations(sd, tiny.picture()[:16, :16], num=2, steps=2, sampler="ddim")
     assert out.shape == (2, 16, 16, 3) and np.abs(out[0] - out[1]).max() > 0.01

@@ -35,7 +35,18 @@ def run_unet(name, **residuals):
     return fast(lambda p, c: module.apply(p, x, t, c, **residuals))(params, inputs)
 
 
-@pytest.mark.parametrize("name", [n for n in tiny_models.CONFIGS if n in GOLDEN])
+# Compiling takes the time: the families that differ least from the others are slow tests.
+SLOW = ("unet_sd2", "unet_variants", "class_conditional")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n
+        for n in tiny_models.CONFIGS
+        if n in GOLDEN
+    ],
+)
 def test_unet(name):
     close(run_unet(name), name)
 

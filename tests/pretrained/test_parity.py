@@ -27,6 +27,7 @@ from diffax.pretrained import (  # noqa: E402
     naming,
     original,
     text_to_image,
+    unconditional,
 )
 from diffax.pretrained.configs import module_from_config, parameter_shapes  # noqa: E402
 
@@ -95,6 +96,30 @@ def test_whole_pipelines_both_ways(family, tmp_path):
     )  # fmt: skip
     expected = np.moveaxis(a.numpy(), 1, -1)
     assert np.abs(out - expected).max() < 1e-3 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("kind", ["DDIMPipeline", "LDMPipeline"])
+def test_pictures_without_a_text(kind, tmp_path):
+    """google/ddpm-* and unconditional latent diffusion: their folder, the same pictures."""
+    latent = kind == "LDMPipeline"
+    channels = {"in_channels": 3, "out_channels": 3}
+    unet = make_pipelines.network({**tiny.CONFIGS["ddpm"], **channels})
+    scheduler = diffusers.DDIMScheduler(clip_sample=not latent, beta_end=0.012)
+    parts = {"unet": unet, "scheduler": scheduler}
+    if latent:
+        parts["vqvae"] = make_pipelines.network(tiny.CONFIGS["vq"])
+    theirs = getattr(diffusers, kind)(**parts)
+    theirs.set_progress_bar_config(disable=True)
+    theirs.save_pretrained(tmp_path)
+    noise = tiny.draws("pixels", 2, 16, 16, 3)
+    module = sys.modules[type(theirs).__module__]
+    saved, module.randn_tensor = module.randn_tensor, lambda *_, **__: make_pipelines.nchw(noise)
+    try:
+        expected = theirs(batch_size=2, num_inference_steps=4, eta=0.0, output_type="np").images
+    finally:
+        module.randn_tensor = saved
+    ours = unconditional(load_pipeline(tmp_path), num=2, steps=4, noise=noise)
+    assert np.abs((ours + 1) / 2 - expected).max() < 1e-4
 
 
 def test_pickled_pipeline(tmp_path):
