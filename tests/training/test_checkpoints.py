@@ -48,10 +48,10 @@ def abstract(state: TrainState) -> TrainState:
 def damages(folder: Path):
     """Every file of a checkpoint, with everything that can befall it."""
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        yield path, "flip"
-        yield path, "cut"
         yield path, "remove"
         if path.stat().st_size:
+            yield path, "flip"
+            yield path, "cut"
             yield path, "empty"
 
 
@@ -68,16 +68,14 @@ def damage(path: Path, how: str) -> None:
         path.unlink()
 
 
-def test_every_damage_to_every_file_is_named_and_the_older_one_used(checkpoints, tmp_path, told):
+def test_every_damage_to_every_file_is_named_and_the_older_one_used(checkpoints, told):
     save(checkpoints, 1, 2)
     newest = checkpoints.folder / "00000002"
-    copy = tmp_path / "copy"
-    shutil.copytree(newest, copy)
-    kinds = set()
+    kinds, count = set(), 0
     for path, how in list(damages(newest)):
-        if path.stat().st_size == 0 and how in ("flip", "cut"):
-            continue
+        before = path.read_bytes()
         damage(path, how)
+        count += 1
         told.clear()
         assert checkpoints.newest_whole() == 1, (path, how)
         assert len(told) == 1 and str(newest) in told[0]
@@ -86,9 +84,8 @@ def test_every_damage_to_every_file_is_named_and_the_older_one_used(checkpoints,
             with pytest.raises(CorruptCheckpoint, match="is broken"):
                 checkpoints.newest_whole(fall_back=False)
         kinds.add(path.name if "d" not in path.parent.name else "data")
-        shutil.rmtree(newest)
-        shutil.copytree(copy, newest)
-    assert checkpoints.newest_whole() == 2
+        path.write_bytes(before)
+    assert checkpoints.newest_whole() == 2 and count > 90
     assert {"manifest.json", "record.json", "manifest.ocdbt", "_METADATA", "data"} <= kinds
 
 
