@@ -113,6 +113,7 @@ def test_remat_changes_memory_and_not_gradients(unet):
         np.testing.assert_allclose(a, b, atol=1e-5 * scale)
 
 
+@pytest.mark.slow
 def test_dropout_acts_in_training_only(unet):
     params, inputs = unet
     apply = fast(UNET.apply, static_argnames="train")

@@ -16,8 +16,6 @@ from diffax.pretrained import (
     inpaint,
     outpaint,
     refine,
-    run,
-    text,
     text_to_image,
     unconditional,
     variations,
@@ -32,12 +30,7 @@ SIZE = dict(height=16, width=16, steps=2, sampler="ddim")
 
 @pytest.fixture(autouse=True)
 def compile_fast(monkeypatch):
-    monkeypatch.setattr(run, "_sample", FAST_SAMPLE)
-    monkeypatch.setattr(text, "_encode", FAST_ENCODE)
-
-
-FAST_SAMPLE = tiny_pipelines.fast(run.sample)
-FAST_ENCODE = tiny_pipelines.fast(text._encode_impl, static_argnums=(3, 4))
+    tiny_pipelines.compile_fast(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +50,13 @@ def test_one_compilation(sd):
     shape = dict(steps=2, sampler="ddim")
     picture = tiny.picture()[:16, :16]
     image_to_image(sd, "cat", picture, strength=0.5, eta=0.5, guidance_rescale=0.5, **shape)
-    before = FAST_SAMPLE._cache_size(), FAST_ENCODE._cache_size()
+    before = tiny_pipelines.SAMPLE._cache_size(), tiny_pipelines.ENCODE_TEXT._cache_size()
     for i in range(2):
         image_to_image(
             sd, "at " * (i + 1), picture, strength=0.3 + 0.1 * i, eta=0.2 * i, seed=i,
             guidance=1.5 + i, guidance_rescale=0.1 + 0.1 * i, negative="cat", **shape,
         )  # fmt: skip
-    assert (FAST_SAMPLE._cache_size(), FAST_ENCODE._cache_size()) == before
+    assert (tiny_pipelines.SAMPLE._cache_size(), tiny_pipelines.ENCODE_TEXT._cache_size()) == before
 
 
 def test_a_seed_gives_the_same_picture_in_any_batch(sd):

@@ -11,8 +11,6 @@ from diffax.pretrained import (
     image_to_image,
     inpaint,
     refine,
-    run,
-    text,
     text_to_image,
 )
 from diffax.pretrained.plan import cut, plan
@@ -25,12 +23,7 @@ SIZE = dict(height=32, width=24)
 
 @pytest.fixture(autouse=True)
 def compile_fast(monkeypatch):
-    monkeypatch.setattr(run, "_sample", FAST_SAMPLE)
-    monkeypatch.setattr(text, "_encode", FAST_ENCODE)
-
-
-FAST_SAMPLE = tiny_pipelines.fast(run.sample)
-FAST_ENCODE = tiny_pipelines.fast(text._encode_impl, static_argnums=(3, 4))
+    tiny_pipelines.compile_fast(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +83,7 @@ def test_velocity_prediction(pipes, sampler):
     agree(out, f"sd2 text {sampler}")
 
 
+@pytest.mark.slow
 def test_velocity_prediction_decoded(pipes):
     out = text_to_image(
         pipes("sd2"),

@@ -5,7 +5,16 @@ from __future__ import annotations
 import jax
 import tiny_models
 
-from diffax.pretrained import LoadedNetwork, Pipeline, Tokenizer, filling, naming
+from diffax.pretrained import (
+    LoadedNetwork,
+    Pipeline,
+    Tokenizer,
+    decoding,
+    filling,
+    naming,
+    run,
+    text,
+)
 from diffax.pretrained.configs import module_from_config, parameter_shapes
 from diffax.pretrained.tokenizer import byte_letters, from_vocabulary
 from diffax.pretrained.weights import Tensors
@@ -65,3 +74,18 @@ def pipeline(family: str, **options) -> Pipeline:
 def fast(f, **options):
     """`jax.jit` that compiles fast: LLVM's optimizations change no result but cost seconds."""
     return jax.jit(f, compiler_options={"xla_backend_optimization_level": 0}, **options)
+
+
+# The pipelines' own programs, one object each for the whole session, as in the library.
+SAMPLE = fast(run.sample)
+ENCODE_TEXT = fast(text._encode_impl, static_argnums=(3, 4))
+DECODE = fast(decoding._decode_impl)
+ENCODE = fast(decoding._encode_impl)
+
+
+def compile_fast(monkeypatch) -> None:
+    """Makes the pipelines use these."""
+    monkeypatch.setattr(run, "_sample", SAMPLE)
+    monkeypatch.setattr(text, "_encode", ENCODE_TEXT)
+    monkeypatch.setattr(decoding, "_decode", DECODE)
+    monkeypatch.setattr(decoding, "_encode", ENCODE)
