@@ -42,6 +42,8 @@ def call(*arguments: str) -> int:
         (["--config", "s_curve", "--data.name", "s_curv"], "no data set is called 's_curv'"),
         (["--config", "s_curve", "--train.fsdp", "3"], "does not divide the 1 devices"),
         (["--config", "digits", "--model.multipliers", "1", "2", "2", "2", "2"], "8x8"),
+        (["--config", "digits", "--model.learned_variance", "True"], "the same shape"),
+        (["--config", "s_curve:tutorial", "--schedule.num_steps", "200"], "knows 100 times"),
         (["--config", "cifar", "--data.dir", "/nowhere"], "tfds build cifar10"),
         (["--config", "s_curve", "--on-corrupt", "x"], "invalid choice"),
     ],

@@ -14,10 +14,11 @@ from diffax.training.checkpoint import Checkpoints, CorruptCheckpoint, Keep, Sav
 from diffax.training.config import Config, TrainConfig, from_json, to_json
 from diffax.training.ema import EMAConfig
 from diffax.training.generate import SampleConfig, Samples, generate
-from diffax.training.loop import Options, dry_run, train
+from diffax.training.loop import Options, train
 from diffax.training.metrics import NonFinite
 from diffax.training.noise import LossConfig, ScheduleConfig
 from diffax.training.optimizer import OptimizerConfig
+from diffax.training.preflight import dry_run
 from diffax.training.recipe import Recipe, load_recipe, unknown_variant
 from diffax.training.run import Facts, Run, load_run
 from diffax.training.setup import Setup, prepare

@@ -182,7 +182,7 @@ class Checkpoints:
         if is_first():
             shutil.rmtree(self._path(step), ignore_errors=True)
         cause = (error.strerror if isinstance(error, OSError) else str(error)) or "unknown"
-        whole = max(self._finished(), default=None)
+        whole = max(self.finished(), default=None)
         rest = "there is no older one" if whole is None else f"step {whole}'s is whole"
         self._failure = (
             f"checkpoint of step {step} could not be saved in {self.folder}: "
@@ -192,7 +192,7 @@ class Checkpoints:
 
     def _prune(self, newest: int) -> None:
         records = {}
-        for step in self._finished():
+        for step in self.finished():
             try:
                 records[step] = self.record(step)
             except (OSError, ValueError):
@@ -203,7 +203,7 @@ class Checkpoints:
                 # Without its manifest it counts as unfinished, whenever we are stopped in here.
                 (self._path(step) / manifest.NAME).unlink()
                 shutil.rmtree(self._path(step), ignore_errors=True)
-        for step in set(self.steps()) - set(self._finished()):
+        for step in set(self.steps()) - set(self.finished()):
             if step < newest:
                 shutil.rmtree(self._path(step), ignore_errors=True)
 
@@ -329,7 +329,8 @@ class Checkpoints:
     def _path(self, step: int) -> Path:
         return self.folder / f"{step:08d}"
 
-    def _finished(self) -> list[int]:
+    def finished(self) -> list[int]:
+        """Steps of the checkpoints that were written to their end, in order."""
         return [step for step in self.steps() if manifest.is_finished(self._path(step))]
 
 

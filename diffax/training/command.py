@@ -21,8 +21,9 @@ from tyro.conf import AvoidSubcommands, FlagConversionOff
 from diffax.training import distributed
 from diffax.training.checkpoint import CorruptCheckpoint, SaveError
 from diffax.training.config import Config, field_types, replaced, type_name
-from diffax.training.loop import Options, dry_run, train
+from diffax.training.loop import Options, train
 from diffax.training.metrics import NonFinite
+from diffax.training.preflight import dry_run
 from diffax.training.recipe import Recipe, load_recipe
 
 _TYRO = (AvoidSubcommands, FlagConversionOff)

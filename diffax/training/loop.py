@@ -21,15 +21,16 @@ from diffax.data import Loader
 from diffax.training import devices, manifest, pictures
 from diffax.training.checkpoint import Checkpoints, Keep
 from diffax.training.clock import Clock, Tracer, memory_mb
-from diffax.training.config import Config, differences, may_change, to_json
-from diffax.training.distributed import barrier, is_first
+from diffax.training.config import Config, to_json
+from diffax.training.distributed import is_first
 from diffax.training.generate import Samples, generate
 from diffax.training.metrics import Journal, NonFinite, SpikeDetector, Window
 from diffax.training.recipe import Recipe
-from diffax.training.run import Run, config_of, facts_to_json
+from diffax.training.run import Run, facts_to_json
 from diffax.training.setup import Setup, next_boundary, prepare
 from diffax.training.signals import Interrupted, StopRequest
 from diffax.training.state import TrainState, initial_state
+from diffax.training.workdir import check_change, claim, previous_config
 
 
 @dataclass(frozen=True)
@@ -68,20 +69,20 @@ def train(recipe: Recipe, config: Config, workdir: Path, options: Options = Opti
     """
     with StopRequest() as stop:
         say = _speaker(options.quiet)
-        old = _previous_config(workdir)
+        old = previous_config(workdir)
         if old is not None:
-            _check_change(old, config, workdir, options, say)
+            check_change(old, config, workdir, allow=options.allow_config_change, say=say)
         setup = prepare(config)
         say(setup.report())
         checkpoints = Checkpoints(
             workdir / "checkpoints",
             Keep(config.train.keep_last, config.train.keep_every, config.train.keep_best),
-            report=lambda line: _warn(line),
+            report=_warn,
         )
         try:
             start = checkpoints.newest_whole(fall_back=options.fall_back)
-            _claim(workdir, recipe, config, begun=start is not None)
             state, window = _begin(setup, checkpoints, start, say)
+            claim(workdir, recipe, config)  # only now: nothing else can be refused
             session = _Session(setup, recipe, workdir, checkpoints, options, stop, say)
             state = session.run(state, window)
             if stop.status is not None:
@@ -97,87 +98,7 @@ def train(recipe: Recipe, config: Config, workdir: Path, options: Options = Opti
             checkpoints.close()
 
 
-def dry_run(recipe: Recipe, config: Config, workdir: Path) -> None:
-    """Prints what a run would be, compiles one call, and stops; writes nothing."""
-    print(f"config {recipe.title}, for {workdir}:")
-    print(json.dumps(to_json(config), indent=2))
-    old = _previous_config(workdir)
-    for name, (before, after) in (differences(old, config) if old else {}).items():
-        print(f"other than in {workdir}: {name}: {before} -> {after}")
-    setup = prepare(config)
-    print(setup.report())
-    began = time.perf_counter()
-    compiled = setup.compile()
-    print(f"compiled {setup.stack} steps a call in {time.perf_counter() - began:.1f} s")
-    memory = compiled.memory_analysis()
-    if memory is not None:
-        peak = (
-            memory.argument_size_in_bytes
-            + memory.output_size_in_bytes
-            - memory.alias_size_in_bytes
-            + memory.temp_size_in_bytes
-        )
-        print(
-            f"memory a device: {peak / 2**20:,.0f} MiB "
-            f"({memory.argument_size_in_bytes / 2**20:,.0f} state and batches, "
-            f"{memory.temp_size_in_bytes / 2**20:,.0f} for the computation)"
-        )
-    print("dry run: nothing was written")
-
-
 # ---------------------------------------------------------------- before the first step
-
-
-def _previous_config(workdir: Path) -> Config | None:
-    """The config that a folder's run was begun with, or None for a new run."""
-    if workdir.exists() and not workdir.is_dir():
-        raise ValueError(f"--workdir {workdir} is a file; give a folder")
-    path = workdir / "config.json"
-    if path.is_file():
-        try:
-            record = json.loads(path.read_text())
-            return config_of(record)
-        except (json.JSONDecodeError, KeyError) as error:
-            raise ValueError(
-                f"{path} is not a run's config ({error}); use another --workdir"
-            ) from error
-    taken = [name for name in ("checkpoints", "metrics.jsonl") if (workdir / name).exists()]
-    if taken:
-        raise ValueError(
-            f"{workdir} holds {taken[0]} but no config.json: it is no run's folder; "
-            "use another --workdir"
-        )
-    return None
-
-
-def _check_change(
-    old: Config, new: Config, workdir: Path, options: Options, say: Callable[[str], None]
-) -> None:
-    changed = differences(old, new)
-    lines = [f"{name}: {before} -> {after}" for name, (before, after) in changed.items()]
-    refused = [line for line, name in zip(lines, changed, strict=True) if not may_change(name)]
-    if refused and not options.allow_config_change:
-        raise ValueError(
-            f"{workdir} holds a run with another config: {'; '.join(refused)}; use another "
-            "--workdir, or --allow-config-change to continue it all the same"
-        )
-    for line in lines:
-        say(f"changed since the run began: {line}")
-
-
-def _claim(workdir: Path, recipe: Recipe, config: Config, *, begun: bool) -> None:
-    """Makes the folder this run's, and checks that one may write there."""
-    if is_first():
-        record = {"recipe": str(recipe.path), "config": to_json(config)}
-        try:
-            workdir.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(record, indent=2) + "\n"
-            manifest.write_durably(workdir / "config.json", text.encode())
-        except OSError as error:
-            raise ValueError(
-                f"cannot write in --workdir {workdir}: {error.strerror}; give another folder"
-            ) from error
-    barrier("claim")
 
 
 def _begin(
@@ -245,7 +166,7 @@ class _Session:
         try:
             with loader:
                 while step < train.steps and not stopping:
-                    batch = next(loader)
+                    batch = self._next_batch(loader, state, window, step)
                     end = next_boundary(step, train)
                     state, metrics, flag = call(
                         state, batch, np.int32(end - step), self._stop_flags()
@@ -285,6 +206,16 @@ class _Session:
         self.checkpoints.wait()
         self._end_of_training(step, clock, stopping)
         return state
+
+    def _next_batch(self, loader: Loader, state: TrainState, window: Window, step: int) -> Any:
+        """The next batch; where there is none, what was learned so far is saved."""
+        try:
+            return next(loader)
+        except Exception:
+            if step > self.first_step and jax.process_count() == 1:
+                self._save(state, window, step)
+                self.checkpoints.settle()
+            raise
 
     def _loader(self, first: int) -> Loader:
         train = self.setup.config.train
@@ -383,7 +314,8 @@ class _Session:
         )
 
     def _nonfinite_text(self, error: NonFinite) -> str:
-        whole = max(self.checkpoints.steps(), default=None)
+        self.checkpoints.settle()
+        whole = max(self.checkpoints.finished(), default=None)
         kept = "no checkpoint was saved before" if whole is None else f"step {whole} is kept"
         return (
             f"{error}; {kept}; lower optimizer.learning_rate or optimizer.clip, or leave such "

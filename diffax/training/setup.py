@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,9 +123,31 @@ def prepare(config: Config) -> Setup:
         accumulate=config.train.accumulate,
         skip_nonfinite=config.train.nonfinite == "skip",
     )
+    _check_answer(problem, facts)
     init = make_init(model, facts.shape, optimizer, config.ema)
     abstract = abstract_state(init, mesh)
     return Setup(config, dataset, facts, problem, mesh, init, abstract, stack_of(config.train))
+
+
+def _check_answer(problem: Problem, facts: Facts) -> None:
+    """Refuses a network that cannot answer what it will be asked, at once and in one line."""
+    x, t = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((1, *facts.shape), (1,)))
+    label = jax.ShapeDtypeStruct((1,), jnp.int32) if problem.num_classes else None
+    key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
+    params = jax.eval_shape(problem.model.init, key, x, t)
+    answer = jax.eval_shape(problem.model.apply, params, x, t, label)
+    if answer.shape != x.shape:
+        raise ValueError(
+            f"the model answers {list(x.shape)} with {list(answer.shape)}; training needs the same "
+            "shape: leave model.out_channels at None and model.learned_variance at False"
+        )
+    known = getattr(problem.model, "num_steps", None)
+    times = getattr(problem.schedule, "num_steps", None)
+    if known is not None and (times is None or times > known):
+        raise ValueError(
+            f"the model knows {known} times, the schedule has {times or 'a continuum of them'}; "
+            "set model.num_steps and schedule.num_steps to the same number"
+        )
 
 
 def stack_of(train: TrainConfig) -> int:
@@ -141,11 +162,6 @@ def next_boundary(step: int, train: TrainConfig) -> int:
     """
     ends = [(step // n + 1) * n for n in (train.steps_per_call, *_intervals(train))]
     return min(*ends, train.steps)
-
-
-def with_steps(config: Config, steps: int) -> Config:
-    """The config with another number of steps."""
-    return dataclasses.replace(config, train=dataclasses.replace(config.train, steps=steps))
 
 
 def _intervals(train: TrainConfig) -> list[int]:

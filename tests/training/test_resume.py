@@ -17,6 +17,7 @@ from tiny_run import (
     tiny_config,
 )
 
+from diffax.data import Dataset
 from diffax.training import loop
 
 
@@ -82,6 +83,25 @@ def test_a_finished_run_does_nothing_and_a_longer_one_goes_on(tmp_path, whole):
     assert newest_step(tmp_path) == STEPS
 
 
+def test_data_that_cannot_be_read_cost_no_step(tmp_path, whole, monkeypatch):
+    config, reference, state = whole
+    original = Dataset.batches
+
+    def batches(self, first, count, **share):
+        if first >= 12:
+            raise ValueError("a picture is broken")
+        return original(self, first, count, **share)
+
+    monkeypatch.setattr(Dataset, "batches", batches)
+    with pytest.raises(ValueError, match="picture is broken"):
+        run(tmp_path, config)
+    assert newest_step(tmp_path) == 12
+    monkeypatch.undo()
+    assert run(tmp_path, config) == 0
+    assert_same(saved_state(tmp_path, config, STEPS), state)
+    assert loss_curve(tmp_path) == loss_curve(reference)
+
+
 def test_killed_in_a_process_of_its_own(tmp_path, whole, cache):
     config, reference, state = whole
     assert spawn(tmp_path, config, (7, "SIGKILL"), cache) == -9
@@ -104,7 +124,7 @@ def test_killed_at_every_step(tmp_path, whole, cache, how):
         workdir = tmp_path / str(step)
         status = spawn(workdir, config, (step, how), cache)
         if how == "SIGTERM":
-            assert status == (143 if step + 1 < STEPS else 143)
+            assert status == 143
             assert newest_step(workdir) == step + 1
         else:
             assert status == -9

@@ -1,0 +1,50 @@
+"""What a run would be, without making it."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from pathlib import Path
+
+from diffax.training.config import Config, differences, flatten
+from diffax.training.recipe import Recipe
+from diffax.training.setup import prepare
+from diffax.training.workdir import previous_config
+
+
+def dry_run(recipe: Recipe, config: Config, workdir: Path) -> None:
+    """Prints what a run would be, compiles one call, and stops; writes nothing."""
+    print(f"config {recipe.title}, for {workdir}:")
+    print(describe(config))
+    old = previous_config(workdir)
+    for name, (before, after) in (differences(old, config) if old else {}).items():
+        print(f"other than in {workdir}: {name}: {before} -> {after}")
+    setup = prepare(config)
+    print(setup.report())
+    began = time.perf_counter()
+    compiled = setup.compile()
+    print(f"compiled {setup.stack} steps a call in {time.perf_counter() - began:.1f} s")
+    memory = compiled.memory_analysis()
+    if memory is not None:
+        peak = (
+            memory.argument_size_in_bytes
+            + memory.output_size_in_bytes
+            - memory.alias_size_in_bytes
+            + memory.temp_size_in_bytes
+        )
+        print(
+            f"memory a device: {peak / 2**20:,.0f} MiB "
+            f"({memory.argument_size_in_bytes / 2**20:,.0f} state and batches, "
+            f"{memory.temp_size_in_bytes / 2**20:,.0f} for the computation)"
+        )
+    print("dry run: nothing was written")
+
+
+def describe(config: Config) -> str:
+    """All fields, a paragraph for each section."""
+    sections: dict[str, list[str]] = {"model": [f"class={type(config.model).__name__}"]}
+    for name, value in flatten(config).items():
+        section, field = name.split(".")
+        sections.setdefault(section, []).append(f"{field}={value}")
+    paragraphs = [f"{section}: {', '.join(fields)}" for section, fields in sections.items()]
+    return "\n".join(textwrap.fill(p, 100, subsequent_indent="    ") for p in paragraphs)
