@@ -12,6 +12,7 @@ import numpy as np
 
 from diffax import plotting, pretrained
 from diffax.commands.errors import UsageError
+from diffax.commands.progress import Progress
 from diffax.commands.reading import read_mask, read_picture
 
 
@@ -23,7 +24,10 @@ def sample_pretrained(flags: argparse.Namespace) -> int:
     pipe = pretrained.load_pipeline(flags.pretrained, dtype=dtype, variant=flags.variant)
     options = _options(flags)
     began = time.perf_counter()
-    images = np.asarray(_draw(pipe, flags, options))
+    num = options.get("num", 1)
+    steps = options.get("steps", pretrained.Options.steps)
+    with Progress(num, num, steps, flags.quiet) as progress:
+        images = np.asarray(_draw(pipe, flags, options | {"on_step": progress.step}))
     seconds = time.perf_counter() - began
     recipe = {"model": flags.pretrained.name, "prompt": flags.prompt, **options}
     recipe |= {k: getattr(flags, k) for k in ("init_image", "strength", "mask")}

@@ -155,7 +155,7 @@ def unconditional(
         pipe: a model without text encoders.
         labels: one class for each picture, where the model has classes.
         **options: of `Options`: num, steps, sampler, spacing, karras, eta, seed, height, width,
-            noise, tile, decode.
+            noise, tile, decode, on_step.
 
     Returns:
         `[B, H, W, C]` float32 in [-1, 1].
@@ -167,7 +167,8 @@ def unconditional(
     size = picture_size(pipe, chosen)
     keys, noise = keys_and_noise(pipe, chosen, batch, size)
     numbers = None if labels is None else jnp.asarray(labels, jnp.int32)
-    return finish(pipe, unguided_run(pipe, noise, keys, numbers, plan_of(pipe, chosen)), chosen)
+    drawn = unguided_run(pipe, chosen, noise, keys, numbers, plan_of(pipe, chosen))
+    return finish(pipe, drawn, chosen)
 
 
 def as_pictures(image: Any, batch: int) -> jax.Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -44,6 +44,7 @@ class Options:
         noise: `[B, h, w, C]` standard normal latents to start from, instead of the seed's.
         tile: decode (and encode) large pictures in overlapping tiles of so many pixels.
         decode: False: return latents `[B, h, w, C]` instead of pictures.
+        on_step: called on the host after every step, see `diffax.sample`; None costs nothing.
     """
 
     negative: str | Sequence[str] | None = None
@@ -67,6 +68,7 @@ class Options:
     noise: Any | jax.Array = None
     tile: int | None = None
     decode: bool = True
+    on_step: Callable[..., None] | None = None
 
     def __post_init__(self):
         if self.guidance is not None and self.guidance < 1:

@@ -20,7 +20,7 @@ from diffax.samplers import initial_noise, sample, sample_keys
 from diffax.samplers.compat import Setup
 
 # One program for all prompts, seeds and scales: everything but shapes and structure is traced.
-_sample = jax.jit(sample)
+_sample = jax.jit(sample, static_argnames="on_step")
 
 
 def prompt_list(prompt: str | Sequence[str] | None, num: int) -> list[str]:
@@ -172,17 +172,23 @@ def run(
             MaskedDenoiser(denoiser, part, setup.grid.t[0]),
             MaskedSolver(solver, part),
         )
-    return _sample(denoiser, solver, setup.grid, x, keys)
+    return _sample(denoiser, solver, setup.grid, x, keys, on_step=options.on_step)
 
 
 def unguided_run(
-    pipe: Pipeline, noise: jax.Array, keys: jax.Array, labels: jax.Array | None, setup: Setup
+    pipe: Pipeline,
+    options: Options,
+    noise: jax.Array,
+    keys: jax.Array,
+    labels: jax.Array | None,
+    setup: Setup,
 ) -> jax.Array:
     """Samples without a text, on classes where there are any."""
     noise, keys, labels = spread(pipe, (noise, keys, labels))
     network = Network(pipe.unet.module.apply, pipe.unet.params, labels, setup.parameterization)
     x = setup.start_scale.astype(jnp.float32) * noise
-    return _sample(setup.limits(network), setup.solver, setup.grid, x, keys)
+    denoiser = setup.limits(network)
+    return _sample(denoiser, setup.solver, setup.grid, x, keys, on_step=options.on_step)
 
 
 def spread(pipe: Pipeline, batch):

@@ -77,7 +77,7 @@ def fast(f, **options):
 
 
 # The pipelines' own programs, one object each for the whole session, as in the library.
-SAMPLE = fast(run.sample)
+SAMPLE = fast(run.sample, static_argnames="on_step")
 ENCODE_TEXT = fast(text._encode_impl, static_argnums=(3, 4))
 DECODE = fast(decoding._decode_impl)
 ENCODE = fast(decoding._encode_impl)
