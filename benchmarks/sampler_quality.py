@@ -59,10 +59,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", default="runs/digits")
     parser.add_argument("--num", type=int, default=500)
+    parser.add_argument("--draw-only", action="store_true", help="from the stored results")
     options = parser.parse_args()
-    result = measure(options.workdir, options.num)
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    if options.draw_only:
+        result = json.loads(RESULT.read_text())
+    else:
+        result = measure(options.workdir, options.num)
+        RESULT.parent.mkdir(exist_ok=True)
+        RESULT.write_text(json.dumps(result, indent=1) + "\n")
     draw(result)
     write("quality", table(result))
 
@@ -171,13 +175,15 @@ def mark(row: list) -> str:
 def draw(result: dict) -> None:
     """Both figures against the calls."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.8))
-    for name, rows in result["solvers"].items():
+    for place, (name, rows) in enumerate(result["solvers"].items()):
         calls = [row[0] for row in rows]
-        style = "--" if name in STOCHASTIC else "-"
+        style = "--" if name in STOCHASTIC else "-" if place < 10 else "-."
         wide = 2.5 if name == "ddim" else 1.2
         left.loglog(calls, [row[2] for row in rows], style, marker="o", ms=3, lw=wide, label=name)
         if name in DETERMINISTIC:
-            right.loglog(calls, [row[3] for row in rows], marker="o", ms=3, lw=wide, label=name)
+            right.loglog(
+                calls, [row[3] for row in rows], style, marker="o", ms=3, lw=wide, label=name
+            )
         else:
             right.plot([], [])
     left.axhline(result["exact"], color="k", lw=0.8, ls=":")

@@ -15,7 +15,12 @@ from diffax import guidance, parameterization, schedules
 from diffax.samplers import registry
 
 SCHEDULE = schedules.linear(1000)
-SOLVERS = ("ddpm", "heun", "dpmpp_2m", "dpmpp_3s", "unipc", "plms", "lms")
+SOLVERS = (
+    "ddpm",
+    "heun",
+    "unipc",
+    *(pytest.param(n, marks=pytest.mark.slow) for n in ("dpmpp_2m", "dpmpp_3s", "plms", "lms")),
+)
 
 
 def small_network(params, x, t, condition):
