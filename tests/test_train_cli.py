@@ -6,9 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
-from diffax.training import load_recipe
+from diffax.training import command, load_recipe
 from diffax.training.command import main, override
 
 ROOT = Path(__file__).parents[1]
@@ -113,6 +114,25 @@ def test_dry_run_writes_nothing(tmp_path, capsys):
     for words in ("fresh at every step", "parameters", "memory a device", "compiled"):
         assert words in said
     assert not workdir.exists()
+
+
+def test_compiled_programs_are_kept_where_told(tmp_path, monkeypatch):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    before = jax.config.jax_compilation_cache_dir
+    try:
+        jax.config.update("jax_compilation_cache_dir", None)
+        command._use_compilation_cache("off")
+        assert jax.config.jax_compilation_cache_dir is None
+        command._use_compilation_cache(None)  # on CPU: nowhere
+        assert jax.config.jax_compilation_cache_dir is None
+        monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        command._use_compilation_cache(None)
+        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "diffax" / "xla")
+        command._use_compilation_cache("elsewhere")
+        assert jax.config.jax_compilation_cache_dir == "elsewhere"
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
 
 
 def test_profile_leaves_a_trace(tmp_path, capsys):

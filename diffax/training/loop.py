@@ -128,6 +128,7 @@ class _Session:
         self.stop: StopRequest = stop
         self.say: Callable[[str], None] = say
         self.saved_metrics: dict[str, float] = {}
+        self.speed: dict[str, float] = {}
 
     def run(self, state: TrainState, window: Window) -> TrainState:
         """Takes all steps that are left, or those until a signal; the last state is saved."""
@@ -337,9 +338,10 @@ class _Session:
         """Leaves the curves, the animations and the summary, unless they are there already."""
         path = self.workdir / "summary.json"
         step = int(state.step)
+        alone = jax.process_count() == 1  # a recipe's figures are computed by one process
         if path.is_file():
             summary = json.loads(path.read_text())
-            if summary.get("step") == step:
+            if summary.get("step") == step and (summary.get("complete") or not alone):
                 self._print_summary(summary)
                 return
         config = self.setup.config
@@ -349,9 +351,10 @@ class _Session:
                 self._leave_pictures(samples)
         summary: dict[str, Any] = {"step": step, "images": step * config.train.batch_size}
         summary |= {k: v for k, v in self.saved_metrics.items() if k not in summary}
-        summary |= getattr(self, "speed", {})
-        if self.recipe.summarize is not None and jax.process_count() == 1:
+        summary |= self.speed
+        if self.recipe.summarize is not None and alone:
             summary |= self.recipe.summarize(self._as_run(state))
+        summary["complete"] = self.recipe.summarize is None or alone
         if is_first():
             manifest.write_durably(path, (json.dumps(summary, indent=2) + "\n").encode())
             self._print_summary(summary)
@@ -390,6 +393,8 @@ class _Session:
     def _print_summary(self, summary: dict[str, Any]) -> None:
         self.say(f"summary of {self.workdir} ({self.recipe.title}):")
         for name, value in summary.items():
+            if name == "complete":
+                continue
             shown = f"{value:.4g}" if isinstance(value, float) else value
             self.say(f"  {name.replace('_', ' ')}: {shown}")
 

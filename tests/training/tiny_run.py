@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
 
 from diffax.data import DataConfig
 from diffax.models import PointMLP
@@ -141,6 +142,7 @@ def _kill_after(seconds: float) -> None:
 
 def use_cache(folder: str) -> None:
     """The same program compiled once for all runs of a test session."""
+    compilation_cache.reset_cache()
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
