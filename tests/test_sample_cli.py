@@ -120,6 +120,7 @@ BAD = {
     "wrong type": (["--eta", "much"], "--eta"),
     "negative eta": (["--eta", "-1"], "eta"),
     "eta for a solver without": (["--sampler", "dpmpp_2m", "--eta", "1"], "eta"),
+    "a sampler that goes the other way": (["--sampler", "ddim_inversion"], "to noise"),
     "unknown spacing": (["--spacing", "karas"], "karas"),
     "label of a model without classes": (["--label", "1"], "without"),
     "guidance of a model without classes": (["--guidance", "2"], "without"),

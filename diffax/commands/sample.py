@@ -57,6 +57,11 @@ def _check(flags: argparse.Namespace) -> None:
             raise UsageError(f"--{name.replace('_', '-')} has a meaning only with {kind}")
     if flags.sampler is not None:
         registry.lookup(flags.sampler)
+        if flags.sampler == "ddim_inversion":
+            raise UsageError(
+                "--sampler ddim_inversion goes from a picture to noise and makes no samples; "
+                "see diffax.invert and diffax.interpolate"
+            )
     if flags.mask is not None and flags.init_image is None:
         raise UsageError("--mask needs --init-image, the picture it belongs to")
     if flags.strength is not None:
