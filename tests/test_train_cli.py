@@ -107,6 +107,14 @@ def test_a_run_from_the_first_line_to_the_last(tmp_path, capsys):
     assert "train.seed: 0 -> 1" in capsys.readouterr().err
 
 
+def test_help(capsys):
+    assert call("--help") == 0
+    said = capsys.readouterr().out
+    assert "--dry-run" in said and "recipes: cifar, digits" in said
+    assert call("--config", "s_curve", "--help") == 0
+    assert "--train.batch-size INT" in capsys.readouterr().out
+
+
 def test_dry_run_writes_nothing(tmp_path, capsys):
     workdir = tmp_path / "run"
     assert call("--config", "s_curve:debug", "--workdir", workdir, "--dry-run") == 0

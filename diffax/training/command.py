@@ -49,7 +49,11 @@ def main(arguments: Sequence[str] | None = None, *, recipes: Path = Path("config
         flags, overrides = _parser().parse_known_args(arguments)
         if flags.config is None:
             known = sorted(p.stem for p in recipes.glob("*.py") if not p.stem.startswith("_"))
-            raise UsageError(f"--config NAME is missing; there are: {', '.join(known)}")
+            if not flags.help:
+                raise UsageError(f"--config NAME is missing; there are: {', '.join(known)}")
+            _parser().print_help()
+            print(f"recipes: {', '.join(known)}")
+            return 0
         recipe = load_recipe(flags.config, recipes)
         if flags.help:
             _help(recipe)

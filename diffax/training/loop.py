@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from diffax.training import devices, manifest, pictures
 from diffax.training.checkpoint import Checkpoints, Keep
 from diffax.training.clock import Clock, Tracer, memory_mb
 from diffax.training.config import Config, to_json
-from diffax.training.distributed import is_first
+from diffax.training.distributed import any_process, is_first
 from diffax.training.generate import Samples, generate
 from diffax.training.metrics import Journal, NonFinite, SpikeDetector, Window
 from diffax.training.recipe import Recipe
@@ -85,8 +86,8 @@ def train(recipe: Recipe, config: Config, workdir: Path, options: Options = Opti
             claim(workdir, recipe, config)  # only now: nothing else can be refused
             session = _Session(setup, recipe, workdir, checkpoints, options, stop, say)
             state = session.run(state, window)
-            if stop.status is not None:
-                return stop.status
+            if any_process(stop.status is not None):
+                return stop.status or 143  # or another process was told
             stop.immediate = True
             try:
                 session.finish(state)
@@ -127,6 +128,7 @@ class _Session:
         self.options: Options = options
         self.stop: StopRequest = stop
         self.say: Callable[[str], None] = say
+        self.flags: deque[jax.Array] = deque()
         self.saved_metrics: dict[str, float] = {}
         self.speed: dict[str, float] = {}
 
@@ -137,16 +139,12 @@ class _Session:
         journal = (
             Journal(self.workdir, first, tensorboard=train.tensorboard) if is_first() else None
         )
-        if journal is not None and journal.rows:
-            self.saved_metrics = journal.rows[-1]
-        spikes = (
-            SpikeDetector(
-                train.spike_factor, [row["loss"] for row in journal.rows if "loss" in row]
-            )
-            if journal
-            else None
-        )
+        rows = journal.rows if journal is not None else []
+        self.saved_metrics = rows[-1] if rows else {}
+        spikes = SpikeDetector(train.spike_factor, [row["loss"] for row in rows if "loss" in row])
         if first >= train.steps:
+            if journal is not None:
+                journal.close()
             self.say(f"all {train.steps:,} steps are done")
             return state
         began = time.perf_counter()
@@ -242,13 +240,16 @@ class _Session:
         )
 
     def _asked_to_stop(self, flag: jax.Array | None) -> bool:
-        """Whether to stop after the call just made: the same answer in all processes."""
+        """Whether to stop after the call just made: the same answer in all processes.
+
+        Of several, each looks at what all of them wished in the call before the last one: that is
+        known without waiting for the devices.
+        """
         if jax.process_count() == 1:
             return self.stop.status is not None
-        if flag is None or not bool(flag):
-            return False
-        self.stop.status = self.stop.status or 143  # another process was told
-        return True
+        if flag is not None:
+            self.flags.append(flag)
+        return len(self.flags) > 1 and bool(self.flags.popleft())
 
     def _log(self, step, window: Window, journal, spikes, clock) -> dict[str, float]:
         config = self.setup.config
