@@ -30,6 +30,7 @@ Record = dict[str, Any]
 
 # Orbax's own notes, a hundred lines for a full disk, would hide the one line that we report.
 logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
+logging.getLogger("asyncio").addFilter(lambda record: "orbax" not in record.getMessage())
 
 
 class SaveError(RuntimeError):
