@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from diffax.training.command import main
+from diffax.commands.train import main
 
 if __name__ == "__main__":
     sys.exit(main(recipes=Path(__file__).resolve().parent / "configs"))

@@ -13,9 +13,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from diffax.commands.train import override
 from diffax.data import Loader, load
 from diffax.training import load_recipe
-from diffax.training.command import override
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import jax
 import pytest
 
-from diffax.training import command, load_recipe
-from diffax.training.command import main, override
+from diffax.commands import train as command
+from diffax.commands.train import main, override
+from diffax.training import load_recipe
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "configs"

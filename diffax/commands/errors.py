@@ -17,26 +17,28 @@ def raise_usage(message: str) -> None:
     raise UsageError(message)
 
 
-def one_line_errors(command: Callable[[], int]) -> int:
-    """Runs a command; bad input becomes one line and status 2, warnings become one line each.
+def one_line_errors(command: Callable[[], int], failures: tuple[type[Exception], ...] = ()) -> int:
+    """Runs a command; what goes wrong becomes one line, and warnings become one line each.
 
     With the environment variable DIFFAX_TRACEBACK set, errors keep their traceback.
+
+    Args:
+        command: gives its exit status.
+        failures: errors that are nobody's bad input.
+
+    Returns:
+        The command's own status; 1 for a failure; 2 for bad input or a place that cannot be
+        written.
     """
     warnings.showwarning = _one_line_warning
     try:
         return command()
-    except (ValueError, OSError) as error:
+    except (*failures, ValueError, OSError) as error:
         if os.environ.get("DIFFAX_TRACEBACK"):
             raise
-        return say_error(error, 2)
-
-
-def say_error(error: Exception, status: int) -> int:
-    """Prints an error as one line and gives back the exit status."""
-    text = " ".join(str(error).split())
-    notes = " ".join(getattr(error, "__notes__", ()))
-    print(f"error: {text}{f' ({notes})' if notes else ''}", file=sys.stderr)
-    return status
+        notes = [note for note in getattr(error, "__notes__", ()) if "JAX has removed" not in note]
+        print(f"error: {' '.join(' '.join([str(error), *notes]).split())}", file=sys.stderr)
+        return 1 if isinstance(error, failures) else 2
 
 
 def _one_line_warning(message, category, filename, lineno, file=None, line=None) -> None:

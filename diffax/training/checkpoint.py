@@ -33,7 +33,7 @@ logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathnam
 logging.getLogger("asyncio").addFilter(lambda record: "orbax" not in record.getMessage())
 
 
-class SaveError(RuntimeError):
+class SaveError(OSError):
     """A checkpoint could not be written."""
 
 

@@ -184,7 +184,7 @@ def test_one_slurm_task_a_machine_has_all_its_gpus(monkeypatch):
 
 
 def test_half_of_the_flags_is_refused(capsys):
-    from diffax.training.command import main
+    from diffax.commands.train import main
 
     arguments = ["--config", "s_curve:debug", "--num-processes", "2"]
     assert main(arguments, recipes=ROOT / "configs") == 2

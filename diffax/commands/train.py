@@ -8,8 +8,6 @@ import dataclasses
 import difflib
 import io
 import os
-import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,9 @@ import jax
 import tyro
 from tyro.conf import AvoidSubcommands, FlagConversionOff
 
+from diffax.commands.errors import UsageError, one_line_errors, raise_usage
 from diffax.training import distributed
-from diffax.training.checkpoint import CorruptCheckpoint, SaveError
+from diffax.training.checkpoint import CorruptCheckpoint
 from diffax.training.config import Config, field_types, replaced, type_name
 from diffax.training.loop import Options, train
 from diffax.training.metrics import NonFinite
@@ -27,10 +26,6 @@ from diffax.training.preflight import dry_run
 from diffax.training.recipe import Recipe, load_recipe
 
 _TYRO = (AvoidSubcommands, FlagConversionOff)
-
-
-class UsageError(ValueError):
-    """A command line that cannot be understood."""
 
 
 def main(arguments: Sequence[str] | None = None, *, recipes: Path = Path("configs")) -> int:
@@ -41,47 +36,45 @@ def main(arguments: Sequence[str] | None = None, *, recipes: Path = Path("config
         recipes: folder of the recipes NAME.py.
 
     Returns:
-        The exit status: 0 done; 1 training went wrong; 2 bad input, with one line on stderr; 130
-        or 143 stopped by a signal, everything saved.
+        The exit status: 0 done; 1 training went wrong; 2 bad input, or a place that cannot be
+        written, with one line on stderr; 130 or 143 stopped by a signal, everything saved.
     """
-    warnings.showwarning = _one_line_warning
-    try:
-        flags, overrides = _parser().parse_known_args(arguments)
-        if flags.config is None:
-            known = sorted(p.stem for p in recipes.glob("*.py") if not p.stem.startswith("_"))
-            if not flags.help:
-                raise UsageError(f"--config NAME is missing; there are: {', '.join(known)}")
-            _parser().print_help()
-            print(f"recipes: {', '.join(known)}")
-            return 0
-        recipe = load_recipe(flags.config, recipes)
-        if flags.help:
-            _help(recipe)
-            return 0
-        config = override(recipe.config, overrides)
-        workdir = Path(flags.workdir or f"runs/{recipe.title.replace(':', '_')}")
-        distributed.initialize(
-            distributed.Cluster(
-                flags.coordinator, flags.num_processes, flags.process_id, flags.heartbeat
-            )
+    return one_line_errors(
+        lambda: _train(arguments, recipes), failures=(NonFinite, CorruptCheckpoint)
+    )
+
+
+def _train(arguments: Sequence[str] | None, recipes: Path) -> int:
+    flags, overrides = _parser().parse_known_args(arguments)
+    if flags.config is None:
+        known = sorted(p.stem for p in recipes.glob("*.py") if not p.stem.startswith("_"))
+        if not flags.help:
+            raise UsageError(f"--config NAME is missing; there are: {', '.join(known)}")
+        _parser().print_help()
+        print(f"recipes: {', '.join(known)}")
+        return 0
+    recipe = load_recipe(flags.config, recipes)
+    if flags.help:
+        _help(recipe)
+        return 0
+    config = override(recipe.config, overrides)
+    workdir = Path(flags.workdir or f"runs/{recipe.title.replace(':', '_')}")
+    distributed.initialize(
+        distributed.Cluster(
+            flags.coordinator, flags.num_processes, flags.process_id, flags.heartbeat
         )
-        _use_compilation_cache(flags.compilation_cache)
-        if flags.dry_run:
-            dry_run(recipe, config, workdir)
-            return 0
-        options = Options(
-            allow_config_change=flags.allow_config_change,
-            fall_back=flags.on_corrupt == "fall-back",
-            profile=flags.profile,
-            quiet=flags.quiet,
-        )
-        return train(recipe, config, workdir, options)
-    except (NonFinite, SaveError, CorruptCheckpoint) as error:
-        return _say_error(error, 1)
-    except (ValueError, FileNotFoundError, PermissionError, NotADirectoryError) as error:
-        return _say_error(error, 2)
-    except OSError as error:  # a full disk, for instance
-        return _say_error(error, 1)
+    )
+    _use_compilation_cache(flags.compilation_cache)
+    if flags.dry_run:
+        dry_run(recipe, config, workdir)
+        return 0
+    options = Options(
+        allow_config_change=flags.allow_config_change,
+        fall_back=flags.on_corrupt == "fall-back",
+        profile=flags.profile,
+        quiet=flags.quiet,
+    )
+    return train(recipe, config, workdir, options)
 
 
 def override(config: Config, arguments: Sequence[str]) -> Config:
@@ -150,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
         add_help=False,
         allow_abbrev=False,
     )
-    parser.error = _raise_usage
+    parser.error = raise_usage
     add = parser.add_argument
     add("--config", metavar="NAME[:VARIANT]", help="a recipe in configs/, or the path of your own")
     add("--workdir", metavar="DIR", help="the run's folder (default: runs/NAME)")
@@ -188,10 +181,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _raise_usage(message: str) -> None:
-    raise UsageError(message)
-
-
 def _help(recipe: Recipe) -> None:
     _parser().print_help()
     with contextlib.suppress(SystemExit):
@@ -208,14 +197,3 @@ def _use_compilation_cache(folder: str | None) -> None:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         folder = str(Path(base) / "diffax" / "xla")
     jax.config.update("jax_compilation_cache_dir", folder)
-
-
-def _one_line_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
-
-
-def _say_error(error: Exception, status: int) -> int:
-    notes = [note for note in getattr(error, "__notes__", ()) if "JAX has removed" not in note]
-    text = " ".join(" ".join([str(error), *notes]).split())
-    print(f"error: {text}", file=sys.stderr)
-    return status
