@@ -29,7 +29,8 @@ def sample_pretrained(flags: argparse.Namespace) -> int:
     with Progress(num, num, steps, flags.quiet) as progress:
         images = np.asarray(_draw(pipe, flags, options | {"on_step": progress.step}))
     seconds = time.perf_counter() - began
-    recipe = {"model": flags.pretrained.name, "prompt": flags.prompt, **options}
+    recipe = {"model": flags.pretrained.name, "prompt": flags.prompt, "label": flags.label}
+    recipe |= options
     recipe |= {k: getattr(flags, k) for k in ("init_image", "strength", "mask")}
     recipe = {key: value for key, value in recipe.items() if value is not None}
     plotting.export(flags.out, images, metadata={"diffax": json.dumps(recipe)})
@@ -70,11 +71,17 @@ def _draw(pipe: pretrained.Pipeline, flags: argparse.Namespace, options: dict[st
         if flags.init_image is not None:
             raise UsageError("--init-image needs a text-to-image model; this one has no text")
         if flags.label is None:
+            if pipe.class_embedder is not None:
+                last = pipe.class_embedder.module.null - 1
+                raise UsageError(f"--label N is missing: which class to show, 0 to {last}")
             return pretrained.unconditional(pipe, **options)
         if not all(label.isdigit() for label in flags.label):
             raise UsageError(f"--label should be class numbers, got {' '.join(flags.label)}")
         labels = np.resize([int(label) for label in flags.label], flags.num or len(flags.label))
-        return pretrained.unconditional(pipe, labels=labels.tolist(), **options)
+        if pipe.class_embedder is None:
+            return pretrained.unconditional(pipe, labels=labels.tolist(), **options)
+        # The labels are as many as the pictures already.
+        return pretrained.class_to_image(pipe, labels.tolist(), **options | {"num": 1})
     if flags.prompt is None:
         raise UsageError("--prompt TEXT is missing: what the picture should show")
     if flags.label is not None:

@@ -6,6 +6,7 @@
 """
 
 from diffax.pretrained.generate import (
+    class_to_image,
     image_to_image,
     refine,
     text_to_image,
@@ -24,6 +25,7 @@ __all__ = [
     "Options",
     "Pipeline",
     "Tokenizer",
+    "class_to_image",
     "image_to_image",
     "inpaint",
     "load_network",

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from diffax.models.latent import (
     AutoencoderKL,
+    ClassEmbedder,
     CLIPTextModel,
     CLIPTextModelWithProjection,
     UNet2DConditionModel,
@@ -66,6 +67,7 @@ ONLY: dict[type[nn.Module], dict[str, tuple]] = {
         "lookup_from_codebook": (False,),
         "norm_type": ("group",),
     },
+    ClassEmbedder: {},
     CLIPTextModel: {"hidden_act": tuple(clip_text.ACTIVATIONS)},
     CLIPTextModelWithProjection: {"hidden_act": tuple(clip_text.ACTIVATIONS)},
 }
@@ -166,6 +168,8 @@ def parameter_shapes(module: nn.Module) -> dict:
     """The tree of a module's parameters as `jax.ShapeDtypeStruct`s; nothing is computed."""
     if isinstance(module, CLIPTextModel):
         inputs = (jnp.zeros((1, 2), jnp.int32),)
+    elif isinstance(module, ClassEmbedder):
+        inputs = (jnp.zeros(1, jnp.int32),)
     elif isinstance(module, (AutoencoderKL, VQModel)):
         size = module.factor
         inputs = (jnp.zeros((1, size, size, module.in_channels)),)

@@ -1,7 +1,7 @@
 """The published model families: what their `config.json` files say, for single files without one.
 
 Figures from the published configurations (see also Rombach et al. 2022; Podell et al. 2023,
-table 1).
+table 1; for cin256-v2, `configs/latent-diffusion/cin256-v2.yaml` of CompVis/latent-diffusion).
 """
 
 from __future__ import annotations
@@ -56,6 +56,18 @@ UNET_XL_REFINER = {
     "transformer_layers_per_block": 4,
 }
 
+# Level i works at 1 / 2**i of the latents' size; attention at all but the first.
+UNET_CLASSES = {
+    **UNET_1,
+    "attention_head_dim": 1,
+    "block_out_channels": (192, 384, 576, 960),
+    "cross_attention_dim": 512,
+    "down_block_types": ("DownBlock2D", CROSS_DOWN, CROSS_DOWN, CROSS_DOWN),
+    "up_block_types": (CROSS_UP, CROSS_UP, CROSS_UP, "UpBlock2D"),
+    "in_channels": 3,
+    "out_channels": 3,
+}
+
 AUTOENCODER = {
     "_class_name": "AutoencoderKL",
     "block_out_channels": (128, 256, 512, 512),
@@ -75,6 +87,21 @@ AUTOENCODER_XL = {
     "scaling_factor": 0.13025,
     "force_upcast": True,
 }
+
+AUTOENCODER_VQ = {
+    "_class_name": "VQModel",
+    "block_out_channels": (128, 256, 512),
+    "down_block_types": ("DownEncoderBlock2D",) * 3,
+    "up_block_types": ("UpDecoderBlock2D",) * 3,
+    "layers_per_block": 2,
+    "latent_channels": 3,
+    "num_vq_embeddings": 8192,
+    "sample_size": 256,
+    "scaling_factor": 1.0,
+}
+
+# ImageNet's 1000 classes and "no class".
+CLASSES = {"_class_name": "ClassEmbedder", "n_classes": 1001, "embed_dim": 512}
 
 CLIP_L = {
     "architectures": ("CLIPTextModel",),
@@ -148,6 +175,13 @@ FAMILIES: dict[str, dict[str, dict[str, Any]]] = {
         "text_encoder_2": OPENCLIP_BIGG,
         "scheduler": SCHEDULER,
     },
+    # Class-conditional ImageNet at 256x256, with CompVis' name for it.
+    "cin256-v2": {
+        "unet": UNET_CLASSES,
+        "vae": AUTOENCODER_VQ,
+        "class_embedder": CLASSES,
+        "scheduler": {**SCHEDULER, "beta_start": 0.0015, "beta_end": 0.0195},
+    },
 }
 
 _UNET = "model.diffusion_model."
@@ -155,28 +189,41 @@ _LATENTS = _UNET + "input_blocks.0.0.weight"
 # A cross-attention of each family, deep enough to exist in all of them.
 _CONTEXT = _UNET + "input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
 _BY_CONTEXT = {768: "sd1", 1024: "sd2", 2048: "sdxl", 1280: "sdxl-refiner"}
+_BY_CLASSES = {512: "cin256-v2"}
+# The table of classes, in models that have no text.
+CLASS_TABLE = "cond_stage_model.embedding.weight"
 
 
 def family_of(tensors: Tensors) -> tuple[str, dict[str, dict[str, Any]]]:
     """The family of an original single file, and its components' configurations.
 
-    The number of input channels (4, or 9 for inpainting) is taken from the file.
+    The number of input channels (4, or 9 for inpainting) and that of classes are taken from the
+    file.
 
     Raises:
         ValueError: none of the supported families.
     """
-    known = f"supported are {', '.join(FAMILIES)} and their inpainting variants"
+    known = f"supported are {', '.join(FAMILIES)}, and Stable Diffusion's inpainting variants"
     if _LATENTS not in tensors or _CONTEXT not in tensors:
         raise ValueError(f"no Stable Diffusion U-Net in this file ({known})")
     width = tensors.shape(_CONTEXT)[1]
-    if width not in _BY_CONTEXT:
-        raise ValueError(f"a U-Net with a context of width {width} is of no known family ({known})")
-    channels = tensors.shape(_LATENTS)[1]
-    if channels not in (4, 9):
+    classes = CLASS_TABLE in tensors
+    names = _BY_CLASSES if classes else _BY_CONTEXT
+    if width not in names:
         raise ValueError(
-            f"a U-Net with {channels} input channels is not supported ({known}: 4 or 9 channels)"
+            f"a U-Net with a context of width {width} {'for' if classes else 'and no'} classes "
+            f"is of no known family ({known})"
         )
-    name = _BY_CONTEXT[width]
+    name = names[width]
+    channels = tensors.shape(_LATENTS)[1]
+    if channels not in ((3,) if classes else (4, 9)):
+        raise ValueError(
+            f"a U-Net with {channels} input channels is not supported ({known}: 4 or 9 channels, "
+            "3 with classes)"
+        )
     configs = dict(FAMILIES[name])
     configs["unet"] = {**configs["unet"], "in_channels": channels}
+    if classes:
+        rows = tensors.shape(CLASS_TABLE)[0]
+        configs["class_embedder"] = {**configs["class_embedder"], "n_classes": rows}
     return name, configs

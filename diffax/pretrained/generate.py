@@ -1,4 +1,4 @@
-"""Pictures from a text, from a picture, from nothing: the pipelines as plain functions.
+"""Pictures of a text, of a picture, of a class, of nothing: the pipelines as plain functions.
 
 All take the keyword arguments of `Options`, and run on `diffax.sample`.
 """
@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from diffax.pretrained.class_labels import class_condition, class_list, null_condition
 from diffax.pretrained.decoding import encode
 from diffax.pretrained.options import Options
 from diffax.pretrained.pipeline import Pipeline
@@ -23,7 +24,7 @@ from diffax.pretrained.run import (
     picture_size,
     prompt_list,
     run,
-    unguided_run,
+    textless_run,
 )
 from diffax.samplers.compat import Setup
 
@@ -146,6 +147,46 @@ def refine(
     return finish(pipe, run(pipe, prompts, chosen, size, setup, lambda _: latents), chosen)
 
 
+def class_to_image(
+    pipe: Pipeline,
+    labels: int | Sequence[int],
+    *,
+    guidance: float | None = 3.0,
+    **options: Any,
+) -> jax.Array:
+    """Pictures of classes, with classifier-free guidance (Rombach et al. 2022, section 4.3.1).
+
+    Args:
+        pipe: class-conditional latent diffusion, CompVis' `cin256-v2`.
+        labels: one class or several, such as ImageNet's 0..999.
+        guidance: scale of classifier-free guidance away from "no class"; None: unguided, at half
+            the cost.
+        **options: of `Options`: num, steps, sampler, spacing, karras, eta, guidance_rescale, seed,
+            height, width, noise, tile, decode, on_step.
+
+    Returns:
+        `[B, H, W, 3]` float32 in [-1, 1], B = labels x `num`; or latents.
+
+    Raises:
+        ValueError: no labels or unknown ones, a model without a class embedder, a negative prompt.
+
+    Example:
+        >>> pipe = load_pipeline("cin256-v2/model.ckpt")  # doctest: +SKIP
+        >>> images = class_to_image(pipe, [207, 360], num=4)  # doctest: +SKIP
+    """
+    chosen = Options(guidance=guidance, **options)
+    if pipe.class_embedder is None:
+        raise ValueError(f"this model has no class embedder: use {_maker(pipe)}")
+    if chosen.negative is not None:
+        raise ValueError("negative is a text, and this model reads classes: leave it out")
+    numbers, size = class_list(pipe.class_embedder, labels, chosen.num), picture_size(pipe, chosen)
+    keys, noise = keys_and_noise(pipe, chosen, len(numbers), size)
+    asked = class_condition(pipe.class_embedder, numbers)
+    null = null_condition(pipe.class_embedder, len(numbers))
+    drawn = textless_run(pipe, chosen, noise, keys, asked, plan_of(pipe, chosen), null)
+    return finish(pipe, drawn, chosen)
+
+
 def unconditional(
     pipe: Pipeline, *, labels: Sequence[int] | None = None, **options: Any
 ) -> jax.Array:
@@ -153,7 +194,8 @@ def unconditional(
 
     Args:
         pipe: a model without text encoders.
-        labels: one class for each picture, where the model has classes.
+        labels: one class for each picture, where the model has classes; with guidance, see
+            `class_to_image`.
         **options: of `Options`: num, steps, sampler, spacing, karras, eta, seed, height, width,
             noise, tile, decode, on_step.
 
@@ -166,8 +208,14 @@ def unconditional(
     batch = chosen.num if labels is None else len(labels)
     size = picture_size(pipe, chosen)
     keys, noise = keys_and_noise(pipe, chosen, batch, size)
-    numbers = None if labels is None else jnp.asarray(labels, jnp.int32)
-    drawn = unguided_run(pipe, chosen, noise, keys, numbers, plan_of(pipe, chosen))
+    embedder = pipe.class_embedder
+    if embedder is None:
+        condition = None if labels is None else jnp.asarray(labels, jnp.int32)
+    elif labels is None:
+        condition = null_condition(embedder, batch)
+    else:
+        condition = class_condition(embedder, class_list(embedder, labels))
+    drawn = textless_run(pipe, chosen, noise, keys, condition, plan_of(pipe, chosen))
     return finish(pipe, drawn, chosen)
 
 
@@ -215,7 +263,14 @@ def _sized(options: Options, size: tuple[int, int]) -> Options:
 
 def _needs_text(pipe: Pipeline) -> None:
     if not pipe.text_encoders:
-        raise ValueError("this model has no text encoder: use unconditional")
+        raise ValueError(f"this model has no text encoder: use {_maker(pipe)}")
+
+
+def _maker(pipe: Pipeline) -> str:
+    """The function that makes pictures with this model."""
+    if pipe.text_encoders:
+        return "text_to_image"
+    return "unconditional" if pipe.class_embedder is None else "class_to_image"
 
 
 def plan_of(pipe: Pipeline, options: Options, strength: float = 1.0) -> Setup:

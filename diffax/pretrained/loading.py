@@ -36,6 +36,7 @@ def load_pipeline(
         param_dtype: of the parameters in memory; None: `dtype`.
         variant: of the folder's files, such as "fp16"; they are read as `param_dtype`.
         tokenizer: a tokenizer's folder, or CLIP's BPE file; a single file comes without one.
+            Class-conditional models need none.
         configs: of a single file's components, by name, where it is none of the published
             families; as `diffax.pretrained.families.FAMILIES` has them.
         ema: of a single file, the U-Net's moving averages.
@@ -120,10 +121,14 @@ def _check_parts(pipe: Pipeline, path: Path) -> None:
     unet = pipe.unet.module
     if isinstance(unet, UNet2DConditionModel):
         width = sum(encoder.module.hidden_size for encoder in pipe.text_encoders)
+        kind, source = "text", "text encoders give"
+        if pipe.class_embedder is not None:
+            width = pipe.class_embedder.module.embed_dim
+            kind, source = "class", "class embedder gives"
         if width != unet.cross_attention_dim:
             raise ValueError(
-                f"{path}: the U-Net wants a text of width {unet.cross_attention_dim}, the text "
-                f"encoders give {width}; parts of different models"
+                f"{path}: the U-Net wants a {kind} of width {unet.cross_attention_dim}, the "
+                f"{source} {width}; parts of different models"
             )
         latents = pipe.vae.module.latent_channels
         if unet.in_channels not in (latents, 2 * latents + 1):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from diffax.models.latent import (
     AutoencoderKL,
+    ClassEmbedder,
     CLIPTextModel,
     UNet2DConditionModel,
     UNet2DModel,
@@ -27,6 +28,7 @@ PREFIXES = {
         "cond_stage_model.model.",
         "conditioner.embedders.0.transformer.",
     ),
+    "class_embedder": ("cond_stage_model.",),
     "text_encoder_2": ("conditioner.embedders.1.model.", "conditioner.embedders.0.model."),
 }
 
@@ -158,6 +160,11 @@ def autoencoder_locator(module: AutoencoderKL | VQModel) -> Callable[[str], Sour
 
 def clip_locator(module: CLIPTextModel) -> Callable[[str], Source]:
     """OpenAI's text encoder has its published names in single files too."""
+    return Source
+
+
+def class_locator(module: ClassEmbedder) -> Callable[[str], Source]:
+    """The table of classes is called the same everywhere."""
     return Source
 
 

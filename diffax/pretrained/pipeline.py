@@ -54,6 +54,7 @@ class Pipeline:
         scheduler: `scheduler_config.json`, the noise schedule and default sampler.
         settings: the flags of `model_index.json`, such as `force_zeros_for_empty_prompt`.
         mesh: where batches are spread over devices, along the mesh's first axis; see `on`.
+        class_embedder: the table of classes that the U-Net attends to instead of a text.
     """
 
     unet: LoadedNetwork
@@ -63,6 +64,7 @@ class Pipeline:
     scheduler: Mapping[str, Any]
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     mesh: Mesh | None = None
+    class_embedder: LoadedNetwork | None = None
 
     @property
     def xl(self) -> bool:
@@ -94,13 +96,16 @@ class Pipeline:
         """
 
         def everywhere(network):
+            if network is None:
+                return None
             return jax.device_put(network, NamedSharding(mesh, PartitionSpec()))
 
         return dataclasses.replace(
             self,
             unet=everywhere(self.unet),
-            vae=None if self.vae is None else everywhere(self.vae),
+            vae=everywhere(self.vae),
             text_encoders=tuple(map(everywhere, self.text_encoders)),
+            class_embedder=everywhere(self.class_embedder),
             mesh=mesh,
         )
 
@@ -110,8 +115,17 @@ class Pipeline:
         Args:
             folder: made where it is missing; nothing in it is overwritten.
             dtype: of the weights in the files; None keeps their own.
+
+        Raises:
+            FileExistsError: the folder holds a pipeline.
+            ValueError: a class-conditional latent model, for which diffusers has no pipeline.
         """
         folder = Path(folder)
+        if self.class_embedder is not None:
+            raise ValueError(
+                "the diffusers layout has no pipeline with a class embedder; save the networks, "
+                "as in pipe.unet.save(folder), or keep the original file"
+            )
         if (folder / "model_index.json").exists():
             raise FileExistsError(f"{folder} holds a pipeline already; save to another folder")
         index: dict[str, Any] = {"_class_name": self._class_name(), **self.settings}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -157,16 +158,7 @@ def run(
     x = x.astype(jnp.float32)
     x, keys, asked, null, part = spread(pipe, (x, keys, asked, null, part))
     network = Network(pipe.unet.module.apply, pipe.unet.params, asked, setup.parameterization)
-    denoiser = network
-    if options.guidance is not None:
-        rescale = options.guidance_rescale
-        denoiser = ClassifierFree(
-            network,
-            null,
-            jnp.float32(options.guidance),
-            None if rescale == 0 else jnp.float32(rescale),
-        )
-    denoiser, solver = setup.limits(denoiser), setup.solver
+    denoiser, solver = setup.limits(_guided(network, null, options)), setup.solver
     if part is not None:
         denoiser, solver = (
             MaskedDenoiser(denoiser, part, setup.grid.t[0]),
@@ -175,19 +167,32 @@ def run(
     return _sample(denoiser, solver, setup.grid, x, keys, on_step=options.on_step)
 
 
-def unguided_run(
+def _guided(network: Network, null, options: Options) -> Network | ClassifierFree:
+    if options.guidance is None:
+        return network
+    rescale = options.guidance_rescale
+    return ClassifierFree(
+        network,
+        null,
+        jnp.float32(options.guidance),
+        None if rescale == 0 else jnp.float32(rescale),
+    )
+
+
+def textless_run(
     pipe: Pipeline,
     options: Options,
     noise: jax.Array,
     keys: jax.Array,
-    labels: jax.Array | None,
+    condition: Any,
     setup: Setup,
+    null: Any = None,
 ) -> jax.Array:
-    """Samples without a text, on classes where there are any."""
-    noise, keys, labels = spread(pipe, (noise, keys, labels))
-    network = Network(pipe.unet.module.apply, pipe.unet.params, labels, setup.parameterization)
+    """Samples without a text, on classes where there are any; guided where `null` is given."""
+    noise, keys, condition, null = spread(pipe, (noise, keys, condition, null))
+    network = Network(pipe.unet.module.apply, pipe.unet.params, condition, setup.parameterization)
     x = setup.start_scale.astype(jnp.float32) * noise
-    denoiser = setup.limits(network)
+    denoiser = setup.limits(network if null is None else _guided(network, null, options))
     return _sample(denoiser, setup.solver, setup.grid, x, keys, on_step=options.on_step)
 
 

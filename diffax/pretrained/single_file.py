@@ -7,7 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from diffax.models.latent import AutoencoderKL, CLIPTextModel, VQModel
+from diffax.models.latent import AutoencoderKL, ClassEmbedder, CLIPTextModel, VQModel
 from diffax.pretrained import families, naming, original
 from diffax.pretrained.configs import module_from_config, parameter_shapes
 from diffax.pretrained.filling import fill
@@ -22,13 +22,13 @@ def load_single_file(file: Path, options, tokenizer, configs, ema, query_chunk) 
     """The pipeline in an original single file; arguments and errors as in `load_pipeline`."""
     if file.suffix not in (".safetensors", ".ckpt", ".pt", ".pth"):
         raise ValueError(f"{file}: expected a .safetensors or .ckpt file, got {file.suffix!r}")
-    if tokenizer is None:
+    safe = file.suffix == ".safetensors"
+    tensors = SafetensorsFiles(file) if safe else PickledCheckpoint(file)
+    if tokenizer is None and families.CLASS_TABLE not in tensors:
         raise ValueError(
             f"{file}: a single file has no tokenizer; give tokenizer= a tokenizer's folder or "
             "CLIP's bpe_simple_vocab_16e6.txt.gz"
         )
-    safe = file.suffix == ".safetensors"
-    tensors = SafetensorsFiles(file) if safe else PickledCheckpoint(file)
     try:
         family, known = families.family_of(tensors) if configs is None else (None, configs)
     except ValueError as error:
@@ -57,6 +57,7 @@ def load_single_file(file: Path, options, tokenizer, configs, ema, query_chunk) 
         tokenizers=tuple(tokenizers),
         scheduler=dict(known["scheduler"]),
         settings=settings,
+        class_embedder=parts.get("class_embedder"),
     )
 
 
@@ -76,6 +77,8 @@ def _component(
         locate = (original.openclip_locator if fused else original.clip_locator)(module)
     elif isinstance(module, (AutoencoderKL, VQModel)):
         locate = original.autoencoder_locator(module)
+    elif isinstance(module, ClassEmbedder):
+        locate = original.class_locator(module)
     else:
         locate = original.unet_locator(module)
         if ema:
@@ -100,4 +103,5 @@ def network_options(part: str, config, options, query_chunk) -> dict[str, Any]:
     chosen = dict(options)
     if config.get("force_upcast", False):
         chosen = dict(dtype=jnp.float32, param_dtype=jnp.float32)
-    return chosen if part.startswith("text") else chosen | {"query_chunk": query_chunk}
+    attends_to_pixels = not part.startswith(("text", "class"))
+    return chosen | {"query_chunk": query_chunk} if attends_to_pixels else chosen

@@ -1,6 +1,7 @@
 """The networks of the published latent-diffusion models, driven by their `config.json` fields."""
 
 from diffax.models.latent.autoencoder import AutoencoderKL, DiagonalGaussian, VQModel
+from diffax.models.latent.class_embedder import ClassEmbedder
 from diffax.models.latent.clip_text import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
@@ -13,6 +14,7 @@ __all__ = [
     "AutoencoderKL",
     "CLIPTextModel",
     "CLIPTextModelWithProjection",
+    "ClassEmbedder",
     "DiagonalGaussian",
     "TextEncoding",
     "UNet2DConditionModel",

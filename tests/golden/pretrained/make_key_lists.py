@@ -51,7 +51,7 @@ def main() -> None:
     lists = {"diffusers": {}, "original": {}}
     for family, configs in families.FAMILIES.items():
         for component, config in configs.items():
-            if component != "scheduler":
+            if component not in ("scheduler", "class_embedder"):
                 state = meta_model(config).state_dict()
                 lists["diffusers"][f"{family} {component}"] = {
                     key: list(value.shape) for key, value in sorted(state.items())
