@@ -12,8 +12,9 @@ demo: .venv/installed
 	$(BIN)/python sample.py --workdir runs/digits --num 100 --out runs/digits/digits.png
 	$(BIN)/python sample.py --workdir runs/digits --num 25 --out runs/digits/denoising.gif
 
+# Most of the default suite's time is compilation: LLVM need not optimise programs that run once.
 test: .venv/installed-test lint
-	$(BIN)/python -m pytest -n 2
+	XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0" $(BIN)/python -m pytest -n 2
 
 test-slow: .venv/installed-test
 	$(BIN)/python -m pytest -m slow

@@ -18,7 +18,9 @@ from diffax.training.setup import next_boundary, stack_of
 
 def with_devices(count: int, *arguments: str) -> None:
     """Runs many_devices.py on so many simulated devices."""
-    env = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
+    flags = os.environ.get("XLA_FLAGS", "")  # compiled as in this process, to compare with it
+    flags += f" --xla_force_host_platform_device_count={count}"
+    env = os.environ | {"XLA_FLAGS": flags}
     script = Path(many_devices.__file__)
     done = subprocess.run(
         [sys.executable, str(script), *map(str, arguments)],
