@@ -208,3 +208,20 @@ def test_wrappers_nest_under_one_jit():
     noise = diffax.initial_noise(keys, (3,))
     out = jax.jit(diffax.sample)(guided, diffax.UniPC(), grid, noise, keys)
     assert np.all(np.isfinite(out)) and float(jnp.abs(out).max()) <= 1.0001
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_plain_number_is_a_null_label(batched):
+    """Labels stay whole numbers, which an embedding table asks for."""
+
+    def apply(params, x, t, label):
+        assert jnp.issubdtype(label.dtype, jnp.integer)
+        return params[label][:, None] * x
+
+    table = jnp.array([0.1, 0.2, 0.3])
+    network = diffax.Network(apply, table, jnp.array([0, 1]), diffax.parameterization.Eps())
+    x, point = jnp.ones((2, 4)), diffax.schedules.linear(10).at(5)
+    guess = guidance.ClassifierFree(network, null=2, scale=2, batched=batched)(x, point)
+    np.testing.assert_allclose(
+        guess.eps[:, 0], [2 * 0.1 - 0.3, 2 * 0.2 - 0.3], rtol=1e-6, atol=1e-7
+    )
