@@ -58,10 +58,7 @@ class ClassifierFree:
 
     def _both(self, x: Array, point: Point) -> tuple[Prediction, Prediction]:
         null = jax.tree.map(
-            # In the condition's own type: a null label may be a plain number.
-            lambda c, n: jnp.broadcast_to(jnp.asarray(n, jnp.asarray(c).dtype), jnp.shape(c)),
-            self.network.condition,
-            self.null,
+            lambda c, n: jnp.broadcast_to(n, jnp.shape(c)), self.network.condition, self.null
         )
         if not self.batched:
             return self.network(x, point), self._told(null)(x, point)

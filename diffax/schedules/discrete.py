@@ -249,7 +249,7 @@ def warn_if_signal_remains(schedule: Discrete, *, name: str = "this schedule") -
     Returns:
         `alpha_bar_T`.
     """
-    signal = float(schedule.start.alpha**2)
+    signal = float(schedule.terminal_signal)
     if signal > TERMINAL_SIGNAL_LIMIT:
         warnings.warn(
             f"{name} ends at alpha_bar_T = {signal:.3f}: {100 * signal:.1f} % of the signal's "
