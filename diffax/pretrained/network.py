@@ -33,11 +33,6 @@ class LoadedNetwork:
         """`module.apply` with the parameters."""
         return self.module.apply(self.params, *args, **kwargs)
 
-    @property
-    def num_params(self) -> int:
-        """Number of parameters."""
-        return sum(x.size for x in jax.tree.leaves(self.params))
-
     def save(
         self, folder: str | Path, *, dtype: jnp.dtype | None = None, variant: str | None = None
     ) -> None:
