@@ -20,7 +20,7 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "samplers"))
+sys.path.insert(0, str(ROOT / "tests" / "solvers"))
 PAGE = ROOT / "docs" / "samplers.md"
 PICTURE = ROOT / "docs" / "images" / "solver_order.png"
 

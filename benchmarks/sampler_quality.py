@@ -26,7 +26,7 @@ import matplotlib.pyplot as plt
 
 import diffax
 from diffax.data import DataConfig, load
-from diffax.samplers import registry
+from diffax.solvers import registry
 from diffax.training import load_run
 
 ROOT = Path(__file__).parents[1]

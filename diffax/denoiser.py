@@ -1,13 +1,12 @@
 """A denoiser: `(x_t, point) -> Prediction`. A network with its parameters and condition is one."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
+from diffax.noun import noun, structure
 from diffax.parameterization import Parameterization, Prediction
 from diffax.schedules import Point
 
@@ -19,8 +18,7 @@ class Denoiser(Protocol):
         """Guess x0 and eps from `x` (`[B, ...]`) at a scalar or `[B]` point."""
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class Network:
     """A network, its parameters, its condition, and what it was asked for.
 
@@ -38,7 +36,7 @@ class Network:
         (2, 3)
     """
 
-    apply: Callable[..., Array] = field(metadata={"static": True})
+    apply: Callable[..., Array] = structure()
     params: Any
     condition: Any
     parameterization: Parameterization

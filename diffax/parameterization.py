@@ -4,7 +4,6 @@ Each parameterization holds both directions, `target` for the loss and `read` fo
 training and sampling cannot disagree.
 """
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import jax
@@ -12,11 +11,11 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from diffax.noun import noun, number
 from diffax.schedules import Point
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class Prediction:
     """Both views of one guess: `x_t = alpha x0 + sigma eps`.
 
@@ -55,8 +54,7 @@ class _PlainInput:
         return x, point.t
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class Eps(_PlainInput):
     """The network guesses the noise (Ho et al. 2020, eq. 11-12)."""
 
@@ -75,8 +73,7 @@ class Eps(_PlainInput):
         return (point.alpha / point.sigma) ** 2
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class X0(_PlainInput):
     """The network guesses the clean data."""
 
@@ -95,8 +92,7 @@ class X0(_PlainInput):
         return jnp.ones_like(point.alpha)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class V(_PlainInput):
     """The network guesses `v = alpha eps - sigma x0` (Salimans & Ho 2022, appendix D).
 
@@ -121,8 +117,7 @@ class V(_PlainInput):
         return ((point.alpha**2 + point.sigma**2) / point.sigma) ** 2
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class Velocity(_PlainInput):
     """The network guesses the straight path's velocity `eps - x0` (Lipman et al. 2023)."""
 
@@ -142,8 +137,7 @@ class Velocity(_PlainInput):
         return ((point.alpha + point.sigma) / point.sigma) ** 2
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class EDM:
     """EDM's preconditioning (Karras et al. 2022, table 1 and eq. 7), for any schedule.
 
@@ -154,7 +148,7 @@ class EDM:
         sigma_data: standard deviation of the data.
     """
 
-    sigma_data: ArrayLike = 0.5
+    sigma_data: ArrayLike = number(0.5)
 
     def _scales(self, point: Point) -> tuple[Array, Array, Array]:
         k, data = point.noise_to_signal, self.sigma_data

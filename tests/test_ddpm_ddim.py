@@ -10,7 +10,7 @@ import pytest
 import diffax
 from diffax import schedules
 from diffax.parameterization import Eps, Prediction
-from diffax.samplers.loop import fold_in, normal
+from diffax.solvers.keys import fold_in, normal
 
 MEAN, STD = 0.4, 0.3
 
@@ -38,8 +38,8 @@ def test_ddim_at_eta_one_is_ddpm_with_the_small_variance():
     grid = diffax.time_grid(schedule, 25)
     keys = diffax.sample_keys(0, 16)
     x = diffax.initial_noise(keys, (3,))
-    ddim = run(GaussianDenoiser(), diffax.DDIM(eta=1.0), grid, x, keys)
-    ddpm = run(GaussianDenoiser(), diffax.DDPM("fixed_small"), grid, x, keys)
+    ddim = run(GaussianDenoiser(), diffax.solvers.DDIM(eta=1.0), grid, x, keys)
+    ddpm = run(GaussianDenoiser(), diffax.solvers.DDPM("fixed_small"), grid, x, keys)
     np.testing.assert_allclose(ddim, ddpm, atol=2e-6)
 
 
@@ -68,7 +68,9 @@ def test_ddim_has_its_exact_moments_at_every_eta(eta):
     n = 40_000
     keys = diffax.sample_keys(1, n)
     x = diffax.initial_noise(keys, (1,))
-    out = np.asarray(run(GaussianDenoiser(), diffax.DDIM(eta=eta), grid, x, keys), np.float64)
+    out = np.asarray(
+        run(GaussianDenoiser(), diffax.solvers.DDIM(eta=eta), grid, x, keys), np.float64
+    )
     small = lambda a, s, b, r: eta**2 * r**2 * (1 - (a * r / (b * s)) ** 2)
     mean, var = exact_moments(grid, small)
     assert abs(out.mean() - mean) < 5 * (var / n) ** 0.5
@@ -82,7 +84,9 @@ def test_at_many_steps_the_datas_own_moments_come_out(eta):
     n = 10_000
     keys = diffax.sample_keys(2, n)
     x = diffax.initial_noise(keys, (1,))
-    out = np.asarray(run(GaussianDenoiser(), diffax.DDIM(eta=eta), grid, x, keys), np.float64)
+    out = np.asarray(
+        run(GaussianDenoiser(), diffax.solvers.DDIM(eta=eta), grid, x, keys), np.float64
+    )
     # 5 standard errors, and the discretization of 1000 first-order steps (under 1 %).
     assert abs(out.mean() - MEAN) < 5 * STD / n**0.5 + 0.003
     assert abs(out.std() / STD - 1) < 5 * (0.5 / n) ** 0.5 + 0.01
@@ -95,7 +99,7 @@ def test_large_variance_is_right_for_standard_normal_data():
     keys = diffax.sample_keys(3, n)
     x = diffax.initial_noise(keys, (1,))
     denoiser = GaussianDenoiser(0.0, 1.0)
-    states = run(denoiser, diffax.DDPM("fixed_large"), grid, x, keys, trajectory=True)[1]
+    states = run(denoiser, diffax.solvers.DDPM("fixed_large"), grid, x, keys, trajectory=True)[1]
     for state in states[:-1]:  # the last step adds no noise
         assert abs(np.asarray(state).var() - 1) < 5 * (2 / n) ** 0.5 + 1e-3
 
@@ -105,11 +109,11 @@ def test_given_variances_are_used_step_by_step():
     keys = diffax.sample_keys(0, 4)
     x = diffax.initial_noise(keys, (2,))
     _, large = diffax.gaussian.interval(grid[:-1], grid[1:])
-    one = run(GaussianDenoiser(), diffax.DDPM("fixed_large"), grid, x, keys)
-    two = run(GaussianDenoiser(), diffax.DDPM("given", given=large), grid, x, keys)
+    one = run(GaussianDenoiser(), diffax.solvers.DDPM("fixed_large"), grid, x, keys)
+    two = run(GaussianDenoiser(), diffax.solvers.DDPM("given", given=large), grid, x, keys)
     np.testing.assert_allclose(one, two, rtol=1e-6)
     with pytest.raises(ValueError, match="each of the 5 steps"):
-        diffax.sample(GaussianDenoiser(), diffax.DDPM("given", jnp.ones(4)), grid, x, keys)
+        diffax.sample(GaussianDenoiser(), diffax.solvers.DDPM("given", jnp.ones(4)), grid, x, keys)
 
 
 def test_ddim_is_first_order():
@@ -124,7 +128,9 @@ def test_ddim_is_first_order():
     steps = np.array([25, 50, 100, 200])
     errors = []
     for s in steps:
-        out = run(GaussianDenoiser(), diffax.DDIM(), diffax.time_grid(schedule, int(s)), x, keys)
+        out = run(
+            GaussianDenoiser(), diffax.solvers.DDIM(), diffax.time_grid(schedule, int(s)), x, keys
+        )
         errors.append(np.sqrt(np.mean((np.asarray(out) - np.asarray(exact)) ** 2)))
     slope = np.polyfit(np.log(steps), np.log(errors), 1)[0]
     assert -1.25 < slope < -0.75
@@ -133,7 +139,7 @@ def test_ddim_is_first_order():
 def test_sample_i_depends_on_seed_and_i_only():
     schedule = schedules.cosine(100)
     grid = diffax.time_grid(schedule, 10)
-    solver = diffax.DDIM(eta=1.0)
+    solver = diffax.solvers.DDIM(eta=1.0)
 
     def draw(num, start=0):
         keys = diffax.sample_keys(7, num, start)
@@ -169,7 +175,7 @@ def test_one_compilation_for_every_value():
         network = diffax.Network(apply, 0.1 + 0.1 * i, jnp.full(4, 1.0 * i), Eps())
         guided = diffax.guidance.ClassifierFree(network, jnp.zeros(4), scale=1.0 + i)
         grid = diffax.time_grid(schedule, 8, "leading" if i % 2 else "trailing")
-        outs.append(fresh(guided, diffax.DDIM(eta=0.2 * i), grid, x, keys))
+        outs.append(fresh(guided, diffax.solvers.DDIM(eta=0.2 * i), grid, x, keys))
     assert fresh._cache_size() == 1 and len(traces) == 1
     assert len({float(jnp.sum(o)) for o in outs}) == 5
 
@@ -183,7 +189,7 @@ def test_gradient_reaches_the_guidance_scale_through_the_loop():
 
     def total(scale):
         guided = diffax.guidance.ClassifierFree(network, jnp.zeros(2), scale)
-        return jnp.sum(diffax.sample(guided, diffax.DDIM(), grid, x, keys) ** 2)
+        return jnp.sum(diffax.sample(guided, diffax.solvers.DDIM(), grid, x, keys) ** 2)
 
     slope = jax.grad(total)(1.5)
     numeric = (total(1.51) - total(1.49)) / 0.02
@@ -194,7 +200,7 @@ def test_trajectory_ends_with_the_samples():
     grid = diffax.time_grid(schedules.linear(100), 7)
     keys = diffax.sample_keys(0, 3)
     x = diffax.initial_noise(keys, (2,))
-    samples, states = run(GaussianDenoiser(), diffax.DDIM(), grid, x, keys, trajectory=True)
+    samples, states = run(GaussianDenoiser(), diffax.solvers.DDIM(), grid, x, keys, trajectory=True)
     assert states.shape == (7, 3, 2)
     np.testing.assert_array_equal(states[-1], samples)
 
@@ -223,8 +229,10 @@ def test_wrong_keys_and_empty_grids_are_refused():
     grid = diffax.time_grid(schedules.linear(100), 3)
     x = jnp.zeros((2, 1))
     with pytest.raises(ValueError, match="one key a sample"):
-        diffax.sample(GaussianDenoiser(), diffax.DDIM(), grid, x, diffax.sample_keys(0, 3))
+        diffax.sample(GaussianDenoiser(), diffax.solvers.DDIM(), grid, x, diffax.sample_keys(0, 3))
     with pytest.raises(ValueError, match="at least 2 points"):
-        diffax.sample(GaussianDenoiser(), diffax.DDIM(), grid[:1], x, diffax.sample_keys(0, 2))
+        diffax.sample(
+            GaussianDenoiser(), diffax.solvers.DDIM(), grid[:1], x, diffax.sample_keys(0, 2)
+        )
     with pytest.raises(ValueError, match="fixed_small"):
-        diffax.DDPM("fixed_medium")
+        diffax.solvers.DDPM("fixed_medium")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from diffax import plotting
 from diffax.commands.errors import UsageError, one_line_errors, raise_usage
-from diffax.samplers import SPACINGS, registry
+from diffax.sampling import SPACINGS
+from diffax.solvers import registry
 
 # Flags that have a meaning for only one of the two kinds of model.
 _RUN_ONLY = ("checkpoint", "ema", "batch_size")
@@ -60,7 +61,7 @@ def _check(flags: argparse.Namespace) -> None:
         if flags.sampler == "ddim_inversion":
             raise UsageError(
                 "--sampler ddim_inversion goes from a picture to noise and makes no samples; "
-                "see diffax.invert and diffax.interpolate"
+                "see diffax.sampling.invert and diffax.sampling.interpolate"
             )
     if flags.mask is not None and flags.init_image is None:
         raise UsageError("--mask needs --init-image, the picture it belongs to")

@@ -1,7 +1,6 @@
 """Guidance by a classifier of noisy data."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -10,13 +9,12 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffax.denoiser import Denoiser
-from diffax.leaves import whole_numbers_to_floats
+from diffax.noun import noun, number, structure
 from diffax.parameterization import Prediction
 from diffax.schedules import Point
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class ClassifierGuidance:
     """`eps - scale sigma grad log p(label | x_t)` (Dhariwal & Nichol 2021, algorithm 2).
 
@@ -29,13 +27,10 @@ class ClassifierGuidance:
     """
 
     denoiser: Denoiser
-    classify: Callable[[Any, Array, Array], Array] = field(metadata={"static": True})
+    classify: Callable[[Any, Array, Array], Array] = structure()
     params: Any
     label: Array
-    scale: ArrayLike = 1.0
-
-    def __post_init__(self):
-        whole_numbers_to_floats(self)
+    scale: ArrayLike = number(1.0)
 
     def __call__(self, x: Array, point: Point) -> Prediction:
         """The guess moved up the classifier's gradient."""

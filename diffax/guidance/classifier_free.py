@@ -1,6 +1,5 @@
 """Guidance away from a second guess: classifier-free guidance and autoguidance."""
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -9,13 +8,12 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffax.denoiser import Denoiser, Network
-from diffax.leaves import whole_numbers_to_floats
+from diffax.noun import noun, number, structure
 from diffax.parameterization import X0, Parameterization, Prediction
 from diffax.schedules import Point
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class ClassifierFree:
     """Classifier-free guidance (Ho & Salimans 2022, eq. 6): `eps_u + scale (eps_c - eps_u)`.
 
@@ -35,13 +33,10 @@ class ClassifierFree:
 
     network: Network
     null: Any
-    scale: ArrayLike = 3.0
-    rescale: ArrayLike | None = None
-    interval: tuple[ArrayLike, ArrayLike] | None = None
-    batched: bool = field(default=True, metadata={"static": True})
-
-    def __post_init__(self):
-        whole_numbers_to_floats(self)
+    scale: ArrayLike = number(3.0)
+    rescale: ArrayLike | None = number(None)
+    interval: tuple[ArrayLike, ArrayLike] | None = number(None)
+    batched: bool = structure(True)
 
     def __call__(self, x: Array, point: Point) -> Prediction:
         """The guided guess."""
@@ -76,8 +71,7 @@ class ClassifierFree:
         )
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class Guided:
     """Guidance of one denoiser away from another: `bad + scale (good - bad)`. Two calls.
 
@@ -95,13 +89,10 @@ class Guided:
 
     good: Denoiser
     bad: Denoiser
-    scale: ArrayLike = 2.0
-    rescale: ArrayLike | None = None
-    interval: tuple[ArrayLike, ArrayLike] | None = None
+    scale: ArrayLike = number(2.0)
+    rescale: ArrayLike | None = number(None)
+    interval: tuple[ArrayLike, ArrayLike] | None = number(None)
     reading: Parameterization = X0()
-
-    def __post_init__(self):
-        whole_numbers_to_floats(self)
 
     def __call__(self, x: Array, point: Point) -> Prediction:
         """The guided guess."""

@@ -1,7 +1,6 @@
 """Guidance by a measurement: super-resolution, deblurring and inpainting as inverse problems."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +9,12 @@ from jax.typing import ArrayLike
 
 from diffax.denoiser import Denoiser
 from diffax.guidance.classifier import shifted
-from diffax.leaves import whole_numbers_to_floats
+from diffax.noun import noun, number, structure
 from diffax.parameterization import Prediction
 from diffax.schedules import Point
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class Reconstruction:
     """Samples that agree with a linear measurement `y = A x_0 + noise`, without training for it.
 
@@ -38,15 +36,12 @@ class Reconstruction:
     """
 
     denoiser: Denoiser
-    operator: Callable[[Array], Array] = field(metadata={"static": True})
+    operator: Callable[[Array], Array] = structure()
     measurement: Array
-    noise_std: ArrayLike = 0.0
-    data_std: ArrayLike = 1.0
-    strength: ArrayLike = 1.0
-    iterations: int = field(default=10, metadata={"static": True})
-
-    def __post_init__(self):
-        whole_numbers_to_floats(self)
+    noise_std: ArrayLike = number(0.0)
+    data_std: ArrayLike = number(1.0)
+    strength: ArrayLike = number(1.0)
+    iterations: int = structure(10)
 
     def __call__(self, x: Array, point: Point) -> Prediction:
         """The guess moved towards agreement with the measurement."""

@@ -1,14 +1,11 @@
 """Limits on the guessed x0: static and dynamic thresholding."""
 
-from dataclasses import dataclass, field
-
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
 from diffax.denoiser import Denoiser
-from diffax.leaves import whole_numbers_to_floats
+from diffax.noun import noun, number, structure
 from diffax.parameterization import Prediction
 from diffax.schedules import Point
 
@@ -24,8 +21,7 @@ def with_x0(prediction: Prediction, x0: Array, x: Array, point: Point) -> Predic
     return Prediction(x0, jnp.where(clean, prediction.eps, eps), prediction.log_variance)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class Clip:
     """Static thresholding: x0 clipped to `[-limit, limit]` (Ho et al. 2020).
 
@@ -37,11 +33,8 @@ class Clip:
     """
 
     denoiser: Denoiser
-    limit: ArrayLike = 1.0
-    keep_eps: bool = field(default=False, metadata={"static": True})
-
-    def __post_init__(self):
-        whole_numbers_to_floats(self)
+    limit: ArrayLike = number(1.0)
+    keep_eps: bool = structure(False)
 
     def __call__(self, x: Array, point: Point) -> Prediction:
         """The wrapped guess with x0 clipped."""
@@ -49,8 +42,7 @@ class Clip:
         return _rebuilt(guess, jnp.clip(guess.x0, -self.limit, self.limit), x, point, self.keep_eps)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class DynamicThreshold:
     """Dynamic thresholding of x0 (Saharia et al. 2022, section 2.3).
 
@@ -62,12 +54,9 @@ class DynamicThreshold:
     """
 
     denoiser: Denoiser
-    quantile: ArrayLike = 0.995
-    max_limit: ArrayLike = jnp.inf
-    keep_eps: bool = field(default=False, metadata={"static": True})
-
-    def __post_init__(self):
-        whole_numbers_to_floats(self)
+    quantile: ArrayLike = number(0.995)
+    max_limit: ArrayLike = number(jnp.inf)
+    keep_eps: bool = structure(False)
 
     def __call__(self, x: Array, point: Point) -> Prediction:
         """The wrapped guess with x0 clipped at its own quantile and scaled back to [-1, 1]."""

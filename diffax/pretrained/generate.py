@@ -26,7 +26,7 @@ from diffax.pretrained.run import (
     run,
     textless_run,
 )
-from diffax.samplers.compat import Setup
+from diffax.pretrained.schedulers import Setup
 
 
 def text_to_image(

@@ -1,27 +1,25 @@
 """Keeping a part of a picture, as the published pipelines do.
 
-`diffax.samplers.editing.Inpainting` differs in one thing: it takes the known part's noise from the
+`diffax.sampling.editing.Inpainting` differs in one thing: it takes the known part's noise from the
 start, so that the start is already the known picture there. The published pipelines start from
 noise everywhere.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from diffax.denoiser import Denoiser
+from diffax.noun import noun
 from diffax.parameterization import Prediction
-from diffax.samplers import Solver
 from diffax.schedules import Point
+from diffax.solvers import Solver
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class KnownPart:
     """The part of a picture that is kept.
 
@@ -41,8 +39,7 @@ class KnownPart:
         return self.mask * x + (1 - self.mask) * (at.alpha * self.known + at.sigma * self.noise)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class MaskedDenoiser:
     """A denoiser that sees the known part at the right noise level inside a solver's step too.
 
@@ -63,8 +60,7 @@ class MaskedDenoiser:
         return self.denoiser(x, point)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class MaskedSolver:
     """A solver after each of whose steps the known part is put back (Lugmayr et al. 2022, eq. 8).
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
+from diffax.noun import noun, structure
 from diffax.pretrained.configs import module_from_config, parameter_shapes, read_json
 from diffax.pretrained.filling import fill
 from diffax.pretrained.saving import save_network, weights_stem
 from diffax.pretrained.weights import open_folder
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class LoadedNetwork:
     """A Flax module and its parameters, as one pytree.
 
@@ -26,7 +24,7 @@ class LoadedNetwork:
         params: `{"params": ...}`, as `module.init` makes it.
     """
 
-    module: nn.Module = field(metadata={"static": True})
+    module: nn.Module = structure()
     params: Any
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from diffax.samplers import Solver
+from diffax.solvers import Solver
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Options:
             empty text, or XL base's zeros.
         num: pictures for each prompt.
         steps: steps taken, which is the number of network calls of most samplers.
-        sampler: a name of `diffax.samplers.registry`, a `Solver`, or None: the model's own.
+        sampler: a name of `diffax.solvers.registry`, a `Solver`, or None: the model's own.
         spacing: "leading", "linspace" or "trailing", or, with a `Solver`, any of
-            `diffax.SPACINGS`; None: the model's own.
+            `diffax.sampling.SPACINGS`; None: the model's own.
         karras: the noise levels of Karras et al. 2022 (eq. 5) instead of even times.
         eta: of stochastic samplers; None: the sampler's own.
         guidance: scale of classifier-free guidance (Ho & Salimans 2022), at least 1; None:

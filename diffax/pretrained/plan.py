@@ -8,8 +8,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from diffax.samplers import Solver, time_grid
-from diffax.samplers.compat import Setup, from_diffusers
+from diffax.pretrained.schedulers import Setup, from_diffusers
+from diffax.sampling import time_grid
+from diffax.solvers import Solver
 
 # Our samplers' names -> the scheduler of the published settings, and what to change in it.
 SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -16,9 +16,10 @@ from diffax.pretrained.decoding import decode
 from diffax.pretrained.masking import KnownPart, MaskedDenoiser, MaskedSolver
 from diffax.pretrained.options import Options
 from diffax.pretrained.pipeline import Pipeline
+from diffax.pretrained.schedulers import Setup
 from diffax.pretrained.text import encode_prompts
-from diffax.samplers import initial_noise, sample, sample_keys
-from diffax.samplers.compat import Setup
+from diffax.sampling import sample
+from diffax.solvers import initial_noise, sample_keys
 
 # One program for all prompts, seeds and scales: everything but shapes and structure is traced.
 _sample = jax.jit(sample, static_argnames="on_step")

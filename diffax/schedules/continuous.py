@@ -1,17 +1,15 @@
 """Noise schedules as functions of a continuous time, each with its exact inverse in log-SNR."""
 
-from dataclasses import dataclass
-
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from diffax.noun import noun, number
 from diffax.schedules.point import Point, checked_times, table_dtype, variance_preserving_point
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class VP:
     """Variance-preserving SDE (Song et al. 2021, eq. 32-33): DDPM's linear schedule as T grows.
 
@@ -20,8 +18,8 @@ class VP:
         beta_max: noise rate at `t = 1`; likewise `T * b1`.
     """
 
-    beta_min: ArrayLike = 0.1
-    beta_max: ArrayLike = 20.0
+    beta_min: ArrayLike = number(0.1)
+    beta_max: ArrayLike = number(20.0)
 
     def at(self, t: ArrayLike) -> Point:
         """The point at `t` in `[0, 1]`."""
@@ -56,8 +54,7 @@ class VP:
         return self.at(0.0)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class SubVP(VP):
     """Sub-variance-preserving SDE (Song et al. 2021, eq. 29): `sigma = 1 - alpha^2`."""
 
@@ -76,8 +73,7 @@ class SubVP(VP):
         return Point(t, jnp.exp(log_alpha), -jnp.expm1(2 * log_alpha))
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class Cosine:
     """The cosine schedule without a cap (Nichol & Dhariwal 2021, eq. 17, as T grows).
 
@@ -85,7 +81,7 @@ class Cosine:
         offset: keeps the noise near `t = 0` from vanishing; the paper's `s`.
     """
 
-    offset: ArrayLike = 0.008
+    offset: ArrayLike = number(0.008)
 
     def at(self, t: ArrayLike) -> Point:
         """The point at `t` in `[0, 1]`."""
@@ -119,8 +115,7 @@ class Cosine:
         return self.at(0.0)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class VE:
     """Variance-exploding SDE (Song et al. 2021, eq. 30): `alpha = 1`, sigma geometric in `t`.
 
@@ -129,8 +124,8 @@ class VE:
         sigma_max: noise level at `t = 1`.
     """
 
-    sigma_min: ArrayLike = 0.01
-    sigma_max: ArrayLike = 50.0
+    sigma_min: ArrayLike = number(0.01)
+    sigma_max: ArrayLike = number(50.0)
 
     def at(self, t: ArrayLike) -> Point:
         """The point at `t` in `[0, 1]`."""
@@ -156,8 +151,7 @@ class VE:
         return Point(zero, jnp.ones_like(zero), zero)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class EDM:
     """The schedule of EDM (Karras et al. 2022, table 1): `alpha = 1`, `sigma = t`.
 
@@ -166,8 +160,8 @@ class EDM:
         sigma_max: largest noise level; times are valid in `[0, sigma_max]`.
     """
 
-    sigma_min: ArrayLike = 0.002
-    sigma_max: ArrayLike = 80.0
+    sigma_min: ArrayLike = number(0.002)
+    sigma_max: ArrayLike = number(80.0)
 
     def at(self, t: ArrayLike) -> Point:
         """The point at noise level `t`."""
@@ -189,8 +183,7 @@ class EDM:
         return self.at(0.0)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class RectifiedFlow:
     """The straight path `x_t = (1 - t) x_0 + t eps` (Liu et al. 2023; Lipman et al. 2023).
 

@@ -4,7 +4,6 @@ Tables are built in float64 and kept in float32 (float64 where `jax_enable_x64` 
 """
 
 import warnings
-from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +11,14 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from diffax.noun import noun
 from diffax.schedules.point import Point, checked_times, table_dtype, variance_preserving_point
 
 # A terminal signal alpha_bar_T above this biases samples that start from N(0, I).
 TERMINAL_SIGNAL_LIMIT = 0.01
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class Discrete:
     """A table of `T` noise levels, as in DDPM (Ho et al. 2020).
 

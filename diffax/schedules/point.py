@@ -1,6 +1,5 @@
 """A place on the noising path, and what every noise schedule offers."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import jax
@@ -9,9 +8,10 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from diffax.noun import noun
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+
+@noun
 class Point:
     """One place (or a batch, or a grid of places) on the noising path.
 

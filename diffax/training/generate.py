@@ -13,11 +13,13 @@ import numpy as np
 from jax import Array
 from jax.experimental import multihost_utils
 
-from diffax import guidance, samplers
+from diffax import guidance, sampling
 from diffax.denoiser import Denoiser, Network
+from diffax.noun import noun
 from diffax.parameterization import Parameterization
-from diffax.samplers import Solver, editing, registry
+from diffax.sampling import check_combination, editing
 from diffax.schedules import Schedule
+from diffax.solvers import Solver, initial_noise, registry, sample_keys
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class SampleConfig:
     """How samples are drawn, while training and by default afterwards."""
 
     sampler: str = "ddim"
-    """Name of a solver, as in `diffax.samplers.registry`."""
+    """Name of a solver, as in `diffax.solvers.registry`."""
     steps: int = 50
     """Intervals of the time grid."""
     eta: float = 0.0
@@ -69,7 +71,7 @@ class SampleConfig:
             given["variance"] = self.variance
         if self.eta and "eta" not in known:
             raise ValueError(f"sample.eta has no meaning for {self.sampler}; leave it at 0")
-        registry.check_combination(
+        check_combination(
             self.sampler, schedule, steps=self.steps, options=given, spacing=self.spacing
         )
         return registry.build(self.sampler, schedule, **given)
@@ -80,7 +82,7 @@ class SampleConfig:
         Raises:
             ValueError: more steps than the schedule has, or a spacing it does not know.
         """
-        return samplers.time_grid(schedule, self.steps, self.spacing)
+        return sampling.time_grid(schedule, self.steps, self.spacing)
 
 
 def denoiser(
@@ -128,8 +130,7 @@ class Samples:
         return np.rint((np.clip(self.x, -1, 1) + 1) * 127.5).astype(np.uint8)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class Edit:
     """A picture that samples start from, and what of it stays.
 
@@ -242,15 +243,15 @@ def _labels(labels: np.ndarray | None, num: int, num_classes: int) -> np.ndarray
 
 @partial(jax.jit, static_argnames=("size", "shape", "trajectory", "on_step"))
 def _draw(denoiser, solver, grid, edit, seed, start, *, size, shape, trajectory, on_step):
-    keys = samplers.sample_keys(jax.random.key(seed), size, start)
-    x = samplers.initial_noise(keys, shape, grid[0])
+    keys = sample_keys(jax.random.key(seed), size, start)
+    x = initial_noise(keys, shape, grid[0])
     if edit is not None:
         known = jnp.broadcast_to(edit.known, x.shape)
         # At strength 1 the grid starts in noise, and this is that noise.
         x = jnp.where(edit.strength < 1, editing.noised(known, grid, keys), x)
         if edit.keep is not None:
             solver = editing.Inpainting(solver, known, edit.keep[None])
-    drawn = samplers.sample(denoiser, solver, grid, x, keys, trajectory, on_step)
+    drawn = sampling.sample(denoiser, solver, grid, x, keys, trajectory, on_step)
     return drawn if trajectory else (drawn, None)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -10,11 +9,11 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
+from diffax.noun import noun
 from diffax.training.devices import state_shardings
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@noun
 class TrainState:
     """Everything that a run carries from step to step.
 

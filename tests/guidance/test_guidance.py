@@ -23,7 +23,9 @@ def conditional_network(reading=None):
 
 
 def gaussian(mean, std):
-    return diffax.GaussianMixture(jnp.atleast_2d(jnp.asarray(mean)), jnp.array([std]), jnp.ones(1))
+    return diffax.mixture.GaussianMixture(
+        jnp.atleast_2d(jnp.asarray(mean)), jnp.array([std]), jnp.ones(1)
+    )
 
 
 @pytest.mark.parametrize("batched", [True, False])
@@ -103,7 +105,7 @@ def test_autoguidance_extrapolates_from_the_worse_model():
 
 def test_classifier_guidance_is_exact_where_the_classifier_is():
     """Two point-like classes: guided by the true p(label | x_t), the mixture is the class."""
-    data = diffax.GaussianMixture(
+    data = diffax.mixture.GaussianMixture(
         jnp.array([[1.0, 0.5], [-1.0, 0.0]]), jnp.array([0.3, 0.6]), jnp.array([0.3, 0.7])
     )
     at = VP.at(0.35)
@@ -120,7 +122,7 @@ def test_classifier_guidance_is_exact_where_the_classifier_is():
     label = jnp.arange(8) % 2
     guided = guidance.ClassifierGuidance(data, classify, None, label)(x, at)
     for i in range(8):
-        only = diffax.GaussianMixture(
+        only = diffax.mixture.GaussianMixture(
             data.means[label[i]][None], data.stds[label[i]][None], jnp.ones(1)
         )(x[i : i + 1], at)
         np.testing.assert_allclose(guided.x0[i], only.x0[0], rtol=2e-3, atol=1e-4)
@@ -167,7 +169,7 @@ def test_reconstruction_samples_agree_with_the_measurement():
     keys = diffax.sample_keys(0, 8)
     grid = diffax.time_grid(VP, 60, "karras")
     noise = diffax.initial_noise(keys, (6,))
-    x = jax.jit(diffax.sample)(guided, diffax.DDIM(1.0), grid, noise, keys)
+    x = jax.jit(diffax.sample)(guided, diffax.solvers.DDIM(1.0), grid, noise, keys)
     np.testing.assert_allclose(operator(x), y, atol=0.05)
     # What was not measured is still free.
     assert float(jnp.std(x[:, 0] - x[:, 1])) > 0.5
@@ -206,7 +208,7 @@ def test_wrappers_nest_under_one_jit():
     keys = diffax.sample_keys(0, 4)
     grid = diffax.time_grid(VP, 5)
     noise = diffax.initial_noise(keys, (3,))
-    out = jax.jit(diffax.sample)(guided, diffax.UniPC(), grid, noise, keys)
+    out = jax.jit(diffax.sample)(guided, diffax.solvers.UniPC(), grid, noise, keys)
     assert np.all(np.isfinite(out)) and float(jnp.abs(out).max()) <= 1.0001
 
 

@@ -77,7 +77,8 @@ def test_guidance_of_one_is_the_conditional_model(sd):
 @pytest.mark.slow
 def test_a_sampler_of_ours(sd):
     out = text_to_image(
-        sd, "cat", sampler=diffax.DPMSolverPP(order=3), spacing="karras", height=16, width=16,
+        sd, "cat", sampler=diffax.solvers.DPMSolverPP(order=3), spacing="karras",
+        height=16, width=16,
         steps=3,
     )  # fmt: skip
     assert np.isfinite(out).all()

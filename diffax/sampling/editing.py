@@ -1,0 +1,271 @@
+"""Editing with any denoiser: image-to-image, inpainting, outpainting, interpolation.
+
+Everything runs through `sample`: an edit is a start, a grid, or a solver that wraps another.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from diffax import gaussian
+from diffax.denoiser import Denoiser
+from diffax.noun import noun, structure
+from diffax.sampling.loop import sample
+from diffax.schedules import Point, Schedule
+from diffax.solvers.ddim import DDIM
+from diffax.solvers.ddpm import DDPM
+from diffax.solvers.inversion import DDIMInversion
+from diffax.solvers.keys import fold_in, initial_noise, normal
+from diffax.solvers.solver import Solver
+
+# Out of the reach of the numbers that solvers fold in.
+_KNOWN = 2**30
+
+
+# ---------------------------------------------------------------- image to image
+
+
+def shortened(schedule: Schedule, grid: Point, strength: ArrayLike) -> Point:
+    """A grid that starts part of the way and keeps its number of intervals.
+
+    As the number stays, other strengths run the same compiled program. The times in between lie
+    where the given grid has them, stretched to fit.
+
+    Args:
+        schedule: the noise schedule.
+        grid: the whole grid, `[S + 1]`.
+        strength: share of it to run, in `(0, 1]`; traced. 1 gives the grid back.
+
+    Returns:
+        Points `[S + 1]` from `strength` of the way up to the grid's own end.
+    """
+    if isinstance(strength, int | float) and not 0 < strength <= 1:
+        raise ValueError(f"strength should be in (0, 1], got {strength}")
+    steps = grid.t.shape[0] - 1
+    place = (1 - strength) * steps + strength * jnp.arange(steps, dtype=grid.t.dtype)
+    below = jnp.clip(jnp.floor(place).astype(jnp.int32), 0, steps - 1)
+    rest = place - below
+    times = grid.t[below] + rest * (grid.t[below + 1] - grid.t[below])
+    between = schedule.at(times)
+    # On the grid's own places its own points stand, whose levels times may not give exactly.
+    on_grid = jax.tree.map(lambda f: f[below], grid)
+    points = jax.tree.map(lambda own, new: jnp.where(rest == 0, own, new), on_grid, between)
+    return jax.tree.map(lambda p, g: jnp.concatenate([p, g[-1:]]), points, grid)
+
+
+def noised(x0: Array, grid: Point, keys: Array) -> Array:
+    """The start of image-to-image (Meng et al. 2022, SDEdit): `x0` noised to the grid's start.
+
+    Args:
+        x0: clean data, `[B, ...]`.
+        grid: from `shortened`.
+        keys: one key a sample, the same as for `sample`.
+    """
+    eps = initial_noise(keys, x0.shape[1:]).astype(x0.dtype)
+    return gaussian.q_sample(x0, eps, grid[0]).astype(x0.dtype)
+
+
+# ---------------------------------------------------------------- inpainting
+
+
+@noun
+class Inpainting:
+    """A solver that keeps the known part of a picture (Song et al. 2021, score_sde, app. I.2).
+
+    After each of the wrapped solver's steps the known part is replaced by the known picture at that
+    noise level; at the clean end by the picture itself. Costs no network calls.
+
+    Attributes:
+        solver: makes the steps.
+        known: the picture, `[B, ...]`; what it holds where the mask is 0 does not matter.
+        mask: 1 where the picture is known and 0 where it is made, broadcast against `known`;
+            traced. Values between mix.
+        fresh_noise: noise the known part anew in each step, as RePaint does; False keeps the
+            start's noise, which leaves deterministic solvers deterministic.
+    """
+
+    solver: Solver
+    known: Array
+    mask: Array
+    fresh_noise: bool = structure(False)
+
+    def init(self, x: Array, grid: Point) -> tuple[Any, Array]:
+        """The wrapped solver's state, and the start's noise in the known part."""
+        start = grid[0]
+        return self.solver.init(x, grid), (x - start.alpha * self.known) / start.sigma
+
+    def step(
+        self, denoiser: Denoiser, x: Array, state: Any, here: Point, there: Point, keys: Array
+    ) -> tuple[Array, Any]:
+        """The wrapped solver's step, then the known part."""
+        inner, eps = state
+        x, inner = self.solver.step(denoiser, x, inner, here, there, keys)
+        noise = normal(fold_in(keys, _KNOWN), x) if self.fresh_noise else eps
+        known = gaussian.q_sample(self.known, noise, there)
+        return (self.mask * known + (1 - self.mask) * x).astype(x.dtype), (inner, eps)
+
+
+@noun
+class RePaint:
+    """RePaint's inpainting (Lugmayr et al. 2022, algorithm 1), on a grid from `repaint_grid`.
+
+    Where the grid goes up, noise is added; where it goes down, the wrapped solver steps and the
+    known part is replaced. The wrapped solver must keep no history. Network calls: one solver step
+    for each interval that goes down.
+
+    Attributes:
+        known: the picture, `[B, ...]`.
+        mask: 1 where it is known, 0 where it is made.
+        solver: makes the steps down; DDPM in the paper.
+    """
+
+    known: Array
+    mask: Array
+    solver: Solver = DDPM()
+
+    def init(self, x: Array, grid: Point) -> Any:
+        """The wrapped solver's state."""
+        state = self.solver.init(x, grid)
+        arrays = [leaf for leaf in jax.tree.leaves(state) if jnp.ndim(leaf) > 0]
+        if arrays:
+            raise ValueError(
+                "RePaint goes up and down, which a solver with a memory of past answers cannot; "
+                "use DDPM, DDIM, Euler or Heun"
+            )
+        return state
+
+    def step(
+        self, denoiser: Denoiser, x: Array, state: Any, here: Point, there: Point, keys: Array
+    ) -> tuple[Array, Any]:
+        """Down towards the data, or up by fresh noise."""
+
+        def up(_) -> tuple[Array, Any]:
+            mean, variance = gaussian.step(x, there, here)
+            return (mean + jnp.sqrt(variance) * normal(keys, x)).astype(x.dtype), state
+
+        def down(_) -> tuple[Array, Any]:
+            inpainting = Inpainting(self.solver, self.known, self.mask, fresh_noise=True)
+            moved, inner = inpainting.step(
+                denoiser, x, (state, jnp.zeros_like(x)), here, there, keys
+            )
+            return moved, inner[0]
+
+        rises = there.noise_to_signal > here.noise_to_signal
+        return jax.lax.cond(rises, up, down, None)
+
+
+def repaint_grid(grid: Point, jump_length: int = 10, resamplings: int = 10) -> Point:
+    """A grid with RePaint's jumps back up (Lugmayr et al. 2022, sec. 4.2 and appendix).
+
+    Args:
+        grid: points `[S + 1]` from noise to data.
+        jump_length: j, intervals of each jump, less than S.
+        resamplings: r, how often each stretch is gone through; 1 is the grid itself.
+
+    Returns:
+        Points of the longer walk.
+    """
+    steps = grid.t.shape[0] - 1
+    if not 1 <= jump_length < steps or resamplings < 1:
+        raise ValueError(
+            f"expected 1 <= jump_length < {steps} (the steps) and resamplings >= 1, "
+            f"got {jump_length} and {resamplings}"
+        )
+    # Heights are counted from the clean end; the last interval is gone through once.
+    left = {1 + low: resamplings - 1 for low in range(0, steps - jump_length, jump_length)}
+    walk, height = [steps], steps
+    while height > 0:
+        height -= 1
+        walk.append(height)
+        if left.get(height, 0) > 0:
+            left[height] -= 1
+            walk.extend(range(height + 1, height + jump_length + 1))
+            height += jump_length
+    return grid[steps - np.array(walk)]
+
+
+def outpainting_canvas(
+    picture: Array, top: int = 0, bottom: int = 0, left: int = 0, right: int = 0
+) -> tuple[Array, Array]:
+    """A larger canvas with the picture in it, for `Inpainting` or `RePaint`.
+
+    Args:
+        picture: `[B, H, W, C]`.
+        top: rows to add above; likewise `bottom`, and columns `left` and `right`.
+        bottom: see `top`.
+        left: see `top`.
+        right: see `top`.
+
+    Returns:
+        `known` `[B, H', W', C]` and `mask` `[1, H', W', 1]`.
+    """
+    if min(top, bottom, left, right) < 0:
+        raise ValueError(f"margins should be >= 0, got {(top, bottom, left, right)}")
+    margins = ((0, 0), (top, bottom), (left, right), (0, 0))
+    mask = jnp.pad(jnp.ones((1, *picture.shape[1:3], 1), picture.dtype), margins)
+    return jnp.pad(picture, margins, mode="edge"), mask
+
+
+# ---------------------------------------------------------------- interpolation
+
+
+def slerp(a: Array, b: Array, weight: ArrayLike) -> Array:
+    """Spherical interpolation of noise, each example as one vector (Song et al. 2021, eq. 67).
+
+    Args:
+        a: `[B, ...]`.
+        b: `[B, ...]`.
+        weight: 0 gives a, 1 gives b; scalar or `[B]`.
+    """
+    weight = jnp.reshape(jnp.asarray(weight, a.dtype), (-1,) + (1,) * (a.ndim - 1))
+    axes = tuple(range(1, a.ndim))
+
+    def length(x: Array) -> Array:
+        return jnp.sqrt(jnp.sum(x**2, axis=axes, keepdims=True))
+
+    cosine = jnp.sum(a * b, axis=axes, keepdims=True) / (length(a) * length(b))
+    angle = jnp.arccos(jnp.clip(cosine, -1.0, 1.0))
+    # Nearly parallel or opposite vectors have no great circle of their own: go straight.
+    straight = jnp.sin(angle) < 1e-4
+    sine = jnp.where(straight, 1.0, jnp.sin(angle))
+    first = jnp.where(straight, 1 - weight, jnp.sin((1 - weight) * angle) / sine)
+    second = jnp.where(straight, weight, jnp.sin(weight * angle) / sine)
+    return first * a + second * b
+
+
+def invert(denoiser: Denoiser, x0: Array, grid: Point, keys: Array, refinements: int = 0) -> Array:
+    """The noise from which DDIM on `grid` gives `x0` back; see `DDIMInversion`."""
+    return sample(denoiser, DDIMInversion(refinements), grid[::-1], x0, keys)
+
+
+def interpolate(
+    denoiser: Denoiser,
+    a: Array,
+    b: Array,
+    weights: Array,
+    grid: Point,
+    keys: Array,
+    refinements: int = 0,
+) -> Array:
+    """Pictures between two pictures: both inverted to noise, mixed there, and sampled again.
+
+    Args:
+        denoiser: guesses x0 and eps.
+        a: one picture, `[...]`.
+        b: another.
+        weights: how far from a to b, `[N]`.
+        grid: points from noise to data.
+        keys: one key a result, `[N]`; DDIM draws nothing from them.
+        refinements: of the inversion.
+
+    Returns:
+        `[N, ...]`.
+    """
+    ends = invert(denoiser, jnp.stack([a, b]), grid, keys[:2], refinements)
+    shape = (weights.shape[0], *a.shape)
+    start = slerp(jnp.broadcast_to(ends[0], shape), jnp.broadcast_to(ends[1], shape), weights)
+    return sample(denoiser, DDIM(0.0), grid, start, keys)

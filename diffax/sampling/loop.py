@@ -1,0 +1,78 @@
+"""The reverse process: one `lax.scan` of a solver over a grid."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from diffax.denoiser import Denoiser
+from diffax.schedules import Point
+from diffax.solvers.keys import NoiseTape, fold_in
+from diffax.solvers.solver import Solver
+
+
+def sample(
+    denoiser: Denoiser,
+    solver: Solver,
+    grid: Point,
+    x: Array,
+    keys: "Array | NoiseTape",
+    trajectory: bool = False,
+    on_step: Callable[[int, Array, Point], None] | None = None,
+) -> Array | tuple[Array, Array]:
+    """Run the reverse process from `grid[0]` to `grid[-1]`.
+
+    Everything but shapes and structure is traced: other labels, guidance scales, etas, start
+    points or grid values of the same length run the same compiled program.
+
+    Args:
+        denoiser: guesses x0 and eps, `(x, point) -> Prediction`.
+        solver: how a step is made, such as `DDIM(eta=0.0)`.
+        grid: points `[S+1]` from noise to data, see `time_grid`.
+        x: the state at `grid[0]`, `[B, ...]`; for pure noise see `initial_noise`.
+        keys: one random key a sample, `[B]`, see `sample_keys`. Sample i uses only key i. Or a
+            `NoiseTape`, to repeat a run with its own noise.
+        trajectory: also return every state; without it memory does not grow with the steps.
+        on_step: called on the host as `on_step(index, x, there)` after every step, in order. It
+            costs a transfer a step; None costs nothing.
+
+    Returns:
+        The samples `[B, ...]`; with `trajectory`, `(samples, states [S, B, ...])`, the last of
+        the states being the samples.
+
+    Raises:
+        ValueError: the grid has no interval, or there is not one key a sample.
+
+    Example:
+        >>> import jax.numpy as jnp, diffax
+        >>> schedule = diffax.schedules.cosine(1000)
+        >>> shrink = lambda params, x, t, condition: params * x
+        >>> denoiser = diffax.Network(shrink, 0.5, None, diffax.parameterization.Eps())
+        >>> grid = diffax.time_grid(schedule, steps=10)
+        >>> keys = diffax.sample_keys(seed=0, num=4)
+        >>> noise = diffax.initial_noise(keys, (2,))
+        >>> jax.jit(diffax.sample)(denoiser, diffax.solvers.DDIM(), grid, noise, keys).shape
+        (4, 2)
+    """
+    steps = grid.t.shape[0] - 1
+    if steps < 1:
+        raise ValueError(f"a grid needs at least 2 points, got {steps + 1}; ask for steps >= 1")
+    if keys.shape[:1] != x.shape[:1]:
+        raise ValueError(
+            f"expected one key a sample, {x.shape[0]}, got keys of shape {keys.shape}; "
+            "see diffax.sample_keys"
+        )
+
+    def advance(carry: tuple[Array, Any], interval: tuple[Array, Point, Point]):
+        x, state = carry
+        index, here, there = interval
+        x, state = solver.step(denoiser, x, state, here, there, fold_in(keys, index))
+        if on_step is not None:
+            jax.debug.callback(on_step, index, x, there, ordered=True)
+        return (x, state), (x if trajectory else None)
+
+    intervals = (jnp.arange(steps), grid[:-1], grid[1:])
+    (x, _), states = jax.lax.scan(advance, (x, solver.init(x, grid)), intervals)
+    return (x, states) if trajectory else x

@@ -1,0 +1,50 @@
+"""Solvers: how one interval of the grid is crossed, one file a family; `registry` names all."""
+
+from diffax.solvers import registry
+from diffax.solvers.adaptive import RK45
+from diffax.solvers.consistency import LCM, TCD
+from diffax.solvers.ddim import DDIM
+from diffax.solvers.ddpm import DDPM
+from diffax.solvers.deis import DEIS
+from diffax.solvers.dpm_solver import DPMSolver, DPMSolverPP, SDEDPMSolver, SDEDPMSolverPP
+from diffax.solvers.euler import Euler, EulerAncestral
+from diffax.solvers.heun import Heun
+from diffax.solvers.inversion import DDIMInversion
+from diffax.solvers.kdpm2 import KDPM2, KDPM2Ancestral
+from diffax.solvers.keys import NoiseTape, initial_noise, sample_keys
+from diffax.solvers.langevin import PredictorCorrector
+from diffax.solvers.lms import LMS
+from diffax.solvers.pndm import PLMS, PNDM
+from diffax.solvers.singlestep import DPMSolverSinglestep
+from diffax.solvers.solver import Solver
+from diffax.solvers.unipc import UniPC
+
+__all__ = [
+    "DDIM",
+    "DDIMInversion",
+    "DDPM",
+    "DEIS",
+    "DPMSolver",
+    "DPMSolverPP",
+    "DPMSolverSinglestep",
+    "Euler",
+    "EulerAncestral",
+    "Heun",
+    "KDPM2",
+    "KDPM2Ancestral",
+    "LCM",
+    "LMS",
+    "NoiseTape",
+    "PLMS",
+    "PNDM",
+    "PredictorCorrector",
+    "RK45",
+    "SDEDPMSolver",
+    "SDEDPMSolverPP",
+    "Solver",
+    "TCD",
+    "UniPC",
+    "initial_noise",
+    "registry",
+    "sample_keys",
+]

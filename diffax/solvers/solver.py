@@ -1,0 +1,20 @@
+"""What every solver offers."""
+
+from typing import Any, Protocol
+
+from jax import Array
+
+from diffax.denoiser import Denoiser
+from diffax.schedules import Point
+
+
+class Solver(Protocol):
+    """How one interval of the grid is crossed. A pytree; structure static, numbers traced."""
+
+    def init(self, x: Array, grid: Point) -> Any:
+        """The state carried from step to step, from the start `x` and the whole grid."""
+
+    def step(
+        self, denoiser: Denoiser, x: Array, state: Any, here: Point, there: Point, keys: Array
+    ) -> tuple[Array, Any]:
+        """Move `x` from `here` to the cleaner `there`; `keys`, `[B]`, are this step's own."""

@@ -1,0 +1,57 @@
+"""Every solver asks the network as often as the registry says."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import diffax
+from diffax import schedules
+from diffax.solvers import registry
+
+STEPS = 6
+# Expensive to compile and stated by what it tries, not by the steps.
+NAMES = [name for name in registry.SOLVERS if name != "rk45"]
+
+
+def count_calls(solver, grid) -> int:
+    """Calls made when the compiled program runs, not when it is traced."""
+    data = diffax.mixture.GaussianMixture(jnp.zeros((1, 1)), jnp.ones(1), jnp.ones(1))
+    calls = []
+
+    def denoiser(x, point):
+        jax.debug.callback(lambda: calls.append(None))
+        return data(x, point)
+
+    keys = diffax.sample_keys(0, 1)
+    out = diffax.sample(denoiser, solver, grid, jnp.ones((1, 1)), keys)
+    jax.block_until_ready(out)
+    jax.effects_barrier()
+    assert np.all(np.isfinite(out))
+    return len(calls)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_network_calls_are_as_documented(name):
+    schedule = schedules.linear(1000)
+    grid = diffax.time_grid(schedule, STEPS, "leading")
+    grid = grid[::-1] if name == "ddim_inversion" else grid
+    stated = registry.lookup(name).calls.replace("2 S", "2 * S")
+    wanted = eval(stated, {"S": STEPS})
+    assert count_calls(registry.build(name, schedule), grid) == wanted
+
+
+def test_more_corrections_and_refinements_cost_what_they_say():
+    schedule = schedules.linear(1000)
+    grid = diffax.time_grid(schedule, STEPS, "leading")
+    assert count_calls(diffax.solvers.PredictorCorrector(corrections=2), grid) == 3 * STEPS
+    assert count_calls(diffax.solvers.DDIMInversion(refinements=2), grid[::-1]) == 3 * STEPS
+
+
+def test_adaptive_steps_are_counted():
+    pytest.importorskip("diffrax", reason="diffrax is not installed")
+    schedule = schedules.linear(1000)
+    grid = diffax.time_grid(schedule, 2, "karras")
+    solver = diffax.solvers.RK45(schedule, rtol=1e-3, atol=1e-3)
+    # Two calls choose the first step, one more ends in the clean jump.
+    assert 10 < count_calls(solver, grid) < 200
