@@ -1,0 +1,33 @@
+"""What was probably meant by a name that does not exist."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+_SIMILAR = 0.5  # difflib's ratio from which on a name is offered
+_LISTED = 12
+
+
+def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:
+    """A half-sentence that offers what was probably meant, for the end of an error's line.
+
+    Args:
+        name: what was asked for.
+        known: the names there are.
+        most: how many similar names are offered at most.
+
+    Returns:
+        "nearest: ..." where similar names are known, else "there are: ..." with the first twelve.
+
+    Example:
+        >>> nearest("s_curv", ["moons", "s_curve", "spiral"])
+        'nearest: s_curve'
+        >>> nearest("cat", ["moons", "spiral"])
+        'there are: moons, spiral'
+    """
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=most, cutoff=_SIMILAR)
+    if near:
+        return f"nearest: {', '.join(near)}"
+    return f"there are: {', '.join(known[:_LISTED])}" + (", ..." if len(known) > _LISTED else "")
