@@ -3,6 +3,7 @@
 from diffax.sampling.combination import check_combination
 from diffax.sampling.editing import (
     Inpainting,
+    KeptInside,
     RePaint,
     interpolate,
     invert,
@@ -18,6 +19,7 @@ from diffax.sampling.loop import sample
 __all__ = [
     "SPACINGS",
     "Inpainting",
+    "KeptInside",
     "RePaint",
     "check_combination",
     "grid_from",

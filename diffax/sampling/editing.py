@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 from diffax import gaussian
 from diffax.denoiser import Denoiser
 from diffax.noun import noun, structure
+from diffax.parameterization import Prediction
 from diffax.sampling.loop import sample
 from diffax.schedules import Point, Schedule
 from diffax.solvers.ddim import DDIM
@@ -72,41 +73,79 @@ def noised(x0: Array, grid: Point, keys: Array) -> Array:
 # ---------------------------------------------------------------- inpainting
 
 
+# One convention for masks: 1 (white) is made anew, 0 is kept.
+
+
 @noun
 class Inpainting:
-    """A solver that keeps the known part of a picture (Song et al. 2021, score_sde, app. I.2).
+    """A solver that keeps a part of an image (Song et al. 2021, score_sde, app. I.2).
 
-    After each of the wrapped solver's steps the known part is replaced by the known picture at that
-    noise level; at the clean end by the picture itself. Costs no network calls.
+    After each of the wrapped solver's steps the kept part is replaced by the known image at that
+    noise level (Lugmayr et al. 2022, eq. 8); at the clean end by the image itself. Costs no network
+    calls.
 
     Attributes:
         solver: makes the steps.
-        known: the picture, `[B, ...]`; what it holds where the mask is 0 does not matter.
-        mask: 1 where the picture is known and 0 where it is made, broadcast against `known`;
+        known: the image, `[B, ...]`; what it holds where it is made anew does not matter.
+        mask: 1 where the image is made anew and 0 where it is kept, broadcast against `known`;
             traced. Values between mix.
-        fresh_noise: noise the known part anew in each step, as RePaint does; False keeps the
-            start's noise, which leaves deterministic solvers deterministic.
+        noise: of the kept part, `[B, ...]`, the same at every step; None: the noise that the start
+            has there.
+        fresh_noise: noise the kept part anew in each step instead, as RePaint does; False leaves
+            deterministic solvers deterministic.
     """
 
     solver: Solver
     known: Array
     mask: Array
+    noise: Array | None = None
     fresh_noise: bool = structure(False)
 
     def init(self, x: Array, grid: Point) -> tuple[Any, Array]:
-        """The wrapped solver's state, and the start's noise in the known part."""
+        """The wrapped solver's state, and the noise of the kept part."""
         start = grid[0]
-        return self.solver.init(x, grid), (x - start.alpha * self.known) / start.sigma
+        noise = (x - start.alpha * self.known) / start.sigma if self.noise is None else self.noise
+        return self.solver.init(x, grid), noise
 
     def step(
         self, denoiser: Denoiser, x: Array, state: Any, here: Point, there: Point, keys: Array
     ) -> tuple[Array, Any]:
-        """The wrapped solver's step, then the known part."""
+        """The wrapped solver's step, then the kept part."""
         inner, eps = state
         x, inner = self.solver.step(denoiser, x, inner, here, there, keys)
         noise = normal(fold_in(keys, _KNOWN), x) if self.fresh_noise else eps
-        known = gaussian.q_sample(self.known, noise, there)
-        return (self.mask * known + (1 - self.mask) * x).astype(x.dtype), (inner, eps)
+        return put_back(x, self.known, self.mask, noise, there), (inner, eps)
+
+
+@noun
+class KeptInside:
+    """A denoiser that sees the kept part at the right noise level inside a solver's step too.
+
+    Attributes:
+        denoiser: what is wrapped.
+        known: as in `Inpainting`; likewise `mask` and `noise`.
+        mask: see `known`.
+        noise: see `known`.
+        start: time of the first point, where the state is taken as it is: a run from pure noise
+            starts as noise everywhere.
+    """
+
+    denoiser: Denoiser
+    known: Array
+    mask: Array
+    noise: Array
+    start: Array
+
+    def __call__(self, x: Array, point: Point) -> Prediction:
+        """The wrapped guess."""
+        kept = put_back(x, self.known, self.mask, self.noise, point)
+        return self.denoiser(jnp.where(point.broadcast(x).t < self.start, kept, x), point)
+
+
+def put_back(x: Array, known: Array, mask: Array, noise: Array, point: Point) -> Array:
+    """`x` with the kept part as it is at `point`: `mask x + (1 - mask) q(known)`."""
+    kept = gaussian.q_sample(known, noise, point)
+    return (mask * x + (1 - mask) * kept).astype(x.dtype)
 
 
 @noun
@@ -118,8 +157,8 @@ class RePaint:
     for each interval that goes down.
 
     Attributes:
-        known: the picture, `[B, ...]`.
-        mask: 1 where it is known, 0 where it is made.
+        known: the image, `[B, ...]`.
+        mask: 1 where it is made anew, 0 where it is kept.
         solver: makes the steps down; DDPM in the paper.
     """
 
@@ -189,12 +228,12 @@ def repaint_grid(grid: Point, jump_length: int = 10, resamplings: int = 10) -> P
 
 
 def outpainting_canvas(
-    picture: Array, top: int = 0, bottom: int = 0, left: int = 0, right: int = 0
+    image: Array, top: int = 0, bottom: int = 0, left: int = 0, right: int = 0
 ) -> tuple[Array, Array]:
-    """A larger canvas with the picture in it, for `Inpainting` or `RePaint`.
+    """A larger canvas with the image in it, for `Inpainting` or `RePaint`.
 
     Args:
-        picture: `[B, H, W, C]`.
+        image: `[B, H, W, C]`.
         top: rows to add above; likewise `bottom`, and columns `left` and `right`.
         bottom: see `top`.
         left: see `top`.
@@ -206,8 +245,8 @@ def outpainting_canvas(
     if min(top, bottom, left, right) < 0:
         raise ValueError(f"margins should be >= 0, got {(top, bottom, left, right)}")
     margins = ((0, 0), (top, bottom), (left, right), (0, 0))
-    mask = jnp.pad(jnp.ones((1, *picture.shape[1:3], 1), picture.dtype), margins)
-    return jnp.pad(picture, margins, mode="edge"), mask
+    kept = jnp.zeros((1, *image.shape[1:3], 1), image.dtype)
+    return jnp.pad(image, margins, mode="edge"), jnp.pad(kept, margins, constant_values=1)
 
 
 # ---------------------------------------------------------------- interpolation
@@ -251,11 +290,11 @@ def interpolate(
     keys: Array,
     refinements: int = 0,
 ) -> Array:
-    """Pictures between two pictures: both inverted to noise, mixed there, and sampled again.
+    """Pictures between two images: both inverted to noise, mixed there, and sampled again.
 
     Args:
         denoiser: guesses x0 and eps.
-        a: one picture, `[...]`.
+        a: one image, `[...]`.
         b: another.
         weights: how far from a to b, `[N]`.
         grid: points from noise to data.

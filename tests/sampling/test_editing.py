@@ -60,20 +60,25 @@ def test_image_to_image_keeps_more_at_less_strength():
 )
 def test_inpainting_keeps_the_known_exactly_and_makes_the_rest_fit(solver, fresh):
     known = jnp.array([[1.0, 0.0], [-1.0, 0.0]] * 3)
-    mask = jnp.array([[1.0, 0.0]])
+    mask = jnp.array([[0.0, 1.0]])
     grid = diffax.time_grid(LINEAR, 50)
+    keys = diffax.sample_keys(3, 400)
+    known = jnp.tile(known[:2], (200, 1))
     wrapped = diffax.sampling.Inpainting(solver, known, mask, fresh_noise=fresh)
-    noise = diffax.initial_noise(KEYS, (2,))
-    out = diffax.sample(DATA, wrapped, grid, noise, KEYS)
+    noise = diffax.initial_noise(keys, (2,))
+    out = jax.jit(diffax.sample)(DATA, wrapped, grid, noise, keys)
     np.testing.assert_array_equal(out[:, 0], known[:, 0])
-    assert np.all(np.isfinite(out))
+    # The second coordinate follows the first in the data: without the kept part it would agree in
+    # half of the samples (standard error 2.5 %).
+    agreement = np.mean(np.sign(out[:, 1]) == np.sign(known[:, 0]))
+    assert agreement > 0.75
 
 
 def test_repaint_makes_the_unknown_agree_more_often_than_replacement():
     """The second coordinate must follow the first; resampling is what RePaint adds."""
     keys = diffax.sample_keys(1, 400)
     known = jnp.where(jnp.arange(400)[:, None] % 2 == 0, 1.0, -1.0) * jnp.array([[1.0, 0.0]])
-    mask = jnp.array([[1.0, 0.0]])
+    mask = jnp.array([[0.0, 1.0]])
     grid = diffax.time_grid(LINEAR, 25)
     noise = diffax.initial_noise(keys, (2,))
 
@@ -81,7 +86,9 @@ def test_repaint_makes_the_unknown_agree_more_often_than_replacement():
         out = jax.jit(diffax.sample)(DATA, solver, points, noise, keys)
         return float(jnp.mean(jnp.sign(out[:, 1]) == jnp.sign(known[:, 0])))
 
-    plain = agreement(diffax.sampling.Inpainting(diffax.solvers.DDPM(), known, mask, True), grid)
+    plain = agreement(
+        diffax.sampling.Inpainting(diffax.solvers.DDPM(), known, mask, fresh_noise=True), grid
+    )
     resampled = agreement(
         diffax.sampling.RePaint(known, mask), diffax.sampling.repaint_grid(grid, 5, 10)
     )
@@ -124,7 +131,7 @@ def test_outpainting_canvas():
     known, mask = diffax.sampling.outpainting_canvas(picture, top=1, right=2)
     assert known.shape == (1, 3, 4, 3) and mask.shape == (1, 3, 4, 1)
     np.testing.assert_array_equal(known[:, 1:, :2], picture)
-    assert float(mask.sum()) == 4 and float(mask[0, 0, 0, 0]) == 0
+    assert float(mask.sum()) == 8 and float(mask[0, 0, 0, 0]) == 1
     with pytest.raises(ValueError, match="margins"):
         diffax.sampling.outpainting_canvas(picture, left=-1)
 

@@ -1,0 +1,67 @@
+"""LoRA: a low-rank correction of frozen matrices."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from diffax.adapters.paths import flat, matching, nested
+from diffax.noun import noun, number, structure
+
+
+@noun
+class LowRank:
+    """`W + alpha / rank * A B` for every matching kernel (Hu et al. 2022, eq. 3).
+
+    A is drawn from a normal distribution and B starts at zero, so that training starts from the
+    frozen model itself. Kernels of convolutions `[h, w, C_in, C_out]` are taken as matrices
+    `[h w C_in, C_out]`.
+
+    Attributes:
+        rank: r >= 1, columns of A.
+        alpha: strength of the correction; None: `rank`, so that the factor is 1.
+        pattern: which kernels: a regular expression, searched for in their names.
+    """
+
+    rank: int = structure(4)
+    alpha: float | None = number(None)
+    pattern: str = structure(r"to_(q|k|v|out_0)/kernel$")
+
+    def __post_init__(self) -> None:
+        """Checks the rank."""
+        if not 1 <= self.rank <= 4096:
+            raise ValueError(f"adapter.rank must lie in 1 to 4096, got {self.rank}")
+
+    def init(self, key: Array, params: Any) -> tuple[Any, Any]:
+        """`{name: {"down": A, "up": B}}`, and the parameters themselves."""
+        leaves = flat(params)
+        names = matching(leaves, self.pattern, "adapter.pattern")
+        names = sorted(name for name in names if leaves[name].ndim >= 2)
+        if not names:
+            raise ValueError(
+                f"adapter.pattern {self.pattern!r} matches no matrix; it should name kernels"
+            )
+        factors = {}
+        for name, one in zip(names, jax.random.split(key, len(names)), strict=True):
+            *inner, features = leaves[name].shape
+            rows = 1
+            for size in inner:
+                rows *= size
+            down = jax.random.normal(one, (rows, self.rank), jnp.float32) / self.rank
+            factors[name.replace("/", ".")] = {
+                "down": down,
+                "up": jnp.zeros((self.rank, features), jnp.float32),
+            }
+        return factors, params
+
+    def merge(self, trainable: Any, frozen: Any) -> Any:
+        """The frozen kernels with their corrections, in the kernels' own dtype."""
+        leaves = flat(frozen)
+        scale = 1.0 if self.alpha is None else self.alpha / self.rank
+        for dotted, factors in trainable.items():
+            name = dotted.replace(".", "/")
+            kernel = leaves[name]
+            correction = scale * (factors["down"] @ factors["up"]).reshape(kernel.shape)
+            leaves[name] = (kernel.astype(jnp.float32) + correction).astype(kernel.dtype)
+        return nested(leaves)

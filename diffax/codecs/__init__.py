@@ -1,0 +1,18 @@
+"""Codecs: raw data <-> the space in which the diffusion model lives.
+
+`encode(raw, key) -> x0` and `decode(x) -> data`; a codec's parameters are leaves of the noun.
+"""
+
+from diffax.codecs.codec import Codec
+from diffax.codecs.images import Pixels
+from diffax.codecs.latent import Latent
+from diffax.codecs.vectors import Identity, Standardize
+
+# Names on command lines and in the JSON of a run.
+BY_NAME: dict[str, type] = {
+    "pixels": Pixels,
+    "standardize": Standardize,
+    "identity": Identity,
+}
+
+__all__ = ["BY_NAME", "Codec", "Identity", "Latent", "Pixels", "Standardize"]

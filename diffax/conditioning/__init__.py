@@ -1,0 +1,15 @@
+"""Conditioners: what a run or a request is told becomes the network's condition.
+
+Told:       arrays of what was said, one row a sample: {"label"}, {"tokens"}, ...
+Condition:  what the network takes: {"label"}, {"context", "pooled"}, ...; {} where there is none.
+"""
+
+from diffax.conditioning.captions import Captions
+from diffax.conditioning.conditioner import Condition, Conditioner, Told
+from diffax.conditioning.labels import Labels
+from diffax.conditioning.nothing import Nothing
+
+# Names on command lines and in the JSON of a run.
+BY_NAME: dict[str, type] = {"nothing": Nothing, "labels": Labels, "captions": Captions}
+
+__all__ = ["BY_NAME", "Captions", "Condition", "Conditioner", "Labels", "Nothing", "Told"]

@@ -1,0 +1,152 @@
+"""Captions read byte by byte, by a small transformer that is trained along."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from diffax.noun import noun, structure
+
+_PAD, _END, _BYTES = 256, 257, 258  # bytes are 0 .. 255
+
+
+@noun
+class Captions:
+    """A text for each sample, as UTF-8 bytes (Xue et al. 2022, ByT5): no vocabulary is needed.
+
+    The condition is `{"context": [B, length, width], "embedding": [B, width]}`: a state for each
+    byte, and their mean over the text. The empty text means "nothing said".
+
+    Attributes:
+        length: bytes that are read, >= 2; longer texts are cut.
+        width: of the states; a multiple of `num_heads`.
+        depth: transformer layers, >= 0.
+        num_heads: of their attention.
+        dropout: probability, in [0, 1], of replacing a caption by the empty text in training.
+        params: of the transformer; None before training.
+    """
+
+    length: int = structure(64)
+    width: int = structure(128)
+    depth: int = structure(2)
+    num_heads: int = structure(4)
+    dropout: float = structure(0.1)
+    params: Any = None
+
+    reads: ClassVar[tuple[str, ...]] = ("caption",)
+    asks: ClassVar[tuple[str, ...]] = ("prompt", "negative")
+    trained: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Checks every number."""
+        if not 0 <= self.dropout <= 1:
+            raise ValueError(f"conditioner.dropout must lie in 0 to 1, got {self.dropout}")
+        for name, low, high in (
+            ("length", 2, 4096),
+            ("width", 1, 8192),
+            ("depth", 0, 64),
+            ("num_heads", 1, 128),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(
+                    f"conditioner.{name} must lie in {low} to {high}, got {getattr(self, name)}"
+                )
+        if self.width % self.num_heads:
+            raise ValueError(
+                f"conditioner.width {self.width} does not split into {self.num_heads} heads; "
+                "change width or num_heads"
+            )
+
+    @property
+    def module(self) -> nn.Module:
+        """The transformer."""
+        return _ByteEncoder(self.length, self.width, self.depth, self.num_heads)
+
+    def fitted(self, spec: Any) -> "Captions":
+        """Itself.
+
+        Raises:
+            ValueError: the data have no captions.
+        """
+        if "caption" not in spec.columns:
+            raise ValueError(
+                "conditioner captions needs data with captions; set --data.captions True, or use "
+                "another conditioner"
+            )
+        return self
+
+    def init(self, key: Array) -> Any:
+        """Parameters of the transformer."""
+        return self.module.init(key, jnp.full((1, self.length), _PAD, jnp.int32))
+
+    def columns(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The captions' bytes, int32 `[..., length]`."""
+        captions = np.asarray(batch["caption"])
+        tokens = self.tokens([str(text) for text in captions.ravel()])
+        return {"tokens": tokens.reshape(*captions.shape, self.length)}
+
+    def tokens(self, texts: Sequence[str]) -> np.ndarray:
+        """Bytes, an end, padding: int32 `[N, length]`.
+
+        Example:
+            >>> Captions(length=4).tokens(["a"]).tolist()
+            [[97, 257, 256, 256]]
+        """
+        rows = np.full((len(texts), self.length), _PAD, np.int32)
+        for row, text in zip(rows, texts, strict=True):
+            data = text.encode("utf-8", errors="replace")[: self.length - 1]
+            row[: len(data)] = np.frombuffer(data, np.uint8)
+            row[len(data)] = _END
+        return rows
+
+    def request(self, request: Any, num: int) -> tuple[dict, dict]:
+        """Prompts, `request.num` samples each, and the negative ones; None is the empty text."""
+        prompts, negatives = request.texts(num)
+        return {"tokens": self.tokens(prompts)}, {"tokens": self.tokens(negatives)}
+
+    def drop(self, key: Array, told: dict[str, Array]) -> dict[str, Array]:
+        """Each caption replaced by the empty text with probability `dropout`."""
+        if self.dropout == 0:
+            return told
+        tokens = told["tokens"]
+        dropped = jax.random.bernoulli(key, self.dropout, tokens.shape[:1])
+        return {"tokens": jnp.where(dropped[:, None], self.tokens([""]), tokens)}
+
+    def encode(self, params: Any, told: dict[str, Array]) -> dict[str, Array]:
+        """The states of the bytes, and their mean."""
+        return self.module.apply(params, told["tokens"])
+
+    def with_params(self, params: Any) -> "Captions":
+        """The conditioner with its transformer's parameters."""
+        return dataclasses.replace(self, params=params)
+
+
+class _ByteEncoder(nn.Module):
+    """Byte and place embeddings, then pre-norm transformer layers that do not see padding."""
+
+    length: int
+    width: int
+    depth: int
+    num_heads: int
+
+    @nn.compact
+    def __call__(self, tokens: Array) -> dict[str, Array]:
+        place = nn.Embed(self.length, self.width, name="place")(jnp.arange(self.length))
+        h = nn.Embed(_BYTES, self.width, name="byte")(tokens) + place[None]
+        there = tokens != _PAD
+        mask = there[:, None, None, :]
+        for i in range(self.depth):
+            normed = nn.LayerNorm(name=f"attention_norm_{i}")(h)
+            h = h + nn.MultiHeadDotProductAttention(self.num_heads, name=f"attention_{i}")(
+                normed, mask=mask
+            )
+            hidden = nn.Dense(4 * self.width, name=f"in_{i}")(nn.LayerNorm(name=f"norm_{i}")(h))
+            h = h + nn.Dense(self.width, name=f"out_{i}")(nn.gelu(hidden))
+        h = nn.LayerNorm(name="norm_out")(h) * there[..., None]
+        mean = h.sum(1) / there.sum(1, keepdims=True)
+        return {"context": h, "embedding": mean}

@@ -1,0 +1,199 @@
+"""Where a run starts, and what of an image it keeps.
+
+One convention for masks: 1 (white, true) is made anew, 0 is kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from diffax import gaussian, image_range
+from diffax.noun import noun, structure
+from diffax.sampling import Inpainting, KeptInside
+
+
+@dataclasses.dataclass(frozen=True)
+class Edit:
+    """What a request starts from, judged and encoded.
+
+    Attributes:
+        shape: of one sample in model space.
+        arrays: with one row a sample: "start", a state to go on from; "known", the clean image in
+            model space; "mask"; "seen", what an inpainting model is shown besides x.
+        noised: whether the run starts from the noised image instead of from pure noise.
+    """
+
+    shape: tuple[int, ...]
+    arrays: dict[str, Array]
+    noised: bool = False
+
+    def channels(self, rows: dict[str, Array]) -> dict[str, Array]:
+        """What an inpainting model sees besides x, as a part of its condition."""
+        return {"channels": rows["seen"]} if "seen" in rows else {}
+
+    def dynamic(self, rows: dict[str, Array]) -> Start:
+        """The part of it that a compiled run takes."""
+        return Start(rows.get("start"), rows.get("known"), rows.get("mask"), self.noised)
+
+
+@noun
+class Start:
+    """The start of a compiled run, and what it keeps.
+
+    Attributes:
+        state: to go on from, `[B, ...]`, or None.
+        known: clean data in model space, `[B, ...]`, or None.
+        mask: `[B, h, w, 1]`, 1 where `known` is made anew, or None: everywhere.
+        noised: start from `known` noised to the grid's first point.
+    """
+
+    state: Any
+    known: Any
+    mask: Any
+    noised: bool = structure(False)
+
+    def started(self, denoiser, solver, grid, scale, noise):
+        """The denoiser, solver and first state of a run from standard normal `noise`."""
+        if self.state is not None:
+            return denoiser, solver, self.state
+        x = scale * noise
+        if self.noised:
+            x = gaussian.q_sample(self.known, noise, grid[0]).astype(noise.dtype)
+        if self.mask is not None:
+            denoiser = KeptInside(denoiser, self.known, self.mask, noise, grid.t[0])
+            solver = Inpainting(solver, self.known, self.mask, noise=noise)
+        return denoiser, solver, x
+
+    def finished(self, x: Array) -> Array:
+        """The last state, with the kept part as it was: some grids do not end quite clean."""
+        if self.mask is None:
+            return x
+        return (self.mask * x + (1 - self.mask) * self.known).astype(x.dtype)
+
+
+def edit_of(model: Any, codec: Any, request: Any, num: int) -> Edit:
+    """What the request starts from.
+
+    Raises:
+        ValueError: images or masks of the wrong kind, size or number, or a size that the model
+            cannot make.
+    """
+    if request.latents is not None:
+        return _continued(request, num)
+    inpainting = getattr(model.network.module, "in_channels", None) == 2 * model.shape[-1] + 1
+    if request.image is None:
+        if inpainting:
+            raise ValueError(
+                "this is an inpainting model: it needs an image and a mask; or load a "
+                "text-to-image model"
+            )
+        if request.strength is not None:
+            raise ValueError("strength needs an image to start from")
+        return Edit(_shape(model, request), {})
+    if len(model.shape) != 3:
+        raise ValueError(
+            f"an image to start from needs a model of images; this one makes {list(model.shape)}"
+        )
+    if request.height is not None or request.width is not None:
+        raise ValueError("the size is the image's; resize that instead of giving height or width")
+    images = as_images(request.image, num, _channels(model))
+    size = images.shape[1:3]
+    shape = _shape(model, dataclasses.replace(request, height=size[0], width=size[1]))
+    if request.mask is None:
+        known = codec.encode(images)
+        return Edit(shape, {"known": known}, noised=True)
+    masks = as_mask(request.mask, size, num)
+    small = masks[:, :: model.factor, :: model.factor]
+    known = codec.encode(images)
+    noised = request.strength is not None and request.strength < 1
+    if inpainting:
+        # Of the part that is made anew the model sees mid-grey.
+        rest = codec.encode(images * (1 - masks))
+        arrays = {"known": known, "seen": jnp.concatenate([small, rest], axis=-1)}
+        return Edit(shape, arrays, noised)
+    return Edit(shape, {"known": known, "mask": small}, noised)
+
+
+def _continued(request: Any, num: int) -> Edit:
+    latents = jnp.asarray(request.latents, jnp.float32)
+    if latents.shape[0] != num:
+        raise ValueError(f"expected latents of {num} samples, got {latents.shape[0]}")
+    return Edit(latents.shape[1:], {"start": latents})
+
+
+def _shape(model: Any, request: Any) -> tuple[int, ...]:
+    """Of one sample in model space, for the height and width asked for."""
+    if request.height is None and request.width is None:
+        return model.shape
+    if len(model.shape) != 3:
+        raise ValueError(f"height and width need a model of images, not of {list(model.shape)}")
+    factor = model.factor
+    size = tuple(
+        asked or own * factor
+        for asked, own in zip((request.height, request.width), model.shape, strict=False)
+    )
+    if any(n < factor or n % factor for n in size):
+        near = tuple(max(1, round(n / factor)) * factor for n in size)
+        raise ValueError(
+            f"height and width must be positive multiples of {factor}, got {size[0]}x{size[1]}; "
+            f"the nearest are {near[0]}x{near[1]}"
+        )
+    return (size[0] // factor, size[1] // factor, model.shape[-1])
+
+
+def _channels(model: Any) -> int:
+    return 3 if model.factor > 1 else model.shape[-1]
+
+
+def as_images(image: Any, num: int, channels: int = 3) -> Array:
+    """`[num, H, W, C]` float32 in [-1, 1] of one image or of `num`.
+
+    Raises:
+        ValueError: not such images, values out of range, or another number of images.
+    """
+    images = np.asarray(image)
+    if images.ndim == 3:
+        images = images[None]
+    if images.ndim != 4 or images.shape[-1] != channels:
+        colour = "colour " if channels == 3 else ""
+        raise ValueError(
+            f"expected a {colour}image [H, W, {channels}], or [B, H, W, {channels}], got shape "
+            f"{images.shape}"
+        )
+    if images.dtype == np.uint8:
+        images = image_range.to_float(images)
+    if not np.issubdtype(images.dtype, np.floating) or not np.abs(images).max() <= 1 + 1e-4:
+        raise ValueError(
+            f"expected images in uint8, or in floats within [-1, 1], got {images.dtype} "
+            f"from {images.min()} to {images.max()}"
+        )
+    if images.shape[0] not in (1, num):
+        raise ValueError(f"expected one image, or {num}, got {images.shape[0]}")
+    return jnp.broadcast_to(jnp.asarray(images, jnp.float32), (num, *images.shape[1:]))
+
+
+def as_mask(mask: Any, size: tuple[int, int], num: int) -> Array:
+    """`[num, H, W, 1]` float32: 1 is made anew, 0 is kept.
+
+    Raises:
+        ValueError: of another size than the image, or of another number.
+    """
+    masks = np.asarray(mask)
+    masks = masks[None] if masks.ndim == 2 else masks
+    if masks.ndim == 4 and masks.shape[-1] == 1:
+        masks = masks[..., 0]
+    if masks.ndim != 3 or masks.shape[1:] != tuple(size):
+        raise ValueError(
+            f"expected a mask of the image's size {size[0]}x{size[1]}, got shape "
+            f"{np.shape(mask)}: resize one of them"
+        )
+    if masks.shape[0] not in (1, num):
+        raise ValueError(f"expected one mask, or {num}, got {masks.shape[0]}")
+    limit = 127.5 if masks.dtype == np.uint8 else 0.5
+    ones = jnp.asarray(masks >= limit, jnp.float32)[..., None]
+    return jnp.broadcast_to(ones, (num, *ones.shape[1:]))
