@@ -1,0 +1,332 @@
+"""Denoising: the simple loss for any network, schedule, parameterization, codec and condition."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from diffax import adapters, codecs, conditioning, losses, parameterization, schedules
+from diffax.data import Spec
+from diffax.generation import Model
+from diffax.losses import LearnedVariance, diffusion_loss
+from diffax.models import BoundModule
+from diffax.objectives.objective import Batch, Mean
+from diffax.schedules import Discrete, Schedule, warn_if_signal_remains
+
+BUCKETS = 4  # quartiles of the time
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """A network learns to take the noise out of data (Ho et al. 2020), as plain data of a recipe.
+
+    Example:
+        >>> from diffax.data import Toy
+        >>> from diffax.models import VectorMLP
+        >>> recipe = Denoising(network=VectorMLP(features=16))
+        >>> objective = recipe.build(Toy("moons").load().spec)
+        >>> objective.shape
+        (2,)
+    """
+
+    network: Any
+    """The Flax module: unet, vector_mlp, step_mlp, or one of your own."""
+    schedule: Any = schedules.Cosine()
+    """The noise schedule: linear, cosine, sigmoid, vp, edm, ... with numbers of their own."""
+    parameterization: Any = parameterization.Eps()
+    """What the network is asked for: eps, x0, v, velocity, edm."""
+    times: Any = losses.Uniform()
+    """Where in time the loss looks: uniform, antithetic, stratified, log_normal, logit_normal."""
+    weighting: Any = losses.Constant()
+    """How much every example counts: constant, min_snr, p2."""
+    variance: LearnedVariance | None = None
+    """None: the reverse step's variance is fixed; learned: the network learns it, too."""
+    conditioner: Any = None
+    """What the network is told: nothing, labels, captions; None: labels where the data have any."""
+    codec: Any = None
+    """Data <-> model space: pixels, standardize, identity; None: by the kind of the data."""
+    adapter: Any = adapters.Everything()
+    """Which parameters are learned: everything, subset, low_rank."""
+
+    def build(self, spec: Spec) -> DenoisingObjective:
+        """The objective for data that say this of themselves.
+
+        Raises:
+            ValueError: parts that do not fit each other or the data, in one line.
+        """
+        column = spec.columns["x"]
+        codec = self.codec
+        if codec is None:
+            codec = codecs.Pixels() if column.dtype == "uint8" else codecs.Standardize()
+        codec = codec.fitted(spec)
+        conditioner = self.conditioner
+        if conditioner is None:
+            labelled = "label" in spec.columns
+            conditioner = conditioning.Labels() if labelled else conditioning.Nothing()
+        conditioner = conditioner.fitted(spec)
+        _check_captions(spec, conditioner)
+        schedule = self.schedule.build()
+        if isinstance(schedule, Discrete):
+            warn_if_signal_remains(schedule, name=f"schedule {type(self.schedule).__name__}")
+        elif self.variance is not None:
+            raise ValueError("a learned variance needs a schedule that is a table, such as cosine")
+        network, loaded = self.network, {}
+        if hasattr(network, "open"):  # a published network to start from
+            network, loaded["network"] = network.open()
+        for part, noun in (("codec", codec), ("conditioner", conditioner)):
+            if jax.tree.leaves(noun.params) and not getattr(noun, "trained", False):
+                loaded[part] = noun.params
+        objective = DenoisingObjective(
+            network=network,
+            schedule=schedule,
+            parameterization=self.parameterization,
+            times=self.times,
+            weighting=self.weighting,
+            variance=self.variance,
+            conditioner=conditioner,
+            codec=codec,
+            adapter=self.adapter,
+            shape=codec.shape(column.shape),
+            loaded=loaded,
+            sources=_sources(self),
+        )
+        objective = dataclasses.replace(objective, network=_fitted(network, objective))
+        objective.check(spec)
+        return objective
+
+
+@dataclass(frozen=True)
+class DenoisingObjective:
+    """`Denoising`, built for one data set; see `Objective`."""
+
+    network: Any
+    schedule: Schedule
+    parameterization: Any
+    times: Any
+    weighting: Any
+    variance: LearnedVariance | None
+    conditioner: Any
+    codec: Any
+    adapter: Any
+    shape: tuple[int, ...]
+    loaded: Any
+    sources: Mapping[str, str]
+
+    def columns(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """`{"x": raw data, ...}` with what the conditioner reads, as numbers."""
+        return {"x": batch["x"], **self.conditioner.columns(batch)}
+
+    def init(self, key: Array, batch: Batch, loaded: Any) -> tuple[Any, Any]:
+        """`(trainable, frozen)`; `batch` gives shapes, its first example a real condition."""
+        network_key, conditioner_key, adapter_key = jax.random.split(key, 3)
+        reader = loaded.get("conditioner", None)
+        if reader is None:
+            reader = self.conditioner.init(conditioner_key)
+        learned = {}
+        if "network" in loaded:
+            learned["network"] = loaded["network"]
+        else:
+            x, t, condition = self._inputs(batch, reader)
+            learned["network"] = self.network.init(network_key, x, t, condition)
+        if reader and self.conditioner.trained:
+            learned["conditioner"] = reader
+        trainable, rest = self.adapter.init(adapter_key, learned)
+        frozen = {"adapter": rest} if jax.tree.leaves(rest) else {}
+        if reader and not self.conditioner.trained:
+            frozen["conditioner"] = reader
+        if "codec" in loaded:
+            frozen["codec"] = loaded["codec"]
+        return trainable, frozen
+
+    def loss(
+        self, trainable: Any, frozen: Any, batch: Batch, key: Array
+    ) -> tuple[Array, dict[str, Array | Mean]]:
+        """The weighted loss, and its unweighted mean in the four quartiles of time."""
+        drop_key, noise_key, dropout_key = jax.random.split(key, 3)
+        params, conditioner, codec = self._parts(trainable, frozen)
+        told = {name: column for name, column in batch.items() if name != "x"}
+        told = conditioner.drop(drop_key, told)
+        condition = _read(self.network, conditioner.encode(conditioner.params, told))
+
+        def apply(params, x, t, condition):
+            return self.network.apply(
+                params, x, t, condition, train=True, rngs={"dropout": dropout_key}
+            )
+
+        value, parts = diffusion_loss(
+            apply,
+            params,
+            codec.encode(batch["x"], jax.random.fold_in(noise_key, 1)),
+            noise_key,
+            schedule=self.schedule,
+            parameterization=self.parameterization,
+            times=self.times,
+            weighting=self.weighting,
+            condition=condition,
+            variance=self.variance,
+        )
+        rank = self.times.rank(self.schedule.at(parts["t"]), self.schedule)
+        bucket = jnp.clip(jnp.floor(rank * BUCKETS), 0, BUCKETS - 1)
+        metrics: dict[str, Array | Mean] = {}
+        for i in range(BUCKETS):
+            inside = (bucket == i).astype(jnp.float32)
+            metrics[f"loss_t{i + 1}"] = Mean(jnp.sum(inside * parts["mse"]), jnp.sum(inside))
+        if "vlb" in parts:
+            metrics["vlb"] = jnp.mean(parts["vlb"])
+        return value, metrics
+
+    def model(self, trainable: Any, frozen: Any, settings: Any) -> Model:
+        """The diffusion model with these parameters."""
+        params, conditioner, codec = self._parts(trainable, frozen)
+        return Model(
+            network=BoundModule(self.network, params),
+            schedule=self.schedule,
+            parameterization=self.parameterization,
+            codec=codec,
+            conditioner=conditioner,
+            settings=settings,
+            shape=self.shape,
+        )
+
+    def check(self, spec: Spec) -> None:
+        """Refuses a network that cannot answer what it will be asked, at once and in one line."""
+        batch = {"x": jax.ShapeDtypeStruct((1, *spec.columns["x"].shape), jnp.float32)}
+        batch |= self._example_told()
+
+        def answer(key):
+            reader = self.loaded.get("conditioner", None) or self.conditioner.init(key)
+            x, t, condition = self._inputs(batch, reader)
+            params = self.loaded.get("network") or self.network.init(key, x, t, condition)
+            return self.network.apply(params, x, t, condition)
+
+        got = jax.eval_shape(answer, jax.random.key(0)).shape
+        wanted = (1, *self.shape)
+        if self.variance is not None:
+            wanted = (*wanted[:-1], 2 * wanted[-1])
+        if got != wanted:
+            why = "with a learned variance twice the channels" if self.variance else "the same"
+            raise ValueError(
+                f"the network answers data of shape {list(self.shape)} with {list(got[1:])}; "
+                f"expected {list(wanted[1:])} ({why}): leave network.out_channels at None"
+            )
+        known = getattr(self.network, "num_steps", None)
+        times = getattr(self.schedule, "num_steps", None)
+        if known is not None and (times is None or times > known):
+            raise ValueError(
+                f"the network knows {known} times, the schedule has "
+                f"{times or 'a continuum of them'}; set network.num_steps and schedule.num_steps "
+                "to the same number"
+            )
+
+    def _parts(self, trainable: Any, frozen: Any) -> tuple[Any, Any, Any]:
+        """The network's parameters, the conditioner and the codec."""
+        learned = self.adapter.merge(trainable, frozen.get("adapter", {}))
+        reader = learned.get("conditioner", frozen.get("conditioner"))
+        return (
+            learned["network"],
+            _holding(self.conditioner, reader),
+            _holding(self.codec, frozen.get("codec")),
+        )
+
+    def _inputs(self, batch: Batch, reader: Any) -> tuple[Array, Array, Any]:
+        """What the network is shown first: zeros, and a condition as training will give it."""
+        told = {
+            name: jnp.zeros((1, *column.shape[1:]), column.dtype)
+            for name, column in batch.items()
+            if name != "x"
+        }
+        condition = self.conditioner.encode(reader, told)
+        return (
+            jnp.zeros((1, *self.shape)),
+            jnp.zeros(1),
+            _read(self.network, condition),
+        )
+
+    def _example_told(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes of what one example says."""
+        blank = {"label": np.zeros(1, np.int32), "caption": np.array([""])}
+        told = self.conditioner.columns({name: blank[name] for name in self.conditioner.reads})
+        return {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in told.items()}
+
+    def condition_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape, of one example, of every entry of the condition."""
+
+        def condition(key):
+            reader = self.loaded.get("conditioner", None) or self.conditioner.init(key)
+            told = {n: jnp.zeros(v.shape, v.dtype) for n, v in self._example_told().items()}
+            return self.conditioner.encode(reader, told)
+
+        shapes = jax.eval_shape(condition, jax.random.key(0))
+        return {name: leaf.shape[1:] for name, leaf in shapes.items()}
+
+
+# What a network leaves at None and the condition decides: field -> entry of the condition.
+_SIZES = {"context_size": "context", "embedding_size": "embedding"}
+
+
+def _fitted(network: Any, objective: DenoisingObjective) -> Any:
+    """The network with whatever it left open taken from its condition.
+
+    Raises:
+        ValueError: classes that do not fit, or a condition of which the network reads nothing.
+    """
+    shapes = objective.condition_shapes()
+    changes: dict[str, Any] = {}
+    classes = getattr(objective.conditioner, "num_classes", None)
+    if hasattr(network, "num_classes") and "label" in shapes:
+        if network.num_classes is None:
+            changes["num_classes"] = classes
+        elif network.num_classes < classes:
+            raise ValueError(
+                f"network.num_classes is {network.num_classes}, there are {classes} classes; "
+                "leave it at None to take the data's"
+            )
+    for field, entry in _SIZES.items():
+        if hasattr(network, field) and getattr(network, field) is None and entry in shapes:
+            changes[field] = shapes[entry][-1]
+    if objective.variance is not None and hasattr(network, "learned_variance"):
+        changes["learned_variance"] = True
+    read = set(getattr(network, "reads", shapes)) & set(shapes)
+    if shapes and not read:
+        raise ValueError(
+            f"{type(network).__name__} reads {', '.join(network.reads) or 'no condition'}, the "
+            f"conditioner gives {', '.join(shapes)}; use another network or --conditioner nothing"
+        )
+    return network.clone(**changes) if changes else network
+
+
+def _read(network: Any, condition: dict[str, Array]) -> dict[str, Array]:
+    """The part of a condition that the network reads."""
+    reads = getattr(network, "reads", condition)
+    return {name: value for name, value in condition.items() if name in reads}
+
+
+def _holding(noun: Any, params: Any) -> Any:
+    """A codec or conditioner with its parameters."""
+    return noun if params is None else dataclasses.replace(noun, params=params)
+
+
+def _check_captions(spec: Spec, conditioner: Any) -> None:
+    """Captions that were asked for reach a network, or the run does not begin."""
+    if "caption" in spec.columns and "caption" not in conditioner.reads:
+        raise ValueError(
+            "data.captions is on, but nothing reads them: set --conditioner captions, or "
+            "--data.captions False"
+        )
+
+
+def _sources(recipe: Denoising) -> dict[str, str]:
+    """Where frozen and starting parameters come from, by part."""
+    found = {}
+    for part in ("network", "codec", "conditioner"):
+        path = getattr(getattr(recipe, part), "path", None)
+        if path is not None:
+            found[part] = str(path)
+    return found
