@@ -55,7 +55,7 @@ def noun(cls: type[_T]) -> type[_T]:
         >>> jax.jit(lambda step: step.size * step.order)(Step(0.5)).item()
         1.0
     """
-    given = cls.__dict__.get("__post_init__")
+    given = getattr(cls, "__post_init__", None)
 
     def __post_init__(self) -> None:
         for name in cls._numbers:

@@ -151,7 +151,7 @@ class EDM:
     sigma_data: ArrayLike = number(0.5)
 
     def _scales(self, point: Point) -> tuple[Array, Array, Array]:
-        k, data = point.noise_to_signal, self.sigma_data
+        k, data = point.sigma_ratio, self.sigma_data
         total = k**2 + data**2
         c_in = jax.lax.rsqrt(total)
         return c_in, data**2 / total, k * data * c_in
@@ -160,13 +160,13 @@ class EDM:
         """`c_in x / alpha` and `c_noise = log(k) / 4`."""
         at = point.broadcast(x)
         c_in, _, _ = self._scales(at)
-        return c_in / at.alpha * x, 0.25 * jnp.log(point.noise_to_signal)
+        return c_in / at.alpha * x, 0.25 * jnp.log(point.sigma_ratio)
 
     def target(self, x0: Array, eps: Array, point: Point) -> Array:
         """`(x0 - c_skip x_t / alpha) / c_out`."""
         at = point.broadcast(x0)
         _, c_skip, c_out = self._scales(at)
-        return (x0 - c_skip * (x0 + at.noise_to_signal * eps)) / c_out
+        return (x0 - c_skip * (x0 + at.sigma_ratio * eps)) / c_out
 
     def read(self, output: Array, x: Array, point: Point) -> Prediction:
         """`x0 = c_skip x / alpha + c_out F`."""

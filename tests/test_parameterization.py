@@ -33,7 +33,7 @@ def test_reading_the_target_gives_back_data_and_noise(name, path):
         x = point.alpha * x0 + point.sigma * eps
         read = ALL[name].read(ALL[name].target(x0, eps, point), x, point)
         # Dividing by alpha or sigma magnifies float32 rounding by the noise level.
-        level = float(point.noise_to_signal)
+        level = float(point.sigma_ratio)
         np.testing.assert_allclose(read.x0, x0, atol=3e-6 * max(1, level))
         np.testing.assert_allclose(read.eps, eps, atol=3e-6 * max(1, 1 / level))
 

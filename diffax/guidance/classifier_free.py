@@ -150,7 +150,7 @@ def _inside(interval, point: Point, guided, plain) -> Prediction:
     if interval is None:
         return guided(None)
     low, high = interval
-    level = point.noise_to_signal
+    level = point.sigma_ratio
     inside = (level > low) & (level <= high)
     if jnp.ndim(inside) == 0:
         return jax.lax.cond(inside, guided, plain, None)

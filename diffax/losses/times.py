@@ -111,7 +111,7 @@ class LogNormal:
 
     def rank(self, point: Point, schedule: Schedule) -> Array:
         """The share, `[B]` in 0 to 1, of all drawn times that lie below each of these."""
-        return norm.cdf((jnp.log(point.noise_to_signal) - self.mean) / self.std)
+        return norm.cdf((jnp.log(point.sigma_ratio) - self.mean) / self.std)
 
 
 @noun

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,22 +12,6 @@ from diffax import losses, parameterization, schedules
 from diffax.losses import TimeSampling, Weighting
 from diffax.parameterization import Parameterization
 from diffax.schedules import Point, Schedule
-
-_SCHEDULES: dict[str, Callable[..., Schedule]] = {
-    "linear": schedules.linear,
-    "scaled_linear": schedules.scaled_linear,
-    "cosine": schedules.cosine,
-    "sigmoid": schedules.sigmoid,
-    "sigmoid_beta": schedules.sigmoid_beta,
-    "betas": schedules.from_betas,
-    "alpha_bars": schedules.from_alpha_bars,
-    "vp": schedules.VP,
-    "sub_vp": schedules.SubVP,
-    "continuous_cosine": schedules.Cosine,
-    "ve": schedules.VE,
-    "edm": schedules.EDM,
-    "rectified_flow": schedules.RectifiedFlow,
-}
 
 
 @dataclass(frozen=True)
@@ -81,30 +63,27 @@ class ScheduleConfig:
         Raises:
             ValueError: a number that this schedule does not know, or one out of its range.
         """
-        make = _SCHEDULES[self.name]
-        known = inspect.signature(make).parameters
+        kind = schedules.BY_NAME[self.name]
+        known = {field.name for field in dataclasses.fields(kind)}
+        if self.zero_terminal_snr and "zero_terminal_snr" not in known:
+            raise ValueError(f"schedule.zero_terminal_snr is for tables; {self.name} is continuous")
         given = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name not in ("name", "zero_terminal_snr")
+            if field.name != "name"
             and getattr(self, field.name) is not None
+            and getattr(self, field.name) is not False
         }
         for name in given:
             if name not in known:
+                numbers = sorted(known - {"zero_terminal_snr"})
                 raise ValueError(
                     f"schedule.{name} has no meaning for {self.name!r}, which takes "
-                    f"{', '.join(known) or 'no numbers'}; leave it at None"
+                    f"{', '.join(numbers) or 'no numbers'}; leave it at None"
                 )
         if self.name in known and self.name not in given:
             raise ValueError(f"schedule.name={self.name} needs the table schedule.{self.name}")
-        schedule = make(**given)
-        if self.zero_terminal_snr:
-            if not isinstance(schedule, schedules.Discrete):
-                raise ValueError(
-                    f"schedule.zero_terminal_snr is for tables; {self.name} is continuous"
-                )
-            schedule = schedules.zero_terminal_snr(schedule)
-        return schedule
+        return kind(**given).build()
 
 
 @dataclass(frozen=True)
