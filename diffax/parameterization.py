@@ -31,6 +31,20 @@ class Prediction:
     eps: Array
     log_variance: Array | None = None
 
+    def at(self, point: Point) -> Array:
+        """The guess put back on the path: `x = alpha x0 + sigma eps`, `[B, ...]`.
+
+        Args:
+            point: where to, scalar or `[B]`.
+
+        Example:
+            >>> point = Point(jnp.array(7.0), jnp.array(0.5), jnp.array(0.25))
+            >>> Prediction(x0=jnp.ones((1, 1)), eps=jnp.zeros((1, 1))).at(point).tolist()
+            [[0.5]]
+        """
+        at = point.broadcast(self.x0)
+        return at.alpha * self.x0 + at.sigma * self.eps
+
 
 class Parameterization(Protocol):
     """What every parameterization offers."""
