@@ -20,98 +20,119 @@ class Gaussian(NamedTuple):
     variance: Array
 
 
-def q_sample(x0: Array, eps: Array, point: Point) -> Array:
-    """Draw from `q(x_t | x_0)` with given noise (Ho et al. 2020, eq. 4).
+def q_sample(x0: Array, eps: Array, t: Point) -> Array:
+    """`x_t = alpha_t x_0 + sigma_t eps`, a draw from `q(x_t | x_0)` (Ho et al. 2020, eq. 4).
 
     Args:
         x0: clean data, `[B, ...]`.
         eps: standard normal noise, shaped like `x0`.
-        point: where to, scalar or `[B]`.
+        t: where to, scalar or `[B]`.
 
     Returns:
-        `alpha x_0 + sigma eps`, `[B, ...]`.
+        `x_t`, `[B, ...]`.
     """
-    here = point.broadcast(x0)
-    return here.alpha * x0 + here.sigma * eps
+    t = t.broadcast(x0)
+    return t.alpha * x0 + t.sigma * eps
 
 
-def marginal(x0: Array, point: Point) -> Gaussian:
-    """`q(x_t | x_0)` (Ho et al. 2020, eq. 4); arguments as in `q_sample`."""
-    here = point.broadcast(x0)
-    return Gaussian(here.alpha * x0, here.sigma**2)
-
-
-def interval(here: Point, there: Point) -> tuple[Array, Array]:
-    """Scale and variance of the step from the cleaner `there` to the noisier `here`.
-
-    `x_here = scale x_there + sqrt(variance) eps` (Kingma et al. 2021, appendix A).
+def marginal(x0: Array, t: Point) -> Gaussian:
+    """`q(x_t | x_0) = N(alpha_t x_0, sigma_t^2 I)` (Ho et al. 2020, eq. 4).
 
     Args:
-        here: the noisier point.
-        there: the cleaner point, same shape.
+        x0: clean data, `[B, ...]`.
+        t: where to, scalar or `[B]`.
+    """
+    t = t.broadcast(x0)
+    return Gaussian(t.alpha * x0, t.sigma**2)
+
+
+def interval(t: Point, s: Point) -> tuple[Array, Array]:
+    """Scale and variance of `q(x_t | x_s)`, from the cleaner `s` to the noisier `t`.
+
+    `x_t = alpha_{t|s} x_s + sigma_{t|s} eps` with `alpha_{t|s} = alpha_t / alpha_s` and
+    `sigma_{t|s}^2 = sigma_t^2 - alpha_{t|s}^2 sigma_s^2` (Kingma et al. 2021, appendix A).
+
+    Args:
+        t: the noisier point.
+        s: the cleaner point, same shape.
 
     Returns:
-        `(alpha_here / alpha_there, sigma_here^2 - scale^2 sigma_there^2)`.
+        `(alpha_{t|s}, sigma_{t|s}^2)`, shaped like the points.
     """
-    return here.alpha / there.alpha, here.sigma**2 * added_noise_share(here, there)
+    return t.alpha / s.alpha, t.sigma**2 * added_noise_share(t, s)
 
 
-def added_noise_share(here: Point, there: Point) -> Array:
-    """Share of `here`'s noise variance that came after `there`: `1 - SNR(here) / SNR(there)`.
+def added_noise_share(t: Point, s: Point) -> Array:
+    """Share of the noise variance at `t` that came after `s`: `1 - SNR_t / SNR_s`.
 
-    In `[0, 1]`; 1 where `there` is clean or `here` is pure noise. Equal points give exactly 0.
+    In `[0, 1]`; 1 where `s` is clean or `t` is pure noise. Equal points give exactly 0.
     """
     # The ratio of neighbours is close to one and exact to rounding; a difference of two log-SNRs
     # would lose the digits of their common size.
-    ratio = (here.alpha / there.alpha) * (there.sigma / here.sigma)
+    ratio = (t.alpha / s.alpha) * (s.sigma / t.sigma)
     return (1 - ratio) * (1 + ratio)
 
 
-def step(x: Array, here: Point, there: Point) -> Gaussian:
-    """`q(x_here | x_there)`, one step towards noise (Ho et al. 2020, eq. 2).
+def step(x_s: Array, t: Point, s: Point) -> Gaussian:
+    """`q(x_t | x_s) = N(alpha_{t|s} x_s, sigma_{t|s}^2 I)`, one step towards noise.
+
+    Between neighbours of a table this is `N(sqrt(1 - beta_t) x_{t-1}, beta_t I)` (Ho et al. 2020,
+    eq. 2); between any two times see `interval`.
 
     Args:
-        x: `x_there`, `[B, ...]`.
-        here: the noisier point, scalar or `[B]`.
-        there: the cleaner point, same shape.
+        x_s: the cleaner state, `[B, ...]`.
+        t: the noisier point, scalar or `[B]`.
+        s: the cleaner point, same shape.
     """
-    here, there = here.broadcast(x), there.broadcast(x)
-    scale, variance = interval(here, there)
-    return Gaussian(scale * x, variance)
+    t, s = t.broadcast(x_s), s.broadcast(x_s)
+    scale, variance = interval(t, s)
+    return Gaussian(scale * x_s, variance)
 
 
-def posterior(x: Array, x0: Array, here: Point, there: Point) -> Gaussian:
-    """`q(x_there | x_here, x_0)`, one step back (Ho et al. 2020, eq. 6-7).
+def posterior(x_t: Array, x0: Array, t: Point, s: Point) -> Gaussian:
+    """`q(x_s | x_t, x_0)`, one step back towards data (Ho et al. 2020, eq. 6-7).
+
+    The paper's, for `s = t - 1`, with `abar = alpha^2`:
+
+        mean = sqrt(abar_s) beta_t / (1 - abar_t) x_0
+             + sqrt(1 - beta_t) (1 - abar_s) / (1 - abar_t) x_t,
+        variance = (1 - abar_s) / (1 - abar_t) beta_t.
+
+    The same between any two times of any schedule:
+
+        mean = alpha_s (1 - SNR_t / SNR_s) x_0 + (sigma_s / sigma_t)^2 (alpha_t / alpha_s) x_t,
+        variance = sigma_s^2 (1 - SNR_t / SNR_s).
 
     Args:
-        x: `x_here`, `[B, ...]`.
-        x0: clean data, shaped like `x`.
-        here: the noisier point, scalar or `[B]`.
-        there: the cleaner point, same shape.
+        x_t: the noisier state, `[B, ...]`.
+        x0: clean data, shaped like `x_t`.
+        t: the noisier point, scalar or `[B]`.
+        s: the cleaner point, same shape.
 
     Returns:
         Mean `[B, ...]` and variance (scalar or `[B, 1, ...]`), "beta tilde" of the paper.
     """
-    here, there = here.broadcast(x), there.broadcast(x)
-    share = added_noise_share(here, there)
-    keep = (there.sigma / here.sigma) ** 2 * here.alpha / there.alpha
-    mean = keep * x + there.alpha * share * x0
-    return Gaussian(mean, there.sigma**2 * share)
+    t, s = t.broadcast(x_t), s.broadcast(x_t)
+    share = added_noise_share(t, s)
+    keep = (s.sigma / t.sigma) ** 2 * t.alpha / s.alpha
+    return Gaussian(keep * x_t + s.alpha * share * x0, s.sigma**2 * share)
 
 
 REVERSE_VARIANCES = ("fixed_small", "fixed_large", "learned", "learned_range")
 
 
 def reverse_variance(small: Array, large: Array, kind: str, log_variance: Array | None) -> Array:
-    """Variance of the reverse step `p(x_there | x_here)`.
+    """Variance of the reverse step `p(x_s | x_t)`.
+
+    `learned_range` is `exp(v log beta_t + (1 - v) log beta_tilde_t)` (Nichol & Dhariwal 2021,
+    eq. 15), where the network's answer in `[-1, 1]` is `2 v - 1`.
 
     Args:
         small: the posterior's variance, "beta tilde" (Ho et al. 2020, eq. 7).
         large: the forward step's variance, "beta"; see `interval`.
         kind: `fixed_small`, `fixed_large`, `learned` (the network gives the log-variance) or
-            `learned_range` (it gives the place in `[-1, 1]` between the logs of the two,
-            Nichol & Dhariwal 2021, eq. 15).
-        log_variance: the network's say, for the learned kinds.
+            `learned_range` (it gives the place between the logs of the two).
+        log_variance: the network's answer, for the learned kinds.
 
     Raises:
         ValueError: a learned kind with a network that answers no variance.
@@ -136,6 +157,8 @@ def reverse_variance(small: Array, large: Array, kind: str, log_variance: Array 
 def kl(p: Gaussian, q: Gaussian) -> Array:
     """Elementwise `KL(p || q)` in nats between diagonal Gaussians.
 
+    `1/2 (v_p / v_q - 1 - log(v_p / v_q) + (mean_p - mean_q)^2 / v_q)`.
+
     Args:
         p: mean and variance (> 0), any broadcastable shapes.
         q: the same.
@@ -151,6 +174,8 @@ def log_prob(x: Array, of: Gaussian) -> Array:
 
 def discretized_log_likelihood(x: Array, of: Gaussian, *, levels: int = 256) -> Array:
     """Log-probability of 8-bit data under a Gaussian cut into bins (Ho et al. 2020, eq. 13).
+
+    `log(Phi((x + 1/255 - mean) / std) - Phi((x - 1/255 - mean) / std))` for 256 levels.
 
     Args:
         x: data on the grid of `levels` values in `[-1, 1]`, `[B, ...]`.

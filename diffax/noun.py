@@ -55,7 +55,7 @@ def noun(cls: type[_T]) -> type[_T]:
         >>> jax.jit(lambda step: step.size * step.order)(Step(0.5)).item()
         1.0
     """
-    given = cls.__dict__.get("__post_init__")
+    given = getattr(cls, "__post_init__", None)
 
     def __post_init__(self) -> None:
         for name in cls._numbers:
@@ -97,6 +97,49 @@ def noun(cls: type[_T]) -> type[_T]:
     return cls
 
 
+def check_range(
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+) -> None:
+    """Refuses a plain number that is not finite or out of range; arrays pass, they may be traced.
+
+    Args:
+        name: how the number is called in the message.
+        value: a number, or an array that is not looked at.
+        above, least: the lower end of the range, without and with the end itself.
+        below, most: the upper end, likewise.
+
+    Raises:
+        ValueError: a plain number out of range, or something that is no number.
+
+    Example:
+        >>> check_range("std", -1.0, above=0)
+        Traceback (most recent call last):
+        ValueError: std should be a finite number > 0, got -1.0
+    """
+    if isinstance(value, jax.Array | np.ndarray):
+        return
+    is_real = isinstance(value, int | float | np.integer | np.floating)
+    if (
+        is_real
+        and not isinstance(value, bool)
+        and np.isfinite(value)
+        and (above is None or value > above)
+        and (least is None or value >= least)
+        and (below is None or value < below)
+        and (most is None or value <= most)
+    ):
+        return
+    ends = ((">", above), (">=", least), ("<", below), ("<=", most))
+    wanted = " and ".join(f"{sign} {end:g}" for sign, end in ends if end is not None)
+    raise ValueError(f"{name} should be a finite number {wanted}".rstrip() + f", got {value!r}")
+
+
 def _plain(value: Any) -> Any:
     """A number as a Python float; arrays as they are."""
     if isinstance(value, bool | np.bool_):
@@ -112,10 +155,15 @@ def _array(value: Any) -> Any:
     """A number as compiled programs see it: strongly typed, of the precision tables have."""
     if isinstance(value, tuple):
         return tuple(map(_array, value))
+    dtype = jax.dtypes.canonicalize_dtype(np.float64)
     if isinstance(value, float):
-        return np.asarray(value, jax.dtypes.canonicalize_dtype(np.float64))
-    if isinstance(value, jax.Array) and value.weak_type:
-        return jax.lax.convert_element_type(value, jax.dtypes.canonicalize_dtype(np.float64))
+        return np.asarray(value, dtype)
+    if isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.integer):
+        return value.astype(dtype)
+    if isinstance(value, jax.Array) and (
+        value.weak_type or jax.numpy.issubdtype(value.dtype, jax.numpy.integer)
+    ):
+        return jax.lax.convert_element_type(value, dtype)
     return value
 
 

@@ -31,6 +31,20 @@ class Prediction:
     eps: Array
     log_variance: Array | None = None
 
+    def at(self, point: Point) -> Array:
+        """The guess put back on the path: `x = alpha x0 + sigma eps`, `[B, ...]`.
+
+        Args:
+            point: where to, scalar or `[B]`.
+
+        Example:
+            >>> point = Point(jnp.array(7.0), jnp.array(0.5), jnp.array(0.25))
+            >>> Prediction(x0=jnp.ones((1, 1)), eps=jnp.zeros((1, 1))).at(point).tolist()
+            [[0.5]]
+        """
+        at = point.broadcast(self.x0)
+        return at.alpha * self.x0 + at.sigma * self.eps
+
 
 class Parameterization(Protocol):
     """What every parameterization offers."""
@@ -151,7 +165,7 @@ class EDM:
     sigma_data: ArrayLike = number(0.5)
 
     def _scales(self, point: Point) -> tuple[Array, Array, Array]:
-        k, data = point.noise_to_signal, self.sigma_data
+        k, data = point.sigma_ratio, self.sigma_data
         total = k**2 + data**2
         c_in = jax.lax.rsqrt(total)
         return c_in, data**2 / total, k * data * c_in
@@ -160,13 +174,13 @@ class EDM:
         """`c_in x / alpha` and `c_noise = log(k) / 4`."""
         at = point.broadcast(x)
         c_in, _, _ = self._scales(at)
-        return c_in / at.alpha * x, 0.25 * jnp.log(point.noise_to_signal)
+        return c_in / at.alpha * x, 0.25 * jnp.log(point.sigma_ratio)
 
     def target(self, x0: Array, eps: Array, point: Point) -> Array:
         """`(x0 - c_skip x_t / alpha) / c_out`."""
         at = point.broadcast(x0)
         _, c_skip, c_out = self._scales(at)
-        return (x0 - c_skip * (x0 + at.noise_to_signal * eps)) / c_out
+        return (x0 - c_skip * (x0 + at.sigma_ratio * eps)) / c_out
 
     def read(self, output: Array, x: Array, point: Point) -> Prediction:
         """`x0 = c_skip x / alpha + c_out F`."""

@@ -25,13 +25,13 @@ def two_points(schedule):
     times = (0.6 * last, 0.3 * last)
     if isinstance(schedule, schedules.Discrete):
         times = tuple(round(t) for t in times)
-    here, there = (schedule.at(t) for t in times)
-    return here, there, [float(v) for v in (here.alpha, here.sigma, there.alpha, there.sigma)]
+    at_t, at_s = (schedule.at(t) for t in times)
+    return at_t, at_s, [float(v) for v in (at_t.alpha, at_t.sigma, at_s.alpha, at_s.sigma)]
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_posterior_is_bayes_rule_by_numerical_integration(name):
-    here, there, (a_t, s_t, a_s, s_s) = two_points(SCHEDULES[name])
+    at_t, at_s, (a_t, s_t, a_s, s_s) = two_points(SCHEDULES[name])
     x0, x_t = 0.7, -0.4
     scale, variance = a_t / a_s, s_t**2 - (a_t / a_s) ** 2 * s_s**2
     joint = lambda x_s: (
@@ -42,24 +42,24 @@ def test_posterior_is_bayes_rule_by_numerical_integration(name):
     total = integrate.simpson(weight, x=centre)
     mean = integrate.simpson(weight * centre, x=centre) / total
     var = integrate.simpson(weight * (centre - mean) ** 2, x=centre) / total
-    ours = gaussian.posterior(jnp.full((1, 1), x_t), jnp.full((1, 1), x0), here, there)
+    ours = gaussian.posterior(jnp.full((1, 1), x_t), jnp.full((1, 1), x0), at_t, at_s)
     np.testing.assert_allclose(ours.mean, mean, rtol=2e-5)
     np.testing.assert_allclose(ours.variance, var, rtol=2e-5)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_marginal_is_the_step_integrated_over_the_cleaner_marginal(name):
-    here, there, _ = two_points(SCHEDULES[name])
+    at_t, at_s, _ = two_points(SCHEDULES[name])
     x0 = jnp.full((1, 1), 0.7)
-    cleaner = gaussian.marginal(x0, there)
-    scale, added = gaussian.interval(here, there)
+    cleaner = gaussian.marginal(x0, at_s)
+    scale, added = gaussian.interval(at_t, at_s)
     nodes, weights = np.polynomial.hermite_e.hermegauss(20)
     x_s = float(cleaner.mean[0, 0]) + float(cleaner.variance) ** 0.5 * nodes
-    means = np.asarray(gaussian.step(jnp.asarray(x_s)[:, None], here, there).mean)[:, 0]
+    means = np.asarray(gaussian.step(jnp.asarray(x_s)[:, None], at_t, at_s).mean)[:, 0]
     weights = weights / weights.sum()
     mean = (weights * means).sum()
     variance = float(added) + (weights * (means - mean) ** 2).sum()
-    direct = gaussian.marginal(x0, here)
+    direct = gaussian.marginal(x0, at_t)
     np.testing.assert_allclose(direct.mean[0, 0], mean, rtol=1e-5)
     np.testing.assert_allclose(direct.variance, variance, rtol=1e-5)
     assert float(scale) > 0
@@ -97,9 +97,9 @@ def test_single_step_variance_is_the_table_of_betas():
 
 def test_interval_limits():
     schedule = schedules.linear(10)
-    here = schedule.at(5)
-    assert gaussian.added_noise_share(here, here) == 0
-    assert gaussian.added_noise_share(here, schedule.end) == 1
+    at_t = schedule.at(5)
+    assert gaussian.added_noise_share(at_t, at_t) == 0
+    assert gaussian.added_noise_share(at_t, schedule.end) == 1
     noise = schedules.zero_terminal_snr(schedule).start
     assert gaussian.added_noise_share(noise, schedule.at(3)) == 1
 

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffax import parameterization, schedules
-from diffax.parameterization import EDM, X0, Eps, V, Velocity
+from diffax import gaussian, parameterization, schedules
+from diffax.parameterization import EDM, X0, Eps, Prediction
 from diffax.schedules import Point
 
-ALL = {"eps": Eps(), "x0": X0(), "v": V(), "velocity": Velocity(), "edm": EDM(0.5)}
+ALL = {name: kind() for name, kind in parameterization.BY_NAME.items()}
 SCHEDULES = {
     "linear": schedules.linear(1000),
     "flow": schedules.RectifiedFlow(),
@@ -33,7 +33,7 @@ def test_reading_the_target_gives_back_data_and_noise(name, path):
         x = point.alpha * x0 + point.sigma * eps
         read = ALL[name].read(ALL[name].target(x0, eps, point), x, point)
         # Dividing by alpha or sigma magnifies float32 rounding by the noise level.
-        level = float(point.noise_to_signal)
+        level = float(point.sigma_ratio)
         np.testing.assert_allclose(read.x0, x0, atol=3e-6 * max(1, level))
         np.testing.assert_allclose(read.eps, eps, atol=3e-6 * max(1, 1 / level))
 
@@ -125,5 +125,15 @@ def test_second_half_of_channels_is_the_variance():
         Eps().read(output[..., :4], x0, schedules.linear(10).at(5))
 
 
-def test_names():
-    assert set(parameterization.BY_NAME) == set(ALL)
+def test_a_prediction_is_put_back_on_the_path():
+    x0, eps = draw()
+    schedule = schedules.linear(100)
+    for point in (schedule.at(30), schedule.at(jnp.array([30, 80])), schedule.end):
+        np.testing.assert_array_equal(
+            Prediction(x0, eps).at(point), gaussian.q_sample(x0, eps, point)
+        )
+    np.testing.assert_array_equal(Prediction(x0, eps).at(schedule.end), x0)
+    # Back where it was read, it is the state it was read from.
+    at = schedule.at(jnp.array([30, 80]))
+    for kind in ALL.values():
+        np.testing.assert_allclose(kind.read(eps, x0, at).at(at), x0, atol=3e-6)

@@ -15,9 +15,10 @@ from diffax.schedules import Point
 
 @noun
 class ClassifierFree:
-    """Classifier-free guidance (Ho & Salimans 2022, eq. 6): `eps_u + scale (eps_c - eps_u)`.
+    """Classifier-free guidance (Ho & Salimans 2022, eq. 6): `(1 + w) eps_c - w eps_u`.
 
-    Scale 1 is the conditional guess, 0 the unconditional one.
+    Here `scale = 1 + w`, so that it is `eps_u + scale (eps_c - eps_u)`: scale 1 is the conditional
+    guess, 0 the unconditional one. x0 is mixed alike.
 
     Attributes:
         network: the conditional network.
@@ -117,6 +118,9 @@ def rescaled(
 ) -> Prediction:
     """The guided output with the conditional one's spread (Lin et al. 2023, eq. 15-16).
 
+    `x_rescaled = x_cfg std(x_pos) / std(x_cfg)`, `x_final = share x_rescaled + (1 - share) x_cfg`,
+    where x is the output that `reading` names.
+
     Args:
         guess: the guided guess.
         conditional: the guess whose standard deviation, over each example, is taken.
@@ -150,7 +154,7 @@ def _inside(interval, point: Point, guided, plain) -> Prediction:
     if interval is None:
         return guided(None)
     low, high = interval
-    level = point.noise_to_signal
+    level = point.sigma_ratio
     inside = (level > low) & (level <= high)
     if jnp.ndim(inside) == 0:
         return jax.lax.cond(inside, guided, plain, None)

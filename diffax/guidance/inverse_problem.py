@@ -18,10 +18,12 @@ from diffax.schedules import Point
 class Reconstruction:
     """Samples that agree with a linear measurement `y = A x_0 + noise`, without training for it.
 
-    Pseudo-inverse guidance (Song et al. 2023, PiGDM, eq. 7 and algorithm 1): `p(y | x_t)` is taken
-    as Gaussian around `A x0(x_t)` with covariance `r^2 A A^T + noise_std^2`, and its score, through
-    the network's Jacobian, is added. Exact for Gaussian data. Each call costs the network's
-    forward and backward pass.
+    Pseudo-inverse guidance (Song et al. 2023, PiGDM, eq. 7 and algorithm 1):
+
+        grad log p(y | x_t) = (y - A x0)^T (r^2 A A^T + noise_std^2 I)^-1 A (d x0 / d x_t)
+
+    is added to the score; x0 is the guess at `x_t`, and `p(y | x_t)` is taken as Gaussian around
+    `A x0`. Exact for Gaussian data. Each call costs the network's forward and backward pass.
 
     Attributes:
         denoiser: what is wrapped.

@@ -46,6 +46,8 @@ class Clip:
 class DynamicThreshold:
     """Dynamic thresholding of x0 (Saharia et al. 2022, section 2.3).
 
+    `x0 <- clip(x0, -s, s) / s`, where s is a quantile of `|x0|` over each example, at least 1.
+
     Attributes:
         denoiser: what is wrapped.
         quantile: the share of an example's values that stays inside, such as 0.995.

@@ -193,7 +193,7 @@ class RePaint:
             )
             return moved, inner[0]
 
-        rises = there.noise_to_signal > here.noise_to_signal
+        rises = there.sigma_ratio > here.sigma_ratio
         return jax.lax.cond(rises, up, down, None)
 
 

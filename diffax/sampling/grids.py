@@ -122,9 +122,9 @@ def noise_range(
             sigma_min = float(schedule.sigma_min)
         else:
             clean = 0 if isinstance(schedule, Discrete) else _NEAR_CLEAN
-            sigma_min = float(schedule.at(clean).noise_to_signal)
+            sigma_min = float(schedule.at(clean).sigma_ratio)
     if sigma_max is None:
-        sigma_max = min(float(schedule.start.noise_to_signal), _LARGEST)
+        sigma_max = min(float(schedule.start.sigma_ratio), _LARGEST)
     if not 0 < sigma_min < sigma_max:
         raise ValueError(f"expected 0 < sigma_min < sigma_max, got {sigma_min:g}, {sigma_max:g}")
     return sigma_min, sigma_max

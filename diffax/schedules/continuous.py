@@ -1,25 +1,50 @@
 """Noise schedules as functions of a continuous time, each with its exact inverse in log-SNR."""
 
+from typing import Self
+
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffax.noun import noun, number
+from diffax.noun import check_range, noun, number
 from diffax.schedules.point import Point, checked_times, table_dtype, variance_preserving_point
 
 
+class _Continuous:
+    """What schedules of a continuous time share: they run from `t = 1` to the clean `t = 0`."""
+
+    def build(self) -> Self:
+        """The schedule itself: it is its own recipe."""
+        return self
+
+    @property
+    def start(self) -> Point:
+        """The noisiest point, `t = 1`."""
+        return self.at(1.0)
+
+    @property
+    def end(self) -> Point:
+        """The clean end, `t = 0`."""
+        return self.at(0.0)
+
+
 @noun
-class VP:
+class VP(_Continuous):
     """Variance-preserving SDE (Song et al. 2021, eq. 32-33): DDPM's linear schedule as T grows.
 
     Attributes:
-        beta_min: noise rate at `t = 0`; `linear(T, b0, b1)` tends to `beta_min = T * b0`.
-        beta_max: noise rate at `t = 1`; likewise `T * b1`.
+        beta_min: noise rate at `t = 0`, > 0; `linear(T, b0, b1)` tends to `beta_min = T * b0`.
+        beta_max: noise rate at `t = 1`, at least beta_min; likewise `T * b1`.
     """
 
     beta_min: ArrayLike = number(0.1)
     beta_max: ArrayLike = number(20.0)
+
+    def __post_init__(self) -> None:
+        """Checks plain numbers."""
+        check_range("beta_min", self.beta_min, above=0)
+        check_range("beta_max", self.beta_max, least=_plain(self.beta_min))
 
     def at(self, t: ArrayLike) -> Point:
         """The point at `t` in `[0, 1]`."""
@@ -43,16 +68,6 @@ class VP:
         log_alpha = 0.5 * jax.nn.log_sigmoid(logsnr)
         return variance_preserving_point(self._time_of_log_alpha(log_alpha), logsnr)
 
-    @property
-    def start(self) -> Point:
-        """The point at `t = 1`."""
-        return self.at(1.0)
-
-    @property
-    def end(self) -> Point:
-        """The clean end, `t = 0`."""
-        return self.at(0.0)
-
 
 @noun
 class SubVP(VP):
@@ -74,14 +89,18 @@ class SubVP(VP):
 
 
 @noun
-class Cosine:
+class ContinuousCosine(_Continuous):
     """The cosine schedule without a cap (Nichol & Dhariwal 2021, eq. 17, as T grows).
 
     Attributes:
-        offset: keeps the noise near `t = 0` from vanishing; the paper's `s`.
+        offset: keeps the noise near `t = 0` from vanishing, >= 0; the paper's `s`.
     """
 
     offset: ArrayLike = number(0.008)
+
+    def __post_init__(self) -> None:
+        """Checks plain numbers."""
+        check_range("offset", self.offset, least=0)
 
     def at(self, t: ArrayLike) -> Point:
         """The point at `t` in `[0, 1]`."""
@@ -104,28 +123,23 @@ class Cosine:
         t = jnp.arccos(cosine) * 2 / jnp.pi * (1 + self.offset) - self.offset
         return variance_preserving_point(jnp.clip(t, 0.0, 1.0), logsnr)
 
-    @property
-    def start(self) -> Point:
-        """The point at `t = 1`: pure noise."""
-        return self.at(1.0)
-
-    @property
-    def end(self) -> Point:
-        """The clean end, `t = 0`."""
-        return self.at(0.0)
-
 
 @noun
-class VE:
+class VE(_Continuous):
     """Variance-exploding SDE (Song et al. 2021, eq. 30): `alpha = 1`, sigma geometric in `t`.
 
     Attributes:
-        sigma_min: noise level at `t = 0`; the clean end lies below it, at sigma 0.
-        sigma_max: noise level at `t = 1`.
+        sigma_min: noise level at `t = 0`, > 0; the clean end lies below it, at sigma 0.
+        sigma_max: noise level at `t = 1`, above sigma_min.
     """
 
     sigma_min: ArrayLike = number(0.01)
     sigma_max: ArrayLike = number(50.0)
+
+    def __post_init__(self) -> None:
+        """Checks plain numbers."""
+        check_range("sigma_min", self.sigma_min, above=0)
+        check_range("sigma_max", self.sigma_max, above=_plain(self.sigma_min))
 
     def at(self, t: ArrayLike) -> Point:
         """The point at `t` in `[0, 1]`."""
@@ -140,11 +154,6 @@ class VE:
         return Point(jnp.clip(t, 0.0, 1.0), jnp.ones_like(sigma), sigma)
 
     @property
-    def start(self) -> Point:
-        """The point at `t = 1`: data plus noise of `sigma_max`."""
-        return self.at(1.0)
-
-    @property
     def end(self) -> Point:
         """The clean end: `t = 0, alpha = 1, sigma = 0`."""
         zero = jnp.zeros((), table_dtype())
@@ -152,16 +161,21 @@ class VE:
 
 
 @noun
-class EDM:
+class EDM(_Continuous):
     """The schedule of EDM (Karras et al. 2022, table 1): `alpha = 1`, `sigma = t`.
 
     Attributes:
-        sigma_min: smallest noise level a grid uses before the clean end.
+        sigma_min: smallest noise level a grid uses before the clean end, > 0.
         sigma_max: largest noise level; times are valid in `[0, sigma_max]`.
     """
 
     sigma_min: ArrayLike = number(0.002)
     sigma_max: ArrayLike = number(80.0)
+
+    def __post_init__(self) -> None:
+        """Checks plain numbers."""
+        check_range("sigma_min", self.sigma_min, above=0)
+        check_range("sigma_max", self.sigma_max, above=_plain(self.sigma_min))
 
     def at(self, t: ArrayLike) -> Point:
         """The point at noise level `t`."""
@@ -177,14 +191,9 @@ class EDM:
         """The point at `sigma_max`."""
         return self.at(self.sigma_max)
 
-    @property
-    def end(self) -> Point:
-        """The clean end, sigma 0."""
-        return self.at(0.0)
-
 
 @noun
-class RectifiedFlow:
+class RectifiedFlow(_Continuous):
     """The straight path `x_t = (1 - t) x_0 + t eps` (Liu et al. 2023; Lipman et al. 2023).
 
     A resolution shift belongs to the grid or the training times: see `shift_time`.
@@ -201,16 +210,6 @@ class RectifiedFlow:
         t = jax.nn.sigmoid(-half)
         return Point(t, jax.nn.sigmoid(half), t)
 
-    @property
-    def start(self) -> Point:
-        """The point at `t = 1`: pure noise."""
-        return self.at(1.0)
-
-    @property
-    def end(self) -> Point:
-        """The clean end, `t = 0`."""
-        return self.at(0.0)
-
 
 def shift_time(t: ArrayLike, shift: ArrayLike) -> Array:
     """Move flow times towards noise for larger pictures (Esser et al. 2024, eq. 23).
@@ -221,3 +220,8 @@ def shift_time(t: ArrayLike, shift: ArrayLike) -> Array:
     """
     t = jnp.asarray(t, table_dtype())
     return shift * t / (1 + (shift - 1) * t)
+
+
+def _plain(number: ArrayLike) -> float | None:
+    """A bound for another number, or None where this one may be traced."""
+    return number if isinstance(number, float) else None

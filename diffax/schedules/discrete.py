@@ -1,4 +1,4 @@
-"""Tables of noise levels: DDPM, Stable Diffusion, cosine, sigmoid, and from given numbers.
+"""Tables of noise levels, from given numbers; `recipes` has the published ones.
 
 Tables are built in float64 and kept in float32 (float64 where `jax_enable_x64` is on).
 """
@@ -125,6 +125,13 @@ def from_alpha_bars(alpha_bars: ArrayLike) -> Discrete:
     Raises:
         ValueError: not one-dimensional, not decreasing, or outside `[0, 1)`.
     """
+    bars = checked_alpha_bars(alpha_bars)
+    previous = np.concatenate([[1.0], bars[:-1]])
+    return _discrete(bars, 1.0 - bars, 1.0 - bars / previous)
+
+
+def checked_alpha_bars(alpha_bars: ArrayLike) -> np.ndarray:
+    """The signal powers of a table as float64 `[T]`; see `from_alpha_bars`."""
     bars = np.asarray(alpha_bars, np.float64)
     if bars.ndim != 1 or bars.size < 1:
         raise ValueError(f"alpha_bars must be a vector [T], got shape {bars.shape}")
@@ -133,8 +140,7 @@ def from_alpha_bars(alpha_bars: ArrayLike) -> Discrete:
             "alpha_bars must lie in [0, 1) and decrease with t, "
             f"got {bars.min():g} .. {bars.max():g}; check the order of the table"
         )
-    previous = np.concatenate([[1.0], bars[:-1]])
-    return _discrete(bars, 1.0 - bars, 1.0 - bars / previous)
+    return bars
 
 
 def from_betas(betas: ArrayLike) -> Discrete:
@@ -150,6 +156,15 @@ def from_betas(betas: ArrayLike) -> Discrete:
         >>> from_betas([0.1, 0.2]).num_steps
         2
     """
+    betas = checked_betas(betas)
+    # log1p/expm1 keep 1 - alpha_bar exact where alpha_bar is close to one.
+    with np.errstate(divide="ignore"):
+        log_bars = np.cumsum(np.log1p(-betas))
+    return _discrete(np.exp(log_bars), -np.expm1(log_bars), betas)
+
+
+def checked_betas(betas: ArrayLike) -> np.ndarray:
+    """The variances of a table's single steps as float64 `[T]`; see `from_betas`."""
     betas = np.asarray(betas, np.float64)
     if betas.ndim != 1 or betas.size < 1:
         raise ValueError(f"betas must be a vector [T], got shape {betas.shape}")
@@ -158,10 +173,7 @@ def from_betas(betas: ArrayLike) -> Discrete:
             f"every beta must lie in (0, 1], got {betas.min():g} .. {betas.max():g}; "
             "lower the schedule's end or cap it"
         )
-    # log1p/expm1 keep 1 - alpha_bar exact where alpha_bar is close to one.
-    with np.errstate(divide="ignore"):
-        log_bars = np.cumsum(np.log1p(-betas))
-    return _discrete(np.exp(log_bars), -np.expm1(log_bars), betas)
+    return betas
 
 
 def _discrete(bars: np.ndarray, one_minus_bars: np.ndarray, betas: np.ndarray) -> Discrete:
@@ -173,70 +185,17 @@ def _discrete(bars: np.ndarray, one_minus_bars: np.ndarray, betas: np.ndarray) -
     )
 
 
-def linear(num_steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> Discrete:
-    """DDPM's schedule: betas linear from `beta_start` to `beta_end` (Ho et al. 2020, sec. 4)."""
-    return from_betas(np.linspace(beta_start, beta_end, _checked_steps(num_steps)))
-
-
-def scaled_linear(
-    num_steps: int = 1000, beta_start: float = 0.00085, beta_end: float = 0.012
-) -> Discrete:
-    """Stable Diffusion's schedule: `sqrt(beta)` is linear (Rombach et al. 2022)."""
-    roots = np.linspace(beta_start**0.5, beta_end**0.5, _checked_steps(num_steps))
-    return from_betas(roots**2)
-
-
-def cosine(num_steps: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> Discrete:
-    """The cosine schedule (Nichol & Dhariwal 2021, eq. 17), each beta capped at `max_beta`."""
-    edges = np.arange(_checked_steps(num_steps) + 1) / num_steps
-    bars = np.cos((edges + offset) / (1 + offset) * np.pi / 2) ** 2
-    return from_betas(np.minimum(1 - bars[1:] / bars[:-1], max_beta))
-
-
-def sigmoid(
-    num_steps: int = 1000,
-    start: float = -3.0,
-    end: float = 3.0,
-    tau: float = 1.0,
-    max_beta: float = 0.999,
-) -> Discrete:
-    """The sigmoid schedule of alpha_bar (Jabri et al. 2022; Chen 2023, algorithm 1).
-
-    Args:
-        num_steps: T.
-        start: where on the sigmoid the clean end lies.
-        end: where on the sigmoid the noisy end lies.
-        tau: temperature; larger is closer to linear in alpha_bar.
-        max_beta: cap on each beta, which keeps the last step finite.
-    """
-    edges = np.arange(_checked_steps(num_steps) + 1) / num_steps
-    curve = 1.0 / (1.0 + np.exp(-(start + edges * (end - start)) / tau))
-    bars = (curve[-1] - curve) / (curve[-1] - curve[0])
-    return from_betas(np.minimum(1 - bars[1:] / bars[:-1], max_beta))
-
-
-def sigmoid_beta(
-    num_steps: int = 100,
-    beta_start: float = 1e-5,
-    beta_end: float = 5e-3,
-    low: float = -6.0,
-    high: float = 6.0,
-) -> Discrete:
-    """The S-curve tutorial's schedule: *betas* follow a sigmoid over `[low, high]`.
-
-    With its published settings 78 % of the signal's power is left at the last step
-    (`terminal_signal` = 0.778), so that samples started from N(0, I) are biased.
-    """
-    steps = np.linspace(low, high, _checked_steps(num_steps))
-    betas = (beta_end - beta_start) / (1.0 + np.exp(-steps)) + beta_start
-    return from_betas(betas)
-
-
 def zero_terminal_snr(schedule: Discrete) -> Discrete:
     """Shift and scale `alpha` so that the last step is pure noise (Lin et al. 2023, alg. 1).
 
-    Use v- or x0-prediction with it: eps says nothing about the data where `alpha` is zero.
+    `alpha_t <- (alpha_t - alpha_T) alpha_1 / (alpha_1 - alpha_T)`. Use v- or x0-prediction with
+    it: eps says nothing about the data where `alpha` is zero.
+
+    Raises:
+        ValueError: a table of a single step.
     """
+    if schedule.num_steps < 2:
+        raise ValueError("zero terminal SNR needs a table of at least 2 steps, got 1")
     alpha = np.sqrt(1 - np.asarray(schedule.sigma, np.float64) ** 2)
     alpha = (alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])
     return from_alpha_bars(alpha**2)
@@ -257,9 +216,3 @@ def warn_if_signal_remains(schedule: Discrete, *, name: str = "this schedule") -
             stacklevel=2,
         )
     return signal
-
-
-def _checked_steps(num_steps: int) -> int:
-    if num_steps < 1:
-        raise ValueError(f"a schedule needs at least one step, got num_steps={num_steps}")
-    return num_steps

@@ -31,7 +31,7 @@ class Point:
         return 2.0 * (jnp.log(self.alpha) - jnp.log(self.sigma))
 
     @property
-    def noise_to_signal(self) -> Array:
+    def sigma_ratio(self) -> Array:
         """`sigma / alpha`: the noise level of EDM and k-diffusion (Karras et al. 2022)."""
         return self.sigma / self.alpha
 

@@ -66,9 +66,9 @@ class RK45:
             at = self.schedule.at_logsnr(-2 * u)
             return jnp.exp(u) * denoiser((at.alpha * y).astype(scaled.dtype), at).eps
 
-        start = jnp.log(here.noise_to_signal)
+        start = jnp.log(here.sigma_ratio)
         # The clean end gets here only to be thrown away.
-        end = jnp.log(jnp.maximum(there.noise_to_signal, jnp.finfo(start.dtype).tiny))
+        end = jnp.log(jnp.maximum(there.sigma_ratio, jnp.finfo(start.dtype).tiny))
         end = jnp.where(there.sigma > 0, end, start - 1)
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(slope),

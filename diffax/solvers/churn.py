@@ -20,7 +20,7 @@ def churned(options, x: Array, here: Point, steps: int, keys: Array) -> tuple[Ar
 
     Where gamma is zero both come back exactly as they were.
     """
-    k = here.noise_to_signal
+    k = here.sigma_ratio
     active = (k >= options.churn_min) & (k <= options.churn_max)
     gamma = jnp.where(active, jnp.minimum(options.churn / steps, 2**0.5 - 1), 0.0).astype(k.dtype)
 

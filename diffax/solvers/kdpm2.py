@@ -58,7 +58,7 @@ class KDPM2Ancestral:
     ) -> tuple[Array, None]:
         """Down to `k_down`, then up by fresh noise."""
         guess = denoiser(x, here)
-        k, k_next = here.noise_to_signal, there.noise_to_signal
+        k, k_next = here.sigma_ratio, there.sigma_ratio
         ratio = k_next / k
         up = jnp.minimum(k_next, self.eta * k_next * jnp.sqrt((1 - ratio) * (1 + ratio)))
         down = jnp.sqrt(jnp.maximum((k_next - up) * (k_next + up), 0.0))
@@ -74,7 +74,7 @@ def _midpoint_step(
 
     def through_middle(_):
         # Mean of log k; the clean end never gets here.
-        product = here.noise_to_signal * there.noise_to_signal
+        product = here.sigma_ratio * there.sigma_ratio
         middle = schedule.at_logsnr(-jnp.log(product))
         halfway = middle.alpha * guess.x0 + middle.sigma * guess.eps
         slope = denoiser(halfway.astype(x.dtype), middle).eps

@@ -3,36 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import jax
-import jax.numpy as jnp
 from jax import Array
-from jax.scipy.stats import norm
 
 from diffax import losses, parameterization, schedules
 from diffax.losses import TimeSampling, Weighting
 from diffax.parameterization import Parameterization
 from diffax.schedules import Point, Schedule
-
-_SCHEDULES: dict[str, Callable[..., Schedule]] = {
-    "linear": schedules.linear,
-    "scaled_linear": schedules.scaled_linear,
-    "cosine": schedules.cosine,
-    "sigmoid": schedules.sigmoid,
-    "sigmoid_beta": schedules.sigmoid_beta,
-    "betas": schedules.from_betas,
-    "alpha_bars": schedules.from_alpha_bars,
-    "vp": schedules.VP,
-    "sub_vp": schedules.SubVP,
-    "continuous_cosine": schedules.Cosine,
-    "ve": schedules.VE,
-    "edm": schedules.EDM,
-    "rectified_flow": schedules.RectifiedFlow,
-}
 
 
 @dataclass(frozen=True)
@@ -84,30 +63,27 @@ class ScheduleConfig:
         Raises:
             ValueError: a number that this schedule does not know, or one out of its range.
         """
-        make = _SCHEDULES[self.name]
-        known = inspect.signature(make).parameters
+        kind = schedules.BY_NAME[self.name]
+        known = {field.name for field in dataclasses.fields(kind)}
+        if self.zero_terminal_snr and "zero_terminal_snr" not in known:
+            raise ValueError(f"schedule.zero_terminal_snr is for tables; {self.name} is continuous")
         given = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name not in ("name", "zero_terminal_snr")
+            if field.name != "name"
             and getattr(self, field.name) is not None
+            and getattr(self, field.name) is not False
         }
         for name in given:
             if name not in known:
+                numbers = sorted(known - {"zero_terminal_snr"})
                 raise ValueError(
                     f"schedule.{name} has no meaning for {self.name!r}, which takes "
-                    f"{', '.join(known) or 'no numbers'}; leave it at None"
+                    f"{', '.join(numbers) or 'no numbers'}; leave it at None"
                 )
         if self.name in known and self.name not in given:
             raise ValueError(f"schedule.name={self.name} needs the table schedule.{self.name}")
-        schedule = make(**given)
-        if self.zero_terminal_snr:
-            if not isinstance(schedule, schedules.Discrete):
-                raise ValueError(
-                    f"schedule.zero_terminal_snr is for tables; {self.name} is continuous"
-                )
-            schedule = schedules.zero_terminal_snr(schedule)
-        return schedule
+        return kind(**given).build()
 
 
 @dataclass(frozen=True)
@@ -158,17 +134,11 @@ class LossConfig:
 
     def build_times(self) -> TimeSampling:
         """Where in time the loss looks."""
-        if self.times in ("log_normal", "logit_normal"):
-            return getattr(losses, self.times)(*self._time_moments())
-        return getattr(losses, self.times)
+        return _chosen(losses.TIMES[self.times], mean=self.time_mean, std=self.time_std)
 
     def build_weighting(self) -> Weighting:
         """How much every example counts."""
-        if self.weighting == "constant":
-            return losses.constant
-        given = {"gamma": self.gamma, "k": self.k}
-        make = getattr(losses, self.weighting)
-        return make(**{name: value for name, value in given.items() if value is not None})
+        return _chosen(losses.WEIGHTINGS[self.weighting], gamma=self.gamma, k=self.k)
 
     def time_rank(self, point: Point, schedule: Schedule) -> Array:
         """Which share of all drawn times lies below each of these, `[B]` in 0 to 1.
@@ -176,18 +146,9 @@ class LossConfig:
         Its quartiles are the buckets of the loss by time: each of them gets a quarter of the
         examples, whatever the time sampling.
         """
-        mean, std = self._time_moments()
-        if self.times == "log_normal":
-            return norm.cdf((jnp.log(point.noise_to_signal) - mean) / std)
-        if self.times == "logit_normal":
-            return norm.cdf((jax.scipy.special.logit(point.t) - mean) / std)
-        if isinstance(schedule, schedules.Discrete):
-            return (point.t + 0.5) / schedule.num_steps
-        return point.t
+        return self.build_times().rank(point, schedule)
 
-    def _time_moments(self) -> tuple[float, float]:
-        mean, std = (-1.2, 1.2) if self.times == "log_normal" else (0.0, 1.0)
-        return (
-            mean if self.time_mean is None else self.time_mean,
-            std if self.time_std is None else self.time_std,
-        )
+
+def _chosen(kind: type, **numbers: float | None):
+    """The choice with the numbers that are given; the others are its own defaults."""
+    return kind(**{name: value for name, value in numbers.items() if value is not None})

@@ -82,7 +82,7 @@ def test_interval_guides_inside_only_and_saves_the_calls_outside():
     guided = guidance.ClassifierFree(network, jnp.zeros(4), 4.0, interval=(0.2, 2.0))
     always = guidance.ClassifierFree(network, jnp.zeros(4), 4.0)
     inside, below, above = VP.at(0.3), VP.at(0.01), VP.at(0.9)
-    assert 0.2 < float(inside.noise_to_signal) < 2.0
+    assert 0.2 < float(inside.sigma_ratio) < 2.0
     np.testing.assert_allclose(guided(X, inside).eps, always(X, inside).eps, rtol=1e-6)
     for at in (below, above):
         np.testing.assert_allclose(guided(X, at).eps, network(X, at).eps, rtol=1e-6)

@@ -13,7 +13,7 @@ LINEAR = schedules.linear(1000)
 CONTINUOUS = {
     "vp": schedules.VP(),
     "sub_vp": schedules.SubVP(),
-    "cosine": schedules.Cosine(),
+    "cosine": schedules.ContinuousCosine(),
     "ve": schedules.VE(),
     "edm": schedules.EDM(),
     "flow": schedules.RectifiedFlow(),
@@ -62,7 +62,7 @@ def test_end_point_of_stable_diffusion_files():
 def test_spacings_in_noise_level(spacing, name):
     schedule = LINEAR if name == "linear" else CONTINUOUS[name]
     grid = diffax.time_grid(schedule, 12, spacing)
-    level = np.asarray(grid.noise_to_signal, np.float64)
+    level = np.asarray(grid.sigma_ratio, np.float64)
     assert np.all(np.diff(level) < 0) and level[-1] == 0 and len(level) == 13
     # Times and levels belong together.
     np.testing.assert_allclose(schedule.at(grid.t[1:-2]).logsnr, grid.logsnr[1:-2], atol=2e-2)
@@ -144,7 +144,7 @@ def test_what_cannot_be_is_refused(arguments, options, message):
     "schedule",
     [
         schedules.RectifiedFlow(),
-        schedules.Cosine(),
+        schedules.ContinuousCosine(),
         schedules.cosine(1000),
         schedules.zero_terminal_snr(LINEAR),
     ],
@@ -152,9 +152,9 @@ def test_what_cannot_be_is_refused(arguments, options, message):
 def test_noise_spacings_do_not_start_in_pure_noise(schedule):
     """The cosine table ends at k = 20,291: karras would put half of 20 steps above 160."""
     grid = diffax.time_grid(schedule, 10, "karras")
-    np.testing.assert_allclose(float(grid.noise_to_signal[0]), 160, rtol=1e-4)
+    np.testing.assert_allclose(float(grid.sigma_ratio[0]), 160, rtol=1e-4)
     wider = diffax.time_grid(schedule, 10, "karras", sigma_max=2000.0)
-    np.testing.assert_allclose(float(wider.noise_to_signal[0]), 2000, rtol=1e-3)
+    np.testing.assert_allclose(float(wider.sigma_ratio[0]), 2000, rtol=1e-3)
 
 
 def test_unknown_kind_of_levels_is_refused():

@@ -68,7 +68,7 @@ def test_min_snr_knows_the_prediction_type():
     at = schedules.linear(1000).at(np.array([5, 400, 900]))
     snr = np.asarray(at.alpha / at.sigma, np.float64) ** 2
     capped = np.minimum(snr, 5)
-    weight = losses.min_snr(5.0)
+    weight = losses.MinSNR(5.0)
     np.testing.assert_allclose(weight(at, parameterization.Eps()), capped / snr, rtol=1e-5)
     np.testing.assert_allclose(weight(at, parameterization.V()), capped / (snr + 1), rtol=1e-5)
     np.testing.assert_allclose(weight(at, parameterization.X0()), capped, rtol=1e-5)
@@ -90,8 +90,8 @@ def test_time_and_noise_of_the_loss_have_keys_of_their_own():
         key,
         schedule=schedules.EDM(),
         parameterization=parameterization.X0(),
-        times=losses.log_normal(),
-        weighting=losses.constant,
+        times=losses.LogNormal(),
+        weighting=losses.Constant(),
     )
     noise = np.asarray(seen["x"][:, 0] / seen["t"])
     level = np.log(np.asarray(seen["t"]))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from diffax import schedules
-from diffax.schedules import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
+from diffax.schedules import EDM, VE, VP, ContinuousCosine, RectifiedFlow, SubVP
 
 DISCRETE = {
     "linear": schedules.linear(1000),
@@ -21,7 +21,7 @@ DISCRETE = {
 CONTINUOUS = {
     "vp": VP(),
     "sub_vp": SubVP(),
-    "cosine": Cosine(),
+    "cosine": ContinuousCosine(),
     "ve": VE(),
     "edm": EDM(),
     "flow": RectifiedFlow(),
@@ -49,7 +49,7 @@ def test_linear_is_the_papers():
 
 def test_scaled_linear_ends_where_stable_diffusion_does():
     schedule = schedules.scaled_linear(1000)
-    level = schedule.start.noise_to_signal
+    level = schedule.start.sigma_ratio
     np.testing.assert_allclose(level, 14.6146, rtol=1e-5)
 
 
@@ -112,8 +112,8 @@ def test_at_reads_the_table_and_interpolates_the_noise_level(name):
     end = schedule.end
     assert (float(end.t), float(end.alpha), float(end.sigma)) == (-1, 1, 0)
     if schedule.num_steps > 1:
-        level = schedule.at(0.25).noise_to_signal
-        low, high = points.noise_to_signal[:2]
+        level = schedule.at(0.25).sigma_ratio
+        low, high = points.sigma_ratio[:2]
         np.testing.assert_allclose(level, 0.75 * low + 0.25 * high, rtol=1e-5)
 
 
@@ -169,7 +169,7 @@ def test_vp_is_the_limit_of_linear():
 
 def test_continuous_cosine_is_the_limit_of_the_table():
     table = schedules.cosine(1000)
-    points = Cosine().at((jnp.arange(900) + 1) / 1000)
+    points = ContinuousCosine().at((jnp.arange(900) + 1) / 1000)
     np.testing.assert_allclose(points.alpha, table.alpha[:900], rtol=1e-5)
     np.testing.assert_allclose(points.sigma, table.sigma[:900], rtol=1e-4)
 
@@ -179,7 +179,7 @@ def test_cosine_sigma_does_not_cancel_near_the_clean_end():
     t = 1e-6
     angle = lambda t: (t + 0.008) / 1.008 * np.pi / 2
     exact = np.sqrt(np.sin(angle(t) - angle(0)) * np.sin(angle(t) + angle(0))) / np.cos(angle(0))
-    np.testing.assert_allclose(Cosine().at(t).sigma, exact, rtol=2e-3)
+    np.testing.assert_allclose(ContinuousCosine().at(t).sigma, exact, rtol=2e-3)
 
 
 def test_shift_time_moves_towards_noise_and_keeps_the_ends():
