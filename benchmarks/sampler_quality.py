@@ -25,7 +25,7 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
 import diffax
-from diffax.data import DataConfig, load
+from diffax.data import Digits
 from diffax.solvers import registry
 from diffax.training import load_run
 
@@ -95,8 +95,7 @@ def measure(workdir: str, num: int) -> dict:
 
     exact = samples("dpmpp_3m", 200, "logsnr")
     real = {
-        split: load(DataConfig(name="digits", split=split)).arrays()["x"] / 127.5 - 1.0
-        for split in ("train", "test")
+        split: Digits(split=split).load().arrays()["x"] / 127.5 - 1.0 for split in ("train", "test")
     }
     found = {}
     for name in (*DETERMINISTIC, *STOCHASTIC):

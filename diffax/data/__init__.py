@@ -1,17 +1,48 @@
 """Data: (seed, step) -> batch, deterministic, the same for any count of workers and processes.
 
-    dataset = load(DataConfig(name="digits", flip=True))
+    dataset = Digits(split="train", flip=True).load()
+    dataset.spec                                                   # columns, size, class names
     dataset.batch(step, seed=0, batch_size=128)                    # {"x": ..., "label": ...}
     Loader(dataset, seed=0, batch_size=128, start=step, stack=10)  # the same, prepared ahead
 
-Sources: `toy` (2-D sets), `digits`, `image_folder`, `arrays` (.npy, .npz), `tfds_source` (prepared
-TensorFlow data sets, by name). This room knows NumPy and Pillow, not JAX.
+A recipe names its data by one of five records, each with its own fields: `Toy` (2-D sets drawn on
+the spot), `Digits`, `ImageFolder`, `ArrayFile` (.npy, .npz), `TFDS` (prepared TensorFlow data
+sets). Another kind of data is one more such record, whose `load` describes what it has as a
+`Source` and gives a `Dataset` of it. Batches hold raw data: turning them into what a network sees
+is a codec's work. This room knows NumPy and Pillow, not JAX.
 """
 
-from diffax.data.catalogue import load
-from diffax.data.config import DataConfig
+from diffax.data.array_file import ArrayFile
 from diffax.data.dataset import Dataset
+from diffax.data.digits import Digits
+from diffax.data.image_folder import ImageFolder
 from diffax.data.loader import Loader
+from diffax.data.options import ImageOptions
 from diffax.data.source import Batch, Source
+from diffax.data.spec import Column, Spec
+from diffax.data.tfds import TFDS
+from diffax.data.toy import Toy
 
-__all__ = ["Batch", "DataConfig", "Dataset", "Loader", "Source", "load"]
+BY_NAME: dict[str, type] = {  # as command lines call them
+    "toy": Toy,
+    "digits": Digits,
+    "image_folder": ImageFolder,
+    "array": ArrayFile,
+    "tfds": TFDS,
+}
+
+__all__ = [
+    "BY_NAME",
+    "TFDS",
+    "ArrayFile",
+    "Batch",
+    "Column",
+    "Dataset",
+    "Digits",
+    "ImageFolder",
+    "ImageOptions",
+    "Loader",
+    "Source",
+    "Spec",
+    "Toy",
+]

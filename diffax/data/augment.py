@@ -1,10 +1,10 @@
-"""Random changes to pictures, decided by numbers that belong to their place in the stream."""
+"""Random changes to images, decided by numbers that belong to their place in the stream."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from diffax.data import picture
+from diffax.data import pixels
 
 
 def apply(
@@ -23,7 +23,7 @@ def apply(
         size: (height, width) of the result.
         flip: mirror left to right with probability one half.
         random_crop: largest share of each side that is cut off; the share is uniform in
-            [0, random_crop], the crop's place uniform among those inside the picture, its shape
+            [0, random_crop], the crop's place uniform among those inside the image, its shape
             that of `size`.
 
     Returns:
@@ -36,7 +36,7 @@ def apply(
         for i, (image, side) in enumerate(zip(images, sides, strict=True)):
             top, left = chance[i, 1] * (1 - side) * height, chance[i, 2] * (1 - side) * width
             right, bottom = min(left + side * width, width), min(top + side * height, height)
-            out[i] = picture.resize(image, size, (left, top, right, bottom))
+            out[i] = pixels.resize(image, size, (left, top, right, bottom))
         images = out
     if flip:
         mirrored = chance[:, 3] < 0.5

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from diffax.data.source import Batch
+from diffax.data.spec import Column
 
 Read = Callable[[np.ndarray], Batch]
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Shape and type of one entry of an example."""
-
-    shape: tuple[int, ...]
-    dtype: str
-
-
-def keep(read: Read, size: int, layouts: dict[str, Layout], budget_mb: int) -> tuple[Read, int]:
+def keep(read: Read, size: int, columns: dict[str, Column], budget_mb: int) -> tuple[Read, int]:
     """Wraps a reader so that every example is decoded once, if all of them fit.
 
     Threads may ask for the same missing example at once: both decode it, to the same bytes.
@@ -28,7 +21,7 @@ def keep(read: Read, size: int, layouts: dict[str, Layout], budget_mb: int) -> t
     Args:
         read: indices int64 [B] -> batch.
         size: number of examples.
-        layouts: of the entries that `read` gives, by key.
+        columns: what `read` gives, by key; no texts.
         budget_mb: MiB that all examples together may take.
 
     Returns:
@@ -36,11 +29,11 @@ def keep(read: Read, size: int, layouts: dict[str, Layout], budget_mb: int) -> t
         Memory is taken as it fills, not before.
     """
     needed = size * sum(
-        int(np.prod(layout.shape)) * np.dtype(layout.dtype).itemsize for layout in layouts.values()
+        math.prod(column.shape) * np.dtype(column.dtype).itemsize for column in columns.values()
     )
     if needed > budget_mb * 2**20:
         return read, 0
-    kept = {key: np.empty((size, *lay.shape), lay.dtype) for key, lay in layouts.items()}
+    kept = {key: np.empty((size, *col.shape), col.dtype) for key, col in columns.items()}
     filled = np.zeros(size, bool)
 
     def cached(indices: np.ndarray) -> Batch:

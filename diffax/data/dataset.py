@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import textwrap
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from diffax.data import augment, order, picture
-from diffax.data.config import DataConfig
+from diffax.data import augment, order, pixels
+from diffax.data.options import ImageOptions
 from diffax.data.source import Batch, Source
+from diffax.data.spec import Spec
+from diffax.printable import printable
 
 _BLOCK = 256  # examples that one thread decodes at a time when all are wanted
 
@@ -27,52 +29,48 @@ class Dataset:
     Every epoch visits every example once; a batch may hold the end of one epoch and the beginning
     of the next.
 
+    Batches hold raw data: images uint8 [H, W, C], all else float32 in its own coordinates.
+
     Attributes:
-        config: what was asked for.
+        title: what the report calls it.
         source: what was found.
+        options: what is done to images.
+
+    Raises:
+        ValueError: options for images where there are none.
 
     Example:
-        >>> from diffax.data import DataConfig, load
-        >>> dataset = load(DataConfig(name="digits"))
+        >>> from diffax.data import Digits
+        >>> dataset = Digits().load()
         >>> batch = dataset.batch(step=1000, seed=0, batch_size=64)
         >>> batch["x"].shape, batch["x"].dtype, batch["label"].shape
         ((64, 8, 8, 1), dtype('uint8'), (64,))
+        >>> dataset.spec.columns["x"]
+        Column(shape=(8, 8, 1), dtype='uint8')
     """
 
-    config: DataConfig
+    title: str
     source: Source
+    options: ImageOptions = ImageOptions()
 
-    @property
-    def kind(self) -> Literal["image", "points"]:
-        """ "image": uint8 [H, W, C]; "points": float32 [D], model space."""
-        return self.source.kind
+    def __post_init__(self) -> None:
+        """Checks that what is asked for can be done to this kind of data."""
+        asked = self.options.flip or self.options.random_crop or self.options.image_size
+        if asked and not self.spec.is_image:
+            column = self.source.columns["x"]
+            raise ValueError(
+                "data.flip, data.random_crop and data.image_size are for images (uint8 "
+                f"[H, W, C]); these data are {column.dtype} {list(column.shape)}"
+            )
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of one example of a batch: (H, W, C) or (D,)."""
-        if self.kind == "image" and self.config.size is not None:
-            return (*self.config.size, self.source.shape[-1])
-        return self.source.shape
-
-    @property
-    def size(self) -> int:
-        """Number of examples in one epoch."""
-        return self.source.size
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """In the labels' order; empty where there are no classes or `labels` is off."""
-        return self.source.classes if self.config.labels else ()
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes, 0 where batches carry no label."""
-        return len(self.class_names)
-
-    @property
-    def captions(self) -> tuple[str, ...] | None:
-        """One text an example, which a batch's "index" points into, or None."""
-        return self.source.captions
+    @functools.cached_property
+    def spec(self) -> Spec:
+        """What batches hold: columns, size, class names, mean and standard deviation."""
+        source, columns = self.source, dict(self.source.columns)
+        if self.options.size is not None:  # the source keeps more pixels for random crops
+            shape = (*self.options.size, columns["x"].shape[-1])
+            columns["x"] = replace(columns["x"], shape=shape)
+        return Spec(columns, source.size, source.class_names, source.mean, source.std)
 
     def batch(
         self,
@@ -93,8 +91,8 @@ class Dataset:
             process_count: processes P; the p-th gets rows p * B / P to (p + 1) * B / P - 1.
 
         Returns:
-            {"x": uint8 [B / P, H, W, C] or float32 [B / P, D], "label": int32 [B / P] where there
-            are classes, "index": int32 [B / P] where there are captions}.
+            The columns of `spec`: {"x": uint8 [B / P, H, W, C] or float32 [B / P, ...], "label":
+            int32 [B / P] where there are classes, "caption": str [B / P] where there are texts}.
 
         Raises:
             ValueError: a negative step or seed, or a batch that the processes cannot share evenly.
@@ -147,15 +145,15 @@ class Dataset:
         else:
             firsts = np.array([s * batch_size + mine.start for s in steps], dtype=np.int64)
             positions = (firsts[:, None] + np.arange(rows)).ravel()
-            out = self._read(order.indices(seed, positions, self.size))
-            if self.config.flip or self.config.random_crop > 0:
+            out = dict(self.source.read(order.indices(seed, positions, self.source.size)))
+            if self.options.flip or self.options.random_crop > 0:
                 chance = [order.chance(seed, int(first), rows) for first in firsts]
                 out["x"] = augment.apply(
                     out["x"],
                     np.concatenate(chance),
-                    size=self.shape[:2],
-                    flip=self.config.flip,
-                    random_crop=self.config.random_crop,
+                    size=self.spec.shape[:2],
+                    flip=self.options.flip,
+                    random_crop=self.options.random_crop,
                 )
         return {key: value.reshape(count, rows, *value.shape[1:]) for key, value in out.items()}
 
@@ -163,26 +161,24 @@ class Dataset:
         """Chosen examples in the set's own order, without augmentation.
 
         Args:
-            indices: int [B], each from 0 to `size` - 1.
+            indices: int [B], each from 0 to `spec.size` - 1.
 
         Returns:
             As `batch`.
         """
-        out = self._read(np.asarray(indices, dtype=np.int64))
-        if self.kind == "image":
-            out["x"] = picture.fit_all(out["x"], self.shape[:2])
-        return out
+        out = dict(self.source.read(np.asarray(indices, dtype=np.int64)))
+        return out | {"x": pixels.fit_all(out["x"], self.options.size)}
 
     def blocks(self, block_size: int = _BLOCK) -> Iterator[Batch]:
         """All examples once, in the set's own order, `block_size` at a time (the last: the rest).
 
         For evaluation over sets that do not fit in memory.
         """
-        starts = range(0, self.size, block_size)
+        starts = range(0, self.spec.size, block_size)
         with ThreadPoolExecutor(max_workers=_workers()) as pool:
             ahead = []
             for start in starts:
-                rows = np.arange(start, min(start + block_size, self.size))
+                rows = np.arange(start, min(start + block_size, self.spec.size))
                 ahead.append(pool.submit(self.examples, rows))
                 if len(ahead) > _workers():
                     yield ahead.pop(0).result()
@@ -193,75 +189,51 @@ class Dataset:
         """All examples once, in the set's own order, without augmentation.
 
         Returns:
-            As `batch`, with `size` rows: mind the memory.
+            As `batch`, with `spec.size` rows: mind the memory.
         """
         blocks = list(self.blocks())
         return {key: np.concatenate([block[key] for block in blocks]) for key in blocks[0]}
 
-    def coordinates(self, points: np.ndarray) -> np.ndarray:
-        """Maps points from model space back to the data's own coordinates.
-
-        Args:
-            points: float [..., D].
-
-        Returns:
-            float64 [..., D]: points * deviation + mean.
-        """
-        if self.kind != "points":
-            raise ValueError("coordinates are for points; these are images")
-        return np.asarray(points, np.float64) * self.source.deviation + self.source.mean
-
     def summary(self) -> str:
         """The report at the start of a run: count, sizes, classes, rejects."""
-        noun = "pictures" if self.kind == "image" else "points"
-        sizes = " x ".join(map(str, self.shape))
-        count = f"{self.size:,}" if self.source.fresh is None else "fresh at every step:"
-        lines = [f"data {self.config.name} ({self.config.split}): {count} {noun} of {sizes}"]
-        if self.num_classes:
-            lines.append(self._classes())
-        if self.captions is not None:
-            lines.append(f"captions: {len(self.captions):,}, the first: {self.captions[0]!r}")
-        changes = ["mirrored at random"] if self.config.flip else []
-        if self.config.random_crop:
-            changes.append(f"random crops of up to {self.config.random_crop:.0%} of each side")
+        spec, source, options = self.spec, self.source, self.options
+        noun = "images" if spec.is_image else "vectors" if len(spec.shape) == 1 else "arrays"
+        sizes = " x ".join(map(str, spec.shape))
+        count = f"{spec.size:,}" if source.fresh is None else "fresh at every step:"
+        lines = [printable(f"data {self.title}: {count} {noun} of {sizes}")]
+        lines.extend(self._classes())
+        changes = ["mirrored at random"] if options.flip else []
+        if options.random_crop:
+            changes.append(f"random crops of up to {options.random_crop:.0%} of each side")
         lines.extend(["augmentation: " + ", ".join(changes)] if changes else [])
-        if self.kind == "points":
-            mean, deviation = (
-                ", ".join(f"{v:.4g}" for v in values[:8])
-                for values in (self.source.mean, self.source.deviation)
-            )
-            lines.append(f"model space: (x - [{mean}]) / [{deviation}]")
-        elif self.source.cached:
-            lines.append(f"kept in memory once decoded: {self.source.cached / 2**20:,.0f} MiB")
-        elif self.source.cached == 0:
+        if spec.mean is not None and spec.std is not None:
+            lines.append(f"mean {_few(spec.mean)}, standard deviation {_few(spec.std)}")
+        if source.cached:
+            lines.append(f"kept in memory once decoded: {source.cached / 2**20:,.0f} MiB")
+        elif source.cached == 0:
             lines.append("read and decoded anew in every epoch")
-        lines.extend(self.source.notes)
-        if self.source.rejects:
-            shown = self.source.rejects[:10]
-            more = len(self.source.rejects) - len(shown)
-            lines.append(f"left out: {len(self.source.rejects):,} unreadable")
-            lines.extend(f"  {reject}" for reject in shown)
-            lines.extend([f"  ... and {more:,} more"] if more else [])
+        lines.extend(map(printable, source.notes))
+        if source.rejects:
+            more = len(source.rejects) - 10
+            lines.append(f"left out: {len(source.rejects):,} unreadable")
+            lines.extend(f"  {printable(reject)}" for reject in source.rejects[:10])
+            lines.extend([f"  ... and {more:,} more"] if more > 0 else [])
         return "\n".join(lines)
 
-    def _classes(self) -> str:
-        names = list(self.class_names)
+    def _classes(self) -> list[str]:
+        names = [printable(name) for name in self.spec.class_names]
+        if not names:
+            return []
         if self.source.labels is not None:
             counts = np.bincount(self.source.labels, minlength=len(names))
             names = [f"{name} ({count:,})" for name, count in zip(names, counts, strict=True)]
         shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-        return textwrap.fill(
-            f"{self.num_classes} classes: {shown}", width=100, subsequent_indent="  "
-        )
+        text = f"{len(names)} classes: {shown}"
+        return textwrap.wrap(text, width=100, subsequent_indent="  ")
 
-    def _read(self, indices: np.ndarray) -> Batch:
-        out = dict(self.source.read(indices))
-        read = out.pop("index", indices)
-        if not self.config.labels:
-            out.pop("label", None)
-        if self.captions is not None:
-            out["index"] = read.astype(np.int32)
-        return out
+
+def _few(values: tuple[float, ...]) -> str:
+    return "[" + ", ".join(f"{v:.4g}" for v in values[:8]) + (", ...]" if values[8:] else "]")
 
 
 def _workers() -> int:

@@ -2,38 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
 from sklearn.datasets import load_digits
 
-from diffax.data import picture
-from diffax.data.config import DataConfig
-from diffax.data.source import Source
+from diffax.data import pixels
+from diffax.data.dataset import Dataset
+from diffax.data.options import ImageOptions, check_split
+from diffax.data.source import Source, columns
 
 HELD_OUT = 5  # every fifth scan of each digit
+SPLITS = ("train", "test", "all")
 
 
-def load(config: DataConfig) -> Source:
-    """The source of the digits.
+@dataclass(frozen=True)
+class Digits(ImageOptions):
+    """Handwritten digits, uint8 [8, 8, 1], in ten classes; grey levels 0 to 16 become 0 to 255.
 
     Splits, each in scikit-learn's order: "all" the 1,797 scans; "test" every fifth scan of each
-    digit (the fifth, tenth, ... zero, and so on), 355; "train" the other 1,442. Grey levels 0 to 16
-    become 0 to 255.
+    digit (the fifth, tenth, ... zero, and so on), 355; "train" the other 1,442.
+
+    Example:
+        >>> Digits(split="test").load().batch(0, seed=0, batch_size=4)["x"].shape
+        (4, 8, 8, 1)
     """
-    bunch = load_digits()
-    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
-    labels = bunch.target.astype(np.int32)
-    rank = np.sum(np.tril(labels[:, None] == labels), axis=1)  # 1 for the first zero, ...
-    held_out = rank % HELD_OUT == 0
-    keep = {"train": ~held_out, "test": held_out, "all": np.ones_like(held_out)}
-    if config.split not in keep:
-        raise ValueError(f"digits has the splits train, test and all, got {config.split!r}")
-    images, labels = images[keep[config.split]], labels[keep[config.split]]
-    images = picture.fit_all(images, config.stored_size)
-    return Source(
-        kind="image",
-        shape=images.shape[1:],
-        size=len(images),
-        read=lambda rows: {"x": images[rows], "label": labels[rows]},
-        classes=tuple(str(name) for name in bunch.target_names),
-        labels=labels,
-    )
+
+    split: Literal["train", "test", "all"] = "train"
+    """train, test or all."""
+
+    labels: bool = True
+    """Give the digit of every scan as its class."""
+
+    def __post_init__(self) -> None:
+        """Checks every value."""
+        super().__post_init__()
+        check_split(self.split, SPLITS)
+
+    def load(self) -> Dataset:
+        """Opens the digits."""
+        bunch = load_digits()
+        images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
+        labels = bunch.target.astype(np.int32)
+        rank = np.sum(np.tril(labels[:, None] == labels), axis=1)  # 1 for the first zero, ...
+        held_out = rank % HELD_OUT == 0
+        keep = {"train": ~held_out, "test": held_out, "all": np.ones_like(held_out)}[self.split]
+        found = {"x": pixels.fit_all(images[keep], self.stored_size)}
+        if self.labels:
+            found["label"] = labels[keep]
+        source = Source(
+            columns=columns(found["x"].shape[1:], "uint8", label=self.labels),
+            size=len(found["x"]),
+            read=lambda rows: {key: value[rows] for key, value in found.items()},
+            class_names=tuple(str(name) for name in bunch.target_names) if self.labels else (),
+            labels=found.get("label"),
+        )
+        return Dataset(f"digits ({self.split})", source, self)

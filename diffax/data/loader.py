@@ -39,8 +39,8 @@ class Loader(Iterator[Any]):
         waited: seconds that `next` has kept its caller waiting; may be set to 0 at any time.
 
     Example:
-        >>> from diffax.data import DataConfig, Loader, load
-        >>> with Loader(load(DataConfig()), seed=0, batch_size=32, start=5, stop=7) as loader:
+        >>> from diffax.data import Loader, Toy
+        >>> with Loader(Toy().load(), seed=0, batch_size=32, start=5, stop=7) as loader:
         ...     [batch["x"].shape for batch in loader]
         [(32, 2), (32, 2)]
     """

@@ -15,14 +15,14 @@ import functools
 
 import numpy as np
 
-_ORDER, _CHANCE, _POINTS = 1, 2, 3  # one key per purpose: the streams never meet
+_ORDER, _CHANCE, _FRESH = 1, 2, 3  # one key per purpose: the streams never meet
 WORDS = 4  # 64-bit words that one Philox counter value yields
 
 
 def _philox(seed: int, purpose: int, *counter: int) -> np.random.Philox:
-    if seed < 0:
-        raise ValueError(f"expected a data seed >= 0, got {seed}")
-    words = [seed & 0xFFFFFFFFFFFFFFFF, purpose]
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"expected a data seed from 0 to 2**64 - 1, got {seed}")
+    words = [seed, purpose]
     place = list(counter) + [0] * (4 - len(counter))
     return np.random.Philox(
         key=np.array(words, dtype=np.uint64), counter=np.array(place, dtype=np.uint64)
@@ -61,8 +61,8 @@ def indices(seed: int, positions: np.ndarray, size: int) -> np.ndarray:
     epochs, ranks = np.divmod(positions, size)
     out = np.empty_like(positions)
     for epoch in np.unique(epochs):
-        here = epochs == epoch
-        out[here] = permutation(seed, int(epoch), size)[ranks[here]]
+        current = epochs == epoch
+        out[current] = permutation(seed, int(epoch), size)[ranks[current]]
     return out
 
 
@@ -82,6 +82,6 @@ def chance(seed: int, first: int, count: int) -> np.ndarray:
     return (bits >> np.uint64(11)).reshape(count, WORDS) * 2.0**-53
 
 
-def points_state(seed: int, step: int) -> np.random.RandomState:
-    """The generator that draws the fresh points of one step, for scikit-learn's functions."""
-    return np.random.RandomState(_philox(seed, _POINTS, 0, step))
+def fresh_state(seed: int, step: int) -> np.random.RandomState:
+    """The generator that draws the fresh vectors of one step, for scikit-learn's functions."""
+    return np.random.RandomState(_philox(seed, _FRESH, 0, step))

@@ -1,26 +1,108 @@
-"""Two-dimensional sets of points, drawn on the spot: nothing is downloaded."""
+"""Two-dimensional sets of vectors, drawn on the spot: nothing is downloaded."""
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from sklearn import datasets as sk
 
 from diffax.data import order
-from diffax.data.config import DataConfig
-from diffax.data.source import Source
+from diffax.data.dataset import Dataset
+from diffax.data.options import check_split
+from diffax.data.source import Batch, Source, columns
+from diffax.nearest import nearest
 
-Draw = Callable[[int, float, np.random.RandomState], tuple[np.ndarray, np.ndarray | None]]
-_REFERENCE = (100_000, 20_200_619)  # points and seed of the draw that fixes mean and deviation
+MOST = 100_000_000  # vectors of a fixed set
+_FRESH_KEPT = 10_000  # of a set without end: those that `examples` and `arrays` give
+_REFERENCE = (100_000, 20_200_619)  # vectors and seed of the draw that fixes mean and std
 _TEST_SEED = 2**31  # a test set's seed is the train set's plus this: never one of the same run
 
 
 @dataclass(frozen=True)
 class Toy:
-    """A toy set: how it is drawn, its usual noise, and its classes, if it has any."""
+    """A two-dimensional set, float32 [2], in its own coordinates.
+
+    Its mean and standard deviation (`Spec.mean`, `Spec.std`) come from one large fixed draw, so
+    they are the same for every seed, split and number of vectors.
+
+    Example:
+        >>> dataset = Toy("moons", num=100).load()
+        >>> dataset.batch(0, seed=0, batch_size=4)["x"].shape, dataset.spec.class_names
+        ((4, 2), ('upper', 'lower'))
+    """
+
+    name: str = "s_curve"
+    """s_curve, swiss_roll, moons, circles, blobs, checkerboard or spiral."""
+
+    num: int = 10_000
+    """How many vectors are drawn; 0: fresh ones at every step."""
+
+    noise: float | None = None
+    """Standard deviation of the noise on each coordinate, >= 0. None: the set's own default."""
+
+    seed: int = 0
+    """Of the fixed set, 0 to 2**32 - 1."""
+
+    labels: bool = True
+    """Give the class of every vector, where the set has classes."""
+
+    split: Literal["train", "test"] = "train"
+    """train, or test: a fresh draw."""
+
+    def __post_init__(self) -> None:
+        """Checks every value."""
+        if self.name not in TOYS:
+            raise ValueError(f"no toy set is called {self.name!r}; {nearest(self.name, TOYS)}")
+        if not 0 <= self.num <= MOST:
+            raise ValueError(
+                f"data.num must be 0 (fresh vectors at every step) to {MOST:,}, got {self.num}"
+            )
+        if self.noise is not None and not (math.isfinite(self.noise) and self.noise >= 0):
+            raise ValueError(f"data.noise must be a finite number >= 0, got {self.noise}")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"data.seed must be 0 to 2**32 - 1, got {self.seed}")
+        check_split(self.split, ("train", "test"))
+
+    def load(self) -> Dataset:
+        """Draws the fixed set; of a set without end, the vectors that its previews show."""
+        shift = _TEST_SEED if self.split == "test" else 0
+
+        def fresh(seed: int, step: int, count: int) -> Batch:
+            return self._batch(count, order.fresh_state((seed + shift) % 2**64, step))
+
+        fixed = self._batch(
+            self.num or _FRESH_KEPT, np.random.RandomState((self.seed + shift) % 2**32)
+        )
+        mean, std = moments(self.name, self.noise)
+        source = Source(
+            columns=columns((2,), "float32", label="label" in fixed),
+            size=len(fixed["x"]),
+            read=lambda rows: {key: value[rows] for key, value in fixed.items()},
+            fresh=None if self.num else fresh,
+            class_names=TOYS[self.name].classes if self.labels else (),
+            labels=fixed.get("label") if self.num else None,
+            mean=tuple(mean.tolist()),
+            std=tuple(std.tolist()),
+        )
+        return Dataset(f"{self.name} ({self.split})", source)
+
+    def _batch(self, n: int, rng: np.random.RandomState) -> Batch:
+        vectors, labels = _draw(self.name, n, rng, self.noise)
+        batch = {"x": vectors.astype(np.float32)}
+        return batch | {"label": labels} if self.labels and labels is not None else batch
+
+
+Draw = Callable[[int, float, np.random.RandomState], tuple[np.ndarray, np.ndarray | None]]
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a set is drawn, its usual noise, and its classes, if it has any."""
 
     draw: Draw
     noise: float
@@ -28,13 +110,13 @@ class Toy:
 
 
 def _s_curve(n, noise, rng):
-    points, _ = sk.make_s_curve(n, noise=noise, random_state=rng)
-    return points[:, [0, 2]], None
+    vectors, _ = sk.make_s_curve(n, noise=noise, random_state=rng)
+    return vectors[:, [0, 2]], None
 
 
 def _swiss_roll(n, noise, rng):
-    points, _ = sk.make_swiss_roll(n, noise=noise, random_state=rng)
-    return points[:, [0, 2]], None
+    vectors, _ = sk.make_swiss_roll(n, noise=noise, random_state=rng)
+    return vectors[:, [0, 2]], None
 
 
 def _moons(n, noise, rng):
@@ -56,34 +138,34 @@ def _checkerboard(n, noise, rng):
     square = rng.randint(8, size=n)
     row = square // 2
     column = 2 * (square % 2) + row % 2
-    points = np.stack([column, row], axis=1) + rng.uniform(size=(n, 2)) - 2.0
-    return points + noise * rng.standard_normal((n, 2)), None
+    vectors = np.stack([column, row], axis=1) + rng.uniform(size=(n, 2)) - 2.0
+    return vectors + noise * rng.standard_normal((n, 2)), None
 
 
 def _spiral(n, noise, rng):
-    # Two arms of an Archimedean spiral, 1.5 turns each; the root spreads points along the arm.
+    # Two arms of an Archimedean spiral, 1.5 turns each; the root spreads vectors along the arm.
     arm = rng.randint(2, size=n)
     angle = 3.0 * np.pi * np.sqrt(rng.uniform(size=n))
     radius = angle * np.where(arm == 0, 1.0, -1.0)
-    points = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-    return points + noise * rng.standard_normal((n, 2)), arm
+    vectors = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    return vectors + noise * rng.standard_normal((n, 2)), arm
 
 
-TOYS: dict[str, Toy] = {
-    "s_curve": Toy(_s_curve, 0.1),
-    "swiss_roll": Toy(_swiss_roll, 0.5),
-    "moons": Toy(_moons, 0.05, ("upper", "lower")),
-    "circles": Toy(_circles, 0.05, ("outer", "inner")),
-    "blobs": Toy(_blobs, 0.3, tuple(f"blob {i}" for i in range(8))),
-    "checkerboard": Toy(_checkerboard, 0.0),
-    "spiral": Toy(_spiral, 0.2, ("first arm", "second arm")),
+TOYS: dict[str, Family] = {
+    "s_curve": Family(_s_curve, 0.1),
+    "swiss_roll": Family(_swiss_roll, 0.5),
+    "moons": Family(_moons, 0.05, ("upper", "lower")),
+    "circles": Family(_circles, 0.05, ("outer", "inner")),
+    "blobs": Family(_blobs, 0.3, tuple(f"blob {i}" for i in range(8))),
+    "checkerboard": Family(_checkerboard, 0.0),
+    "spiral": Family(_spiral, 0.2, ("first arm", "second arm")),
 }
 
 
 def draw(
     name: str, n: int, seed: int, noise: float | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Draws points in the set's own coordinates, before any scaling.
+    """Draws vectors in the set's own coordinates, before any scaling.
 
     Args:
         name: one of `TOYS`. For s_curve: the coordinates x and z of scikit-learn's `make_s_curve`
@@ -93,23 +175,23 @@ def draw(
         noise: standard deviation on each coordinate; None: the set's own.
 
     Returns:
-        points float64 [n, 2], and labels int32 [n] or None where the set has no classes.
+        vectors float64 [n, 2], and labels int32 [n] or None where the set has no classes.
 
     Example:
         >>> from diffax.data import toy
-        >>> points, labels = toy.draw("moons", 100, seed=7)
-        >>> points.shape, labels.shape
+        >>> vectors, labels = toy.draw("moons", 100, seed=7)
+        >>> vectors.shape, labels.shape
         ((100, 2), (100,))
     """
     if n < 1:
-        raise ValueError(f"expected at least one point, got n = {n}")
+        raise ValueError(f"expected at least one vector, got n = {n}")
     return _draw(name, n, np.random.RandomState(seed), noise)
 
 
 def _draw(name, n, rng, noise):
-    toy = TOYS[name]
-    points, labels = toy.draw(n, toy.noise if noise is None else noise, rng)
-    return points, None if labels is None else labels.astype(np.int32)
+    family = TOYS[name]
+    vectors, labels = family.draw(n, family.noise if noise is None else noise, rng)
+    return vectors, None if labels is None else labels.astype(np.int32)
 
 
 @functools.lru_cache(maxsize=32)
@@ -117,44 +199,9 @@ def moments(name: str, noise: float | None = None) -> tuple[np.ndarray, np.ndarr
     """Mean and standard deviation of a set's coordinates, from one large fixed draw.
 
     Returns:
-        (mean, deviation), float64 [2] each: the same for every seed and every number of points,
-        so that fresh points land in the same model space as the training set.
+        (mean, std), float64 [2] each: the same for every seed and every number of vectors, so
+        that fresh vectors are scaled as the training set is.
     """
     n, seed = _REFERENCE
-    points, _ = draw(name, n, seed, noise)
-    return points.mean(0), points.std(0)
-
-
-def load(config: DataConfig) -> Source:
-    """The source of a toy set: a fixed set of points, or fresh ones at every step."""
-    if config.split not in ("train", "test"):
-        raise ValueError(
-            f"{config.name} has the splits train and test (a fresh draw), got {config.split!r}"
-        )
-    if config.divisor is None:
-        mean, deviation = moments(config.name, config.noise)
-    else:
-        mean, deviation = np.zeros(2), np.full(2, config.divisor)
-    classes = TOYS[config.name].classes
-
-    def model_space(points, labels):
-        batch = {"x": ((points - mean) / deviation).astype(np.float32)}
-        return batch if labels is None else batch | {"label": labels}
-
-    def fresh(seed, step, count):
-        rng = order.points_state(seed + (_TEST_SEED if config.split == "test" else 0), step)
-        return model_space(*_draw(config.name, count, rng, config.noise))
-
-    seed = (config.data_seed + (_TEST_SEED if config.split == "test" else 0)) % 2**32
-    fixed = model_space(*draw(config.name, config.points or 10_000, seed, config.noise))
-    return Source(
-        kind="points",
-        shape=(2,),
-        size=len(fixed["x"]),
-        read=lambda rows: {key: value[rows] for key, value in fixed.items()},
-        fresh=None if config.points else fresh,
-        classes=classes,
-        labels=fixed.get("label"),
-        mean=mean,
-        deviation=deviation,
-    )
+    vectors, _ = draw(name, n, seed, noise)
+    return vectors.mean(0), vectors.std(0)

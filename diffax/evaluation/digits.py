@@ -1,12 +1,14 @@
 """How good generated 8x8 digits are: recognisable, of every class, and not copied."""
 
+import functools
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from sklearn.svm import SVC
 
-from diffax.data import DataConfig, load
+from diffax.data import Digits
+from diffax.image_range import to_float
 
 SURE = 0.8
 
@@ -40,34 +42,46 @@ def digit_quality(images: np.ndarray) -> DigitQuality:
         ValueError: another shape or type.
 
     Example:
-        >>> from diffax.data import DataConfig, load
-        >>> real = load(DataConfig(name="digits", split="test")).arrays()["x"]
+        >>> from diffax.data import Digits
+        >>> real = Digits(split="test").load().arrays()["x"]
         >>> round(digit_quality(real).novelty, 2)
         1.0
     """
     images = np.asarray(images)
     if images.shape[1:] != (8, 8, 1) or images.dtype != np.uint8:
         raise ValueError(f"expected uint8 [N, 8, 8, 1], got {images.dtype} {images.shape}")
-    train, held_out = (load(DataConfig(name="digits", split=s)).arrays() for s in ("train", "test"))
-    ours, known, fresh = (_flat(x) for x in (images, train["x"], held_out["x"]))
-    with warnings.catch_warnings():
-        # Its successor calibrates each class alone, and is then sure of noise, too.
-        warnings.filterwarnings("ignore", "The `probability` parameter", FutureWarning)
-        svm = SVC(gamma="scale", probability=True, random_state=0).fit(known, train["label"])
-    probability = svm.predict_proba(ours)
+    ours, judge = _flat(images), _judge()
+    probability = judge.svm.predict_proba(ours)
     shares = np.bincount(probability.argmax(axis=1), minlength=10) / len(ours)
     return DigitQuality(
         sure=float(np.mean(probability.max(axis=1) >= SURE)),
         rarest=float(shares.min()),
         commonest=float(shares.max()),
-        novelty=float(
-            np.median(_nearest_distance(ours, known)) / np.median(_nearest_distance(fresh, known))
-        ),
+        novelty=float(np.median(_nearest_distance(ours, judge.known)) / judge.usual),
     )
 
 
+@dataclass(frozen=True)
+class _Judge:
+    svm: SVC
+    known: np.ndarray  # [N, 64], the training set
+    usual: float  # median distance of held-out digits to it
+
+
+@functools.cache
+def _judge() -> _Judge:
+    """Learnt from the real digits, once."""
+    train, held_out = (Digits(split=split).load().arrays() for split in ("train", "test"))
+    known = _flat(train["x"])
+    with warnings.catch_warnings():
+        # Its successor calibrates each class alone, and is then sure of noise, too.
+        warnings.filterwarnings("ignore", "The `probability` parameter", FutureWarning)
+        svm = SVC(gamma="scale", probability=True, random_state=0).fit(known, train["label"])
+    return _Judge(svm, known, float(np.median(_nearest_distance(_flat(held_out["x"]), known))))
+
+
 def _flat(images: np.ndarray) -> np.ndarray:
-    return images.reshape(len(images), -1).astype(np.float64) / 127.5 - 1
+    return to_float(images).reshape(len(images), -1).astype(np.float64)
 
 
 def _nearest_distance(x: np.ndarray, known: np.ndarray) -> np.ndarray:

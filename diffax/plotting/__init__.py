@@ -1,28 +1,28 @@
-"""Pictures a person looks at: grids, strips, animations, clouds of points, curves.
+"""Images a person looks at: grids, strips, animations, clouds of vectors, curves.
 
-Every function turns numbers into a picture, uint8 [H, W, 3] or [H, W, 1]; only `save_image`,
-`save_gif`, `points_gif` and `export` touch the disk, and they replace a file whole or not at all.
+Every function turns numbers into an image, uint8 [H, W, 3] or [H, W, 1]; only `save_image`,
+`save_gif`, `scatter_gif` and `export` touch the disk, and they replace a file whole or not at all.
 """
 
 from diffax.plotting.curves import line_chart, loss_curve
-from diffax.plotting.export import check_output, export, needs_trajectory
 from diffax.plotting.files import save_gif, save_image
-from diffax.plotting.images import image_grid, strip, to_uint8
-from diffax.plotting.points import limits, points_gif, points_strip, scatter
+from diffax.plotting.images import evenly_spaced, image_grid, strip
+from diffax.plotting.output import check_output, export, needs_trajectory
+from diffax.plotting.vectors import limits, scatter, scatter_gif, scatter_strip
 
 __all__ = [
     "check_output",
+    "evenly_spaced",
     "export",
     "image_grid",
     "limits",
     "line_chart",
     "loss_curve",
     "needs_trajectory",
-    "points_gif",
-    "points_strip",
     "save_gif",
     "save_image",
     "scatter",
+    "scatter_gif",
+    "scatter_strip",
     "strip",
-    "to_uint8",
 ]

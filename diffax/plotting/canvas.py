@@ -19,6 +19,6 @@ def figure(width: int, height: int) -> Figure:
 
 
 def pixels(page: Figure) -> np.ndarray:
-    """The page as a picture, uint8 [H, W, 3]."""
+    """The page as an image, uint8 [H, W, 3]."""
     page.canvas.draw()
     return np.asarray(page.canvas.buffer_rgba())[..., :3].copy()

@@ -61,13 +61,15 @@ def loss_curve(
 ) -> np.ndarray:
     """Draws a metric over the steps: every value lightly, a moving average over them.
 
+    Where there are too few records for an average (below 50), the values alone.
+
     The axis is logarithmic where the values are positive and span more than a factor of 10.
 
     Args:
         records: lines of metrics.jsonl, in any order; those without "step" and `key`, or with a
             value that is not finite, are passed over.
         key: which metric.
-        title: above the picture.
+        title: above the image.
 
     Returns:
         uint8 [500, 800, 3].
@@ -78,15 +80,15 @@ def loss_curve(
     panel = _chart(page, title, "step", key)
     if pairs:
         steps, values = np.array(pairs).T
-        window = min(max(1, len(values) // 25), len(values))
-        panel.plot(steps, values, color=canvas.FAINT, linewidth=1.0, label=f"every {key} recorded")
-        panel.plot(
-            steps,
-            _moving_average(values, window),
-            color=canvas.INK,
-            linewidth=2.0,
-            label=f"average over {window} records",
-        )
+        window = max(1, len(values) // 25)
+        recorded = f"every {key} recorded"
+        if window == 1:
+            marker = "o" if len(values) == 1 else None
+            panel.plot(steps, values, color=canvas.INK, marker=marker, label=recorded)
+        else:
+            average, over = _moving_average(values, window), f"average over {window} records"
+            panel.plot(steps, values, color=canvas.FAINT, linewidth=1.0, label=recorded)
+            panel.plot(steps, average, color=canvas.INK, linewidth=2.0, label=over)
         if values.min() > 0 and values.max() > 10 * values.min():
             panel.set_yscale("log")
         panel.legend(frameon=False)

@@ -6,27 +6,7 @@ import math
 
 import numpy as np
 
-
-def to_uint8(images: np.ndarray) -> np.ndarray:
-    """Turns images into 8-bit levels.
-
-    Args:
-        images: uint8, returned as they are; or floating point in [-1, 1], clipped to it. What is
-            not a number becomes black.
-
-    Returns:
-        uint8, the same shape; -1 becomes 0, 1 becomes 255.
-
-    Raises:
-        ValueError: another type.
-    """
-    images = np.asarray(images)
-    if images.dtype == np.uint8:
-        return images
-    if images.dtype.kind != "f" and images.dtype.name != "bfloat16":
-        raise ValueError(f"expected uint8 or floating-point images, got {images.dtype}")
-    levels = np.clip(np.nan_to_num(images.astype(np.float32), nan=-1.0), -1.0, 1.0)
-    return np.rint((levels + 1.0) * 127.5).astype(np.uint8)
+from diffax.image_range import to_uint8
 
 
 def image_grid(
@@ -40,7 +20,7 @@ def image_grid(
     """Lays images out in rows.
 
     Args:
-        images: [N, H, W, C] with C = 1 or 3, as `to_uint8` takes them.
+        images: [N, H, W, C] with C = 1 or 3, uint8 or floating point in [-1, 1].
         columns: images in a row; None: the smallest square that holds them.
         padding: pixels of an image between and around the images.
         background: grey level of the gaps, 0 to 255.
@@ -75,7 +55,8 @@ def strip(trajectory: np.ndarray, *, count: int = 10, min_width: int = 512) -> n
     """Shows how images come about: a row for each, time from left to right.
 
     Args:
-        trajectory: [K, N, H, W, C], K moments of N images, as `to_uint8` takes them.
+        trajectory: [K, N, H, W, C], K moments of N images, uint8 or floating point in [-1, 1]; of
+            a denoising with S steps K = S + 1, pure noise first.
         count: moments shown, evenly spaced, always the first and the last.
         min_width: as for `image_grid`.
 
@@ -87,11 +68,28 @@ def strip(trajectory: np.ndarray, *, count: int = 10, min_width: int = 512) -> n
         raise ValueError(
             f"expected a trajectory [K, N, H, W, C], got shape {list(trajectory.shape)}"
         )
-    chosen = np.unique(np.rint(np.linspace(0, len(trajectory) - 1, count)).astype(int))
+    chosen = evenly_spaced(len(trajectory), count)
     by_image = trajectory[chosen].swapaxes(0, 1)
     return image_grid(
         by_image.reshape(-1, *by_image.shape[2:]), columns=len(chosen), min_width=min_width
     )
+
+
+def evenly_spaced(total: int, most: int) -> np.ndarray:
+    """Chooses moments of a trajectory to show: evenly spaced, always the first and the last.
+
+    Args:
+        total: how many there are, >= 1.
+        most: how many are shown at most, >= 2 (the first and the last).
+
+    Returns:
+        int [min(total, most)], ascending.
+
+    Example:
+        >>> evenly_spaced(101, 5).tolist()
+        [0, 25, 50, 75, 100]
+    """
+    return np.rint(np.linspace(0, total - 1, min(total, most))).astype(int)
 
 
 def check(images: np.ndarray) -> np.ndarray:

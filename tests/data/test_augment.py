@@ -6,12 +6,12 @@ from diffax.data import augment, order
 
 
 def ramp(size=32):
-    """A picture whose two channels tell column and row."""
+    """A image whose two channels tell column and row."""
     column, row = np.meshgrid(np.arange(size), np.arange(size))
     return np.stack([column * 8, row * 8, 0 * row], axis=-1).astype(np.uint8)
 
 
-def test_mirrors_half_of_the_pictures_and_nothing_else():
+def test_mirrors_half_of_the_images_and_nothing_else():
     images = np.random.default_rng(0).integers(0, 256, (4000, 2, 3, 1), dtype=np.uint8)
     kept = images.copy()
     chance = order.chance(0, 0, 4000)
@@ -40,7 +40,7 @@ def test_crops_have_the_side_and_place_that_chance_says():
     assert side.min() < 0.52 and side.max() > 0.98
 
 
-def test_no_crop_share_left_gives_the_whole_picture():
+def test_no_crop_share_left_gives_the_whole_image():
     images = np.stack([ramp()] * 3)
     out = augment.apply(images, np.zeros((3, 4)), size=(32, 32), flip=False, random_crop=0.5)
     np.testing.assert_array_equal(out, images)

@@ -7,13 +7,13 @@ import jax
 import numpy as np
 import pytest
 
-from diffax.data import DataConfig, Dataset, Loader, load
-from diffax.data.source import Source
+from diffax.data import Dataset, Digits, Loader, Source
+from diffax.data.source import columns
 
 
 @pytest.fixture(scope="module")
 def dataset():
-    return load(DataConfig("digits", flip=True))
+    return Digits(flip=True).load()
 
 
 def test_restored_at_every_position_the_remainder_is_the_same(dataset):
@@ -34,7 +34,7 @@ def test_neither_workers_nor_depth_change_anything(workers, ahead):
         time.sleep(0.02 * (indices[0] % 3 == 0))
         return {"x": indices[:, None].astype(np.float32)}
 
-    slow = Dataset(DataConfig(), Source(kind="points", shape=(1,), size=40, read=read))
+    slow = Dataset("slow", Source(columns((1,), "float32"), 40, read))
     with Loader(slow, seed=0, batch_size=4, stop=15, workers=workers, ahead=ahead) as loader:
         got = [batch["x"] for batch in loader]
     expected = [slow.batch(step, seed=0, batch_size=4)["x"] for step in range(15)]
@@ -90,7 +90,8 @@ def faulty(broken_step, batch_size=4):
         order.append(step)
         return read(np.full(count, 1000 if step == broken_step else 0))
 
-    return Dataset(DataConfig(), Source("points", (2,), 10, read, fresh=fresh)), order
+    source = Source(columns((2,), "float32"), 10, read, fresh=fresh)
+    return Dataset("faulty", source), order
 
 
 def test_an_error_of_a_worker_comes_out_at_its_step_and_ends_the_loader():

@@ -50,14 +50,16 @@ def test_chance_belongs_to_the_position():
     assert np.abs(correlations).max() < 5 / np.sqrt(1000)
 
 
-def test_fresh_points_differ_by_step_and_by_seed():
-    draws = {order.points_state(seed, step).uniform() for seed in (0, 1) for step in range(5)}
+def test_fresh_vectors_differ_by_step_and_by_seed():
+    draws = {order.fresh_state(seed, step).uniform() for seed in (0, 1) for step in range(5)}
     assert len(draws) == 10
 
 
-def test_a_negative_seed_is_refused():
-    with pytest.raises(ValueError, match="seed >= 0, got -1"):
+def test_seeds_outside_64_bits_are_refused():
+    with pytest.raises(ValueError, match="seed from 0 to .*got -1"):
         order.permutation(-1, 0, 4)
+    with pytest.raises(ValueError, match=r"seed from 0 to 2\*\*64 - 1, got 18446744073709551616"):
+        order.permutation(2**64, 0, 4)  # would be the order of seed 0
 
 
 GOLDEN_ORDER = [5, 3, 7, 2, 4, 1, 0, 6]

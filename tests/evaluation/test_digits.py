@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from diffax.data import DataConfig, load
+from diffax.data import Digits
 from diffax.evaluation import digit_quality
 
 
 @pytest.fixture(scope="module")
 def real():
-    return {s: load(DataConfig(name="digits", split=s)).arrays()["x"] for s in ("train", "test")}
+    return {s: Digits(split=s).load().arrays()["x"] for s in ("train", "test")}
 
 
 def test_real_digits_pass(real):
@@ -33,7 +33,7 @@ def test_copies_are_found(real):
 
 
 def test_one_class_is_found(real):
-    zeros = real["train"][load(DataConfig(name="digits")).arrays()["label"] == 0]
+    zeros = real["train"][Digits().load().arrays()["label"] == 0]
     quality = digit_quality(zeros)
     assert quality.rarest == 0 and quality.commonest > 0.95
 

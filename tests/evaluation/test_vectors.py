@@ -12,9 +12,9 @@ def normal(n, seed):
 
 def test_a_shift_costs_its_mean_projection():
     """Of a shift d along one axis a random direction in the plane sees d^2 / 2 on average."""
-    points = normal(2000, 0)
-    shifted = points + 0.3 * points.std(axis=0) * [1, 0]
-    distance = sliced_wasserstein(shifted, points, directions=4096)
+    vectors = normal(2000, 0)
+    shifted = vectors + 0.3 * vectors.std(axis=0) * [1, 0]
+    distance = sliced_wasserstein(shifted, vectors, directions=4096)
     np.testing.assert_allclose(distance, 0.3 / 2**0.5, rtol=0.03)
 
 
@@ -24,6 +24,14 @@ def test_it_is_symmetric_in_order_and_blind_to_the_datas_units():
     np.testing.assert_allclose(sliced_wasserstein(a, b), sliced_wasserstein(shuffled, b))
     scale = np.array([10.0, 0.01])
     np.testing.assert_allclose(sliced_wasserstein(a * scale, b * scale), sliced_wasserstein(a, b))
+
+
+def test_a_constant_coordinate_is_taken_as_it_is():
+    """One direction in the plane sees d^2 cos^2, on average d^2 / 2."""
+    real = normal(500, 0) * [1, 0] + [0, 0.1]
+    assert sliced_wasserstein(real, real) == 0
+    distance = sliced_wasserstein(real + [0, 0.3], real, directions=4096)
+    np.testing.assert_allclose(distance, 0.3 / 2**0.5, rtol=0.03)
 
 
 @pytest.mark.parametrize("bad", [np.zeros((3, 2)), np.full((4, 2), np.nan)])

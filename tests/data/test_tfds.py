@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffax.data import DataConfig, Loader, load, tfds_source
+from diffax.data import TFDS, Loader, tfds
 
 
 @pytest.fixture(scope="module")
@@ -21,11 +21,18 @@ def prepared():
 
 def test_not_prepared_says_how_to_prepare(tmp_path):
     with pytest.raises(FileNotFoundError) as raised:
-        load(DataConfig("cifar10", dir=str(tmp_path)))
+        TFDS("cifar10", dir=str(tmp_path)).load()
     message = str(raised.value)
     assert f"'cifar10' is not prepared in {tmp_path}" in message
     assert "pip install tensorflow importlib_resources" in message
     assert f"tfds build cifar10 --data_dir {tmp_path} --file_format array_record" in message
+
+
+def test_an_unknown_name_offers_the_nearest(tmp_path):
+    with pytest.raises(ValueError, match="no TensorFlow data set is called 'cifar11'; .*cifar10"):
+        TFDS("cifar11", dir=str(tmp_path)).load()
+    with pytest.raises(ValueError, match="name as name.* got 'a b'"):
+        TFDS("a b")
 
 
 def fake(folder, *versions):
@@ -37,36 +44,37 @@ def fake(folder, *versions):
 
 def test_the_newest_version_or_the_one_asked_for(tmp_path):
     fake(tmp_path / "birds", "1.2.0", "1.10.0")
-    assert tfds_source._prepared("birds", tmp_path).name == "1.10.0"
-    assert tfds_source._prepared("birds:1.2.0", tmp_path).name == "1.2.0"
-    assert tfds_source._prepared("birds:2.0.0", tmp_path) is None
+    assert tfds._prepared("birds", tmp_path).name == "1.10.0"
+    assert tfds._prepared("birds:1.2.0", tmp_path).name == "1.2.0"
+    assert tfds._prepared("birds:2.0.0", tmp_path) is None
 
 
 def test_several_configurations_must_be_told_apart(tmp_path):
     fake(tmp_path / "birds" / "small", "1.0.0")
     fake(tmp_path / "birds" / "large", "1.0.0")
     with pytest.raises(ValueError, match="say which: birds/large, birds/small"):
-        load(DataConfig("birds", dir=str(tmp_path)))
-    found = tfds_source._prepared("birds/small", tmp_path)
+        TFDS("birds", dir=str(tmp_path)).load()
+    found = tfds._prepared("birds/small", tmp_path)
     assert found == tmp_path / "birds" / "small" / "1.0.0"
 
 
 def test_cifar10_is_read_without_tensorflow(prepared):
-    dataset = load(DataConfig("cifar10", dir=prepared))
-    assert dataset.size == 50_000 and dataset.shape == (32, 32, 3)
-    assert dataset.class_names[:2] == ("airplane", "automobile") and dataset.num_classes == 10
+    dataset = TFDS("cifar10", dir=prepared).load()
+    assert dataset.spec.size == 50_000 and dataset.spec.shape == (32, 32, 3)
+    assert dataset.spec.class_names[:2] == ("airplane", "automobile")
+    assert dataset.spec.num_classes == 10
     assert dataset.source.cached == 50_000 * (32 * 32 * 3 + 4)
     batch = dataset.batch(0, seed=0, batch_size=16)
     assert batch["x"].shape == (16, 32, 32, 3) and batch["label"].dtype == np.int32
-    assert batch["x"].std() > 30  # pictures, not blanks
+    assert batch["x"].std() > 30  # images, not blanks
     assert "tensorflow" not in sys.modules
-    assert load(DataConfig("cifar10", dir=prepared, split="all")).size == 60_000
-    assert load(DataConfig("cifar10", dir=prepared, split="test[:100]")).size == 100
+    assert TFDS("cifar10", dir=prepared, split="all").load().spec.size == 60_000
+    assert TFDS("cifar10", dir=prepared, split="test[:100]").load().spec.size == 100
 
 
 def test_cifar10_kept_or_decoded_anew_is_the_same(prepared):
     fields = dict(dir=prepared, split="test[:300]", flip=True)
-    kept, anew = (load(DataConfig("cifar10", cache_mb=mb, **fields)) for mb in (100, 0))
+    kept, anew = (TFDS("cifar10", cache_mb=mb, **fields).load() for mb in (100, 0))
     assert kept.source.cached > 0 and anew.source.cached == 0
     loaders = [
         Loader(kept, seed=0, batch_size=64, stop=12, workers=4),  # epochs: filling, then kept
@@ -80,10 +88,10 @@ def test_cifar10_kept_or_decoded_anew_is_the_same(prepared):
 
 
 def test_cifar10_can_be_resized(prepared):
-    dataset = load(DataConfig("cifar10", dir=prepared, split="test[:8]", image_size=16))
+    dataset = TFDS("cifar10", dir=prepared, split="test[:8]", image_size=16).load()
     assert dataset.arrays()["x"].shape == (8, 16, 16, 3)
 
 
 def test_an_unknown_split_names_those_there_are(prepared):
     with pytest.raises(ValueError, match="has the splits train, test, got 'valid'"):
-        load(DataConfig("cifar10", dir=prepared, split="valid"))
+        TFDS("cifar10", dir=prepared, split="valid").load()

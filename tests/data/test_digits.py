@@ -3,13 +3,11 @@
 import numpy as np
 from sklearn.datasets import load_digits
 
-from diffax.data import DataConfig, load
+from diffax.data import Digits
 
 
 def test_the_splits_are_fixed_complete_and_balanced():
-    every, train, test = (
-        load(DataConfig("digits", split=split)).arrays() for split in ("all", "train", "test")
-    )
+    every, train, test = (Digits(split=split).load().arrays() for split in ("all", "train", "test"))
     assert [len(part["x"]) for part in (every, train, test)] == [1797, 1442, 355]
     for digit in range(10):
         scans = every["x"][every["label"] == digit]
@@ -19,7 +17,7 @@ def test_the_splits_are_fixed_complete_and_balanced():
 
 
 def test_grey_levels_are_the_real_ones():
-    arrays = load(DataConfig("digits", split="all")).arrays()
+    arrays = Digits(split="all").load().arrays()
     real = load_digits()
     # Rounding to whole levels of 255 moves at most half a level.
     np.testing.assert_allclose(

@@ -1,4 +1,4 @@
-"""One picture: from any common file to uint8 [H, W, C] of the size asked for."""
+"""One image: from any common file to uint8 [H, W, C] of the size asked for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def decode(
     background: tuple[int, int, int] = (255, 255, 255),
     at_least: tuple[int, int] | None = None,
 ) -> np.ndarray:
-    """Reads the first frame of a picture.
+    """Reads the first frame of an image.
 
     Transparency shows the background, EXIF orientation is applied, 16-bit levels are scaled to 8
     bits, palettes and CMYK become RGB; colour profiles are ignored.
@@ -34,7 +34,7 @@ def decode(
         uint8 [H, W, channels].
 
     Raises:
-        OSError: not a picture, or broken.
+        OSError: not an image, or broken.
         ValueError: levels that cannot be read as 8 or 16 bits.
     """
     with _open(file) as image:
@@ -44,7 +44,7 @@ def decode(
         try:
             image.load()
         except Exception as error:  # decoders raise many kinds on broken data
-            raise OSError(f"broken picture: {error}") from error
+            raise OSError(f"broken image: {error}") from error
         image = ImageOps.exif_transpose(image)
         image = _eight_bits(image)
         if image.has_transparency_data:
@@ -74,15 +74,15 @@ def _open(file: str | os.PathLike | bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
     except UnidentifiedImageError as error:
-        raise OSError("not a picture of a known format") from error
+        raise OSError("not an image of a known format") from error
     except FileNotFoundError:
         raise
-    except Exception as error:  # broken headers, and pictures too large to be honest
-        raise OSError(f"broken picture: {error}") from error
+    except Exception as error:  # broken headers, and images too large to be honest
+        raise OSError(f"broken image: {error}") from error
 
 
 def size_of(file: str | os.PathLike) -> tuple[int, int]:
-    """(height, width) of a picture as it will be shown, from its header only."""
+    """(height, width) of an image as it will be shown, from its header only."""
     with _open(file) as image:
         turned = image.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8 swap the sides
         width, height = image.size
@@ -92,7 +92,7 @@ def size_of(file: str | os.PathLike) -> tuple[int, int]:
 def resize(
     pixels: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float]
 ) -> np.ndarray:
-    """Resamples a rectangle of a picture (bicubic, antialiased).
+    """Resamples a rectangle of an image (bicubic, antialiased).
 
     Args:
         pixels: uint8 [H, W, C].

@@ -1,4 +1,4 @@
-"""Clouds of points: one, many side by side, or moving."""
+"""Clouds of vectors, drawn as dots: one, many side by side, or moving."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from diffax.plotting.files import save_gif
 Limits = tuple[tuple[float, float], tuple[float, float]]
 
 _TITLE, _GAP = 24, 4  # pixels of a strip: above each cloud, around it
-_MOST_POINTS = 10_000  # drawn of one cloud: more only blacken the picture
+_MOST_DOTS = 10_000  # drawn of one cloud: more only blacken the image
 
 
-def limits(points: np.ndarray, margin: float = 0.1) -> Limits:
-    """Square axes that hold nearly all points (from the 0.1 % to the 99.9 % quantile).
+def limits(vectors: np.ndarray, margin: float = 0.1) -> Limits:
+    """Square axes that hold nearly all vectors (from the 0.1 % to the 99.9 % quantile).
 
     Args:
-        points: [..., D]; the first two coordinates count.
+        vectors: [..., D]; the first two coordinates count.
         margin: added on every side, as a share of the longer side.
 
     Returns:
         ((left, right), (bottom, top)).
     """
-    flat = _plane(points).reshape(-1, 2)
+    flat = _plane(vectors).reshape(-1, 2)
     flat = flat[np.isfinite(flat).all(axis=1)]
     if not len(flat):
         return ((-1.0, 1.0), (-1.0, 1.0))
@@ -39,33 +39,33 @@ def limits(points: np.ndarray, margin: float = 0.1) -> Limits:
 
 
 def scatter(
-    points: np.ndarray,
+    vectors: np.ndarray,
     *,
     labels: np.ndarray | None = None,
     axes: Limits | None = None,
     title: str = "",
     size: int = 512,
 ) -> np.ndarray:
-    """Draws one cloud of points.
+    """Draws one cloud of vectors.
 
     Args:
-        points: [N, D]; the first two coordinates are drawn, and at most 10,000 points.
+        vectors: [N, D]; the first two coordinates are drawn, and at most 10,000 vectors.
         labels: int [N], one colour each.
-        axes: as `limits` gives them; None: from the points.
-        title: above the picture.
+        axes: as `limits` gives them; None: from the vectors.
+        title: above the image.
         size: side in pixels.
 
     Returns:
         uint8 [size, size, 3].
     """
     page = canvas.figure(size, size)
-    cloud = _Cloud(page.add_subplot(), axes or limits(points), labels)
-    cloud.show(points, title)
+    cloud = _Cloud(page.add_subplot(), axes or limits(vectors), labels)
+    cloud.show(vectors, title)
     page.tight_layout()
     return canvas.pixels(page)
 
 
-def points_strip(
+def scatter_strip(
     clouds: Sequence[np.ndarray] | np.ndarray,
     titles: Sequence[str],
     *,
@@ -74,7 +74,7 @@ def points_strip(
     axes: Limits | None = None,
     size: int = 160,
 ) -> np.ndarray:
-    """Draws clouds of points side by side on the same axes, for instance q(x_t) at 20 times.
+    """Draws clouds of vectors side by side on the same axes, for instance q(x_t) at 20 times.
 
     Args:
         clouds: K clouds [N, D].
@@ -93,15 +93,15 @@ def points_strip(
     rows = math.ceil(len(clouds) / columns)
     width, height = columns * size, rows * (size + _TITLE)
     page = canvas.figure(width, height)
-    for i, (points, title) in enumerate(zip(clouds, titles, strict=True)):
+    for i, (vectors, title) in enumerate(zip(clouds, titles, strict=True)):
         left, bottom = i % columns * size, height - (i // columns + 1) * (size + _TITLE)
         place = (left + _GAP, bottom + _GAP, size - 2 * _GAP, size - 2 * _GAP)
         panel = page.add_axes(np.array(place) / (width, height, width, height))
-        _Cloud(panel, axes, labels, ticks=False).show(points, title)
+        _Cloud(panel, axes, labels, ticks=False).show(vectors, title)
     return canvas.pixels(page)
 
 
-def points_gif(
+def scatter_gif(
     path: str | os.PathLike,
     clouds: Sequence[np.ndarray] | np.ndarray,
     titles: Sequence[str],
@@ -116,7 +116,8 @@ def points_gif(
 
     Args:
         path: of the GIF.
-        clouds: K clouds [N, D], in the order in which they are shown.
+        clouds: K clouds [N, D], in the order in which they are shown: of a denoising with S steps
+            K = S + 1, pure noise first.
         titles: K texts, shown above, for instance "t = 40".
         labels: int [N], one colour each.
         axes: of all frames; None: those that hold all clouds.
@@ -134,15 +135,15 @@ def points_gif(
         cloud = _Cloud(page.add_subplot(), axes, labels)
         cloud.show(clouds[0], titles[0])
         page.tight_layout()  # once: the frame must not move
-        for points, title in zip(clouds, titles, strict=True):
-            cloud.show(points, title)
+        for vectors, title in zip(clouds, titles, strict=True):
+            cloud.show(vectors, title)
             yield canvas.pixels(page)
 
     save_gif(path, frames(), fps=fps, hold=hold)
 
 
 class _Cloud:
-    """Points on fixed axes; `show` replaces them."""
+    """Vectors on fixed axes; `show` replaces them."""
 
     def __init__(
         self, panel: Axes, axes: Limits, labels: np.ndarray | None, *, ticks: bool = True
@@ -160,12 +161,12 @@ class _Cloud:
         self._labels = None if labels is None else np.asarray(labels)
         self._lines: list = []
 
-    def show(self, points: np.ndarray, title: str) -> None:
-        plane = _plane(points)
+    def show(self, vectors: np.ndarray, title: str) -> None:
+        plane = _plane(vectors)
         labels = np.zeros(len(plane), int) if self._labels is None else self._labels
         if len(labels) != len(plane):
-            raise ValueError(f"expected {len(plane)} labels, one a point, got {len(labels)}")
-        every = math.ceil(len(plane) / _MOST_POINTS)
+            raise ValueError(f"expected {len(plane)} labels, one a vector, got {len(labels)}")
+        every = math.ceil(len(plane) / _MOST_DOTS)
         plane, labels = plane[::every], labels[::every]
         for line in self._lines:
             line.remove()
@@ -186,10 +187,10 @@ def _check_clouds(clouds: Sequence[np.ndarray], titles: Sequence[str]) -> None:
         )
 
 
-def _plane(points: np.ndarray) -> np.ndarray:
-    points = np.asarray(points, np.float64)
-    if points.ndim < 2 or points.shape[-1] == 0:
-        raise ValueError(f"expected points [N, D], got shape {list(points.shape)}")
-    if points.shape[-1] == 1:  # one coordinate: along the middle of the picture
-        points = np.concatenate([points, np.zeros_like(points)], axis=-1)
-    return points[..., :2]
+def _plane(vectors: np.ndarray) -> np.ndarray:
+    vectors = np.asarray(vectors, np.float64)
+    if vectors.ndim < 2 or vectors.shape[-1] == 0:
+        raise ValueError(f"expected vectors [N, D], got shape {list(vectors.shape)}")
+    if vectors.shape[-1] == 1:  # one coordinate: along the middle of the image
+        vectors = np.concatenate([vectors, np.zeros_like(vectors)], axis=-1)
+    return vectors[..., :2]

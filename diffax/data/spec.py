@@ -1,0 +1,122 @@
+"""What a data set gives, said without reading it: columns, size, class names, mean and spread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Column:
+    """One entry of every example.
+
+    Attributes:
+        shape: of one example, without the batch axis.
+        dtype: NumPy's name of the type; "str" for texts.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a data set gives.
+
+    Attributes:
+        columns: of an example, by the key under which a batch holds them: always "x"; "label"
+            (int32, ()) where there are classes; "caption" (str, ()) where there are texts.
+        size: number of examples in one epoch.
+        class_names: in the labels' order; empty where batches hold no label.
+        mean: of floating-point data, else None: one number for each entry of the last axis of "x",
+            over the whole training set.
+        std: standard deviation, like `mean`; that of an entry that never changes is 1.
+
+    Example:
+        >>> spec = Spec({"x": Column((8, 8, 1), "uint8")}, size=1797)
+        >>> spec.is_image, spec.shape, spec.num_classes
+        (True, (8, 8, 1), 0)
+        >>> Spec.from_json(spec.to_json()) == spec
+        True
+    """
+
+    columns: Mapping[str, Column]
+    size: int
+    class_names: tuple[str, ...] = ()
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Checks that the parts fit together."""
+        if "x" not in self.columns:
+            raise ValueError(f"expected a column 'x', got {', '.join(self.columns) or 'none'}")
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("expected both mean and std, or neither")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values is not None and len(values) != self.shape[-1]:
+                raise ValueError(
+                    f"expected {self.shape[-1]} numbers as {name}, one for each entry of the last "
+                    f"axis of x, got {len(values)}"
+                )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one example of "x"."""
+        return self.columns["x"].shape
+
+    @property
+    def is_image(self) -> bool:
+        """Whether "x" holds images, uint8 [H, W, C]; all else are arrays of numbers."""
+        return self.columns["x"].dtype == "uint8" and len(self.shape) == 3
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes; 0 where batches hold no label."""
+        return len(self.class_names)
+
+    def to_json(self) -> dict[str, Any]:
+        """As dicts, lists, texts and numbers."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Any) -> Spec:
+        """The spec that `to_json` wrote.
+
+        Raises:
+            ValueError: something else.
+        """
+        try:
+            columns = {
+                str(key): Column(tuple(map(_count, column["shape"])), _text(column["dtype"]))
+                for key, column in data["columns"].items()
+            }
+            mean, std = (
+                None if data[key] is None else tuple(map(_number, data[key]))
+                for key in ("mean", "std")
+            )
+            return cls(
+                columns, _count(data["size"]), tuple(map(_text, data["class_names"])), mean, std
+            )
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"expected the spec of a data set (columns, size, class_names, mean, std): {error}"
+            ) from error
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError(f"{value!r} is no count")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float):
+        raise TypeError(f"{value!r} is no number")
+    return float(value)
