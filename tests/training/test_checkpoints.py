@@ -1,6 +1,7 @@
 """What is broken is found and named, and an older checkpoint takes its place."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 import tiny_run
 from tiny_run import STEPS, assert_same, run, saved_state, tiny_config
 
-from diffax.training import Checkpoints, CorruptCheckpoint, Keep, SaveError, manifest
+from diffax.training import Checkpoints, CorruptCheckpoint, Keep, SaveError
+from diffax.training.keeping import manifest
 from diffax.training.state import TrainState
 
 
@@ -121,6 +123,52 @@ def test_a_broken_one_is_replaced_by_its_successor(checkpoints):
     assert checkpoints.newest_whole() == 1
     save(checkpoints, 2)
     assert checkpoints.newest_whole() == 2
+
+
+def test_a_renamed_one_is_broken(checkpoints, told):
+    save(checkpoints, 30, 40)
+    (checkpoints.folder / "00000040").rename(checkpoints.folder / "00000050")
+    assert checkpoints.newest_whole() == 30
+    assert "00000050 is broken: record.json is of step 40, its folder's name says 50" in told[0]
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"step": "2"}, "'step' should be a whole number"),
+        ({"arrays": []}, "'arrays' should be an object"),
+        ({"arrays": {"a": 3}}, "'arrays' should be an object, each a list"),
+        ({"metrics": {"loss": "low"}}, "'metrics' should be an object, each a number"),
+        ({"data": {"seed": 2**70}}, "'data' should be an object, each a whole number"),
+        ({"window": 7}, "'window' should be an object"),
+        ({"frozen": [{"source": "vae"}]}, "frozen: 'fingerprint' is missing"),
+        (None, "expected an object"),
+    ],
+)
+def test_a_record_of_another_shape_is_broken(checkpoints, told, change, words):
+    save(checkpoints, 1, 2)
+    folder = checkpoints.folder / "00000002"
+    path = folder / "record.json"
+    record = None if change is None else json.loads(path.read_text()) | change
+    path.write_text(json.dumps(record))
+    manifest.write(folder)  # its checksums are right
+    assert checkpoints.newest_whole() == 1
+    assert len(told) == 1 and words in told[0] and "\n" not in told[0]
+
+
+def test_a_metric_that_does_not_exist_is_named_once(tmp_path, told):
+    checkpoints = Checkpoints(tmp_path, Keep(best="nosuch"), report=told.append)
+    checkpoints.save(small_state(1), {})  # before the first line of metrics: nothing to judge by
+    assert told == []
+    save(checkpoints, 2, 3, loss={2: 1, 3: 1}, gradient_norm={2: 1, 3: 1})
+    checkpoints.close()
+    assert len(told) == 1
+    assert "no metric 'nosuch'" in told[0] and "there are: loss, gradient_norm" in told[0]
+
+
+def test_a_metric_that_is_no_number_is_never_best():
+    records = {n: {"metrics": {"loss": x}} for n, x in enumerate([math.nan, 2.0, 1.0, math.inf])}
+    assert Keep(last=1, best="loss").wanted(records) == {2, 3}
 
 
 def test_restores_what_was_saved(checkpoints):
