@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -15,6 +18,8 @@ from tiny_run import STEPS, assert_same, run, saved_state, tiny_config
 from diffax.training import Checkpoints, CorruptCheckpoint, Keep, SaveError
 from diffax.training.keeping import manifest
 from diffax.training.state import TrainState
+
+ROOT = Path(__file__).parents[2]
 
 
 def small_state(step: int, size: int = 4) -> TrainState:
@@ -242,6 +247,38 @@ def test_a_full_disk_is_noticed_before_anything_is_written(checkpoints, told, mo
     with pytest.raises(SaveError, match="disk full"):
         checkpoints.wait()
     assert checkpoints.steps() == [1]
+
+
+FULL = """
+import resource, signal
+from test_checkpoints import Checkpoints, Path, save, small_state
+from diffax.training import SaveError
+
+told = []
+checkpoints = Checkpoints(Path({folder!r}), report=told.append)
+save(checkpoints, 1)
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+for step in range(2, 6):  # which of the storage library's threads fails first is chance
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    checkpoints.save(small_state(step), {{}})
+    try:
+        checkpoints.wait()
+    except SaveError:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+assert len(told) == 4 and all("File too large; step 1's is whole" in line for line in told), told
+save(checkpoints, 7)  # there is room again
+checkpoints.close()
+assert checkpoints.newest_whole() == 7
+"""
+
+
+def test_the_storage_librarys_tracebacks_stay_away(tmp_path):
+    # Files of 100 bytes at most, as on a disk that is full from now on.
+    call = [sys.executable, "-c", FULL.format(folder=str(tmp_path))]
+    env = os.environ | {"JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(call, env=env, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # ---------------------------------------------------------------- in a run

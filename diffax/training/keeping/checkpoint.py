@@ -7,13 +7,17 @@ checkpoints/00001000/manifest.json  checksums of all the rest, written last
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
 import math
+import os
 import re
 import shutil
+import sys
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,10 +50,6 @@ _REFERENCE = {"source": str, "fingerprint": str}
 _DEFAULTS = {"metrics": {}, "frozen": []}
 
 _STEP = re.compile("[0-9]{8,18}")  # the name of a checkpoint's folder
-
-# Orbax's own notes, a hundred lines for a full disk, would hide the one line that we report.
-logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
-logging.getLogger("asyncio").addFilter(lambda record: "orbax" not in record.getMessage())
 
 
 class SaveError(OSError):
@@ -105,7 +105,7 @@ class Checkpoints:
         self.folder = Path(folder).absolute()
         self.keep = keep
         self._report = report
-        self._orbax = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+        self._orbax: ocp.AsyncCheckpointer | None = None
         self._thread: threading.Thread | None = None
         self._failure: str | None = None
         self._broken: set[int] = set()
@@ -133,6 +133,8 @@ class Checkpoints:
         record = _DEFAULTS | record | {"step": step, "arrays": shapes(state)}
         items = parts(_settled(state))
         try:
+            if self._orbax is None:
+                self._orbax = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
             self._orbax.save(
                 folder / "state",
                 args=ocp.args.Composite(
@@ -198,7 +200,14 @@ class Checkpoints:
     def close(self) -> None:
         """Waits for what is under way and ends the helper threads."""
         self.settle()
-        self._orbax.close()
+        self._renew()
+
+    def _renew(self) -> None:
+        """Lets go of Orbax's checkpointer: one that failed would fail again, also in `close`."""
+        before, self._orbax = self._orbax, None
+        if before is not None:
+            with contextlib.suppress(Exception):  # reported already
+                before.close()
 
     def _finish(self, step: int, folder: Path, record: Record) -> None:
         try:
@@ -213,14 +222,14 @@ class Checkpoints:
             self._failed(step, error)
 
     def _failed(self, step: int, error: Exception) -> None:
+        self._renew()
         if is_first():
             shutil.rmtree(self._path(step), ignore_errors=True)
-        cause = (error.strerror if isinstance(error, OSError) else str(error)) or "unknown"
         whole = max(self.finished(), default=None)
         rest = "there is no older one" if whole is None else f"step {whole}'s is whole"
         self._failure = (
             f"checkpoint of step {step} could not be saved in {self.folder}: "
-            f"{' '.join(cause.split())[:300]}; {rest}"
+            f"{_cause(error)}; {rest}"
         )
         self._report(self._failure)
 
@@ -385,6 +394,16 @@ def _check_space(folder: Path, state: TrainState) -> None:
         )
 
 
+def _cause(error: Exception) -> str:
+    """Why a save failed, in a few words."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    # TensorStore's message names every file on its way and ends with the system's number.
+    number = re.search(r"os_error_code='(\d+)'", str(error))
+    text = os.strerror(int(number[1])) if number else str(error) or type(error).__name__
+    return " ".join(text.split())[:300]
+
+
 def _shape_text(shape: list | None) -> str:
     return "missing" if shape is None else "".join(map(str, reversed(shape)))
 
@@ -394,3 +413,28 @@ def _settled(tree: Any) -> Any:
     if jax.default_backend() != "cpu":
         return tree
     return jax.tree.map(jnp.copy, tree)
+
+
+# ---------------------------------------------------------------- silence
+
+
+def _silence() -> None:
+    """Keeps Orbax's hundred lines about one failed write away from the one line that we report."""
+
+    def is_storage(record: logging.LogRecord) -> bool:
+        trace = record.exc_info[2] if record.exc_info else None
+        files = [record.pathname, record.getMessage()]
+        files += [frame.filename for frame in traceback.extract_tb(trace)]
+        return any("orbax" in file or "tensorstore" in file for file in files)
+
+    def hook(unraisable: Any) -> None:
+        # TensorStore's threads report to an event loop that the first failure has ended.
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).addFilter(lambda record: not is_storage(record))
+    before, sys.unraisablehook = sys.unraisablehook, hook
+
+
+_silence()
