@@ -23,7 +23,8 @@ import optax
 from diffax.commands.train import override
 from diffax.data import Loader
 from diffax.training import Checkpoints, Setup, load_recipe, prepare
-from diffax.training.metrics import Journal, Window
+from diffax.training.keeping.journal import Journal
+from diffax.training.metrics import Window
 from diffax.training.state import TrainState, initial_state
 from diffax.training.step import _make_loss, make_call
 

@@ -18,8 +18,8 @@ from tyro.conf import AvoidSubcommands, FlagConversionOff
 
 from diffax.commands.errors import UsageError, one_line_errors, raise_usage
 from diffax.training import distributed
-from diffax.training.checkpoint import CorruptCheckpoint
 from diffax.training.config import Config, field_types, replaced, type_name
+from diffax.training.keeping.checkpoint import CorruptCheckpoint
 from diffax.training.loop import Options, train
 from diffax.training.metrics import NonFinite
 from diffax.training.preflight import dry_run

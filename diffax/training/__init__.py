@@ -10,10 +10,10 @@
 keep them; `loop` runs them.
 """
 
-from diffax.training.checkpoint import Checkpoints, CorruptCheckpoint, Keep, SaveError
 from diffax.training.config import Config, TrainConfig, from_json, to_json
 from diffax.training.ema import EMAConfig
 from diffax.training.generate import SampleConfig, Samples, generate
+from diffax.training.keeping.checkpoint import Checkpoints, CorruptCheckpoint, Keep, SaveError
 from diffax.training.loop import Options, train
 from diffax.training.metrics import NonFinite
 from diffax.training.noise import LossConfig, ScheduleConfig

@@ -19,19 +19,21 @@ from tqdm import tqdm
 
 from diffax import plotting
 from diffax.data import Loader
-from diffax.training import devices, manifest, pictures
-from diffax.training.checkpoint import Checkpoints, Keep
+from diffax.training import devices, pictures
 from diffax.training.clock import Clock, Tracer, memory_mb
 from diffax.training.config import Config, to_json
 from diffax.training.distributed import any_process, is_first
 from diffax.training.generate import Samples, generate
-from diffax.training.metrics import Journal, NonFinite, SpikeDetector, Window
+from diffax.training.keeping import manifest
+from diffax.training.keeping.checkpoint import Checkpoints, Keep
+from diffax.training.keeping.journal import Journal
+from diffax.training.keeping.signals import Interrupted, StopRequest
+from diffax.training.keeping.workdir import check_change, claim, previous_config
+from diffax.training.metrics import NonFinite, SpikeDetector, Window
 from diffax.training.recipe import Recipe
 from diffax.training.run import Run, facts_to_json
 from diffax.training.setup import Setup, next_boundary, prepare
-from diffax.training.signals import Interrupted, StopRequest
 from diffax.training.state import TrainState, initial_state
-from diffax.training.workdir import check_change, claim, previous_config
 
 
 @dataclass(frozen=True)

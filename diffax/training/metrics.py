@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import errno
-import json
-import os
 import statistics
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from diffax.training import manifest
+from diffax.training.keeping.journal import Row
 from diffax.training.step import BUCKETS
-
-Row = dict[str, float]
 
 
 class NonFinite(ArithmeticError):
@@ -105,72 +99,3 @@ class SpikeDetector:
                 warning = f"loss {loss:.4g} is {loss / usual:.1f} times the usual {usual:.4g}"
         self._recent.append(loss)
         return warning
-
-
-class Journal:
-    """metrics.jsonl and TensorBoard events of a run.
-
-    metrics.jsonl holds only what is decided by the config: a run that was interrupted leaves the
-    same file as one that was not. Speeds go to TensorBoard.
-
-    Args:
-        workdir: the run's folder.
-        step: where the run continues: later lines are from a future that was lost, and are removed.
-        tensorboard: write events too.
-    """
-
-    def __init__(self, workdir: Path, step: int, *, tensorboard: bool) -> None:
-        self._path = workdir / "metrics.jsonl"
-        lines = self._path.read_text().splitlines() if self._path.exists() else []
-        self.rows = [row for row in map(_parse, lines) if row and row["step"] <= step]
-        kept = "".join(json.dumps(row) + "\n" for row in self.rows).encode()
-        manifest.write_durably(self._path, kept)
-        self._good = len(kept)
-        self._unwritten = b""
-        self._file = open(self._path, "r+b", buffering=0)
-        self._board = None
-        if tensorboard:
-            from tensorboardX import SummaryWriter  # slow to import: only where it is wanted
-
-            self._board = SummaryWriter(
-                str(workdir), purge_step=step + 1 if step else None, flush_secs=30
-            )
-
-    def write(self, row: Row, **more: float) -> None:
-        """Adds a line; `more` goes to TensorBoard only.
-
-        Raises:
-            OSError: the file could not be written. Nothing of the line is in it then, and the next
-                call writes it again.
-        """
-        self.rows.append(row)
-        if self._board is not None:
-            for name, value in (row | more).items():
-                if name != "step":
-                    self._board.add_scalar(name, value, row["step"])
-        self._unwritten += json.dumps(row).encode() + b"\n"
-        self._file.truncate(self._good)
-        self._file.seek(self._good)
-        if self._file.write(self._unwritten) != len(self._unwritten):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
-        self._good += len(self._unwritten)
-        self._unwritten = b""
-
-    def picture(self, name: str, image: np.ndarray, step: int) -> None:
-        """Shows a picture, uint8 [H, W, C], in TensorBoard."""
-        if self._board is not None:
-            self._board.add_image(name, image, step, dataformats="HWC")
-
-    def close(self) -> None:
-        """Writes what is still in memory."""
-        self._file.close()
-        if self._board is not None:
-            self._board.close()
-
-
-def _parse(line: str) -> Row | None:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError:  # the last line of a process that was killed
-        return None
-    return row if isinstance(row, dict) and "step" in row else None

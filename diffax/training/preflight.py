@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 from diffax.training.config import Config, differences, flatten
+from diffax.training.keeping.workdir import previous_config
 from diffax.training.recipe import Recipe
 from diffax.training.setup import prepare
-from diffax.training.workdir import previous_config
 
 
 def dry_run(recipe: Recipe, config: Config, workdir: Path) -> None:

@@ -17,9 +17,9 @@ from diffax.data import Dataset
 from diffax.parameterization import Parameterization
 from diffax.schedules import Schedule
 from diffax.training import ema as averages
-from diffax.training.checkpoint import Checkpoints
 from diffax.training.config import Config, from_json, nearest
 from diffax.training.generate import Edit, SampleConfig, Samples, generate
+from diffax.training.keeping.checkpoint import Checkpoints
 from diffax.training.recipe import load_module
 
 

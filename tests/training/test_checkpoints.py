@@ -1,7 +1,11 @@
 """What is broken is found and named, and an older checkpoint takes its place."""
 
 import json
+import math
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -11,8 +15,11 @@ import pytest
 import tiny_run
 from tiny_run import STEPS, assert_same, run, saved_state, tiny_config
 
-from diffax.training import Checkpoints, CorruptCheckpoint, Keep, SaveError, manifest
+from diffax.training import Checkpoints, CorruptCheckpoint, Keep, SaveError
+from diffax.training.keeping import manifest
 from diffax.training.state import TrainState
+
+ROOT = Path(__file__).parents[2]
 
 
 def small_state(step: int, size: int = 4) -> TrainState:
@@ -123,6 +130,52 @@ def test_a_broken_one_is_replaced_by_its_successor(checkpoints):
     assert checkpoints.newest_whole() == 2
 
 
+def test_a_renamed_one_is_broken(checkpoints, told):
+    save(checkpoints, 30, 40)
+    (checkpoints.folder / "00000040").rename(checkpoints.folder / "00000050")
+    assert checkpoints.newest_whole() == 30
+    assert "00000050 is broken: record.json is of step 40, its folder's name says 50" in told[0]
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"step": "2"}, "'step' should be a whole number"),
+        ({"arrays": []}, "'arrays' should be an object"),
+        ({"arrays": {"a": 3}}, "'arrays' should be an object, each a list"),
+        ({"metrics": {"loss": "low"}}, "'metrics' should be an object, each a number"),
+        ({"data": {"seed": 2**70}}, "'data' should be an object, each a whole number"),
+        ({"window": 7}, "'window' should be an object"),
+        ({"frozen": [{"source": "vae"}]}, "frozen: 'fingerprint' is missing"),
+        (None, "expected an object"),
+    ],
+)
+def test_a_record_of_another_shape_is_broken(checkpoints, told, change, words):
+    save(checkpoints, 1, 2)
+    folder = checkpoints.folder / "00000002"
+    path = folder / "record.json"
+    record = None if change is None else json.loads(path.read_text()) | change
+    path.write_text(json.dumps(record))
+    manifest.write(folder)  # its checksums are right
+    assert checkpoints.newest_whole() == 1
+    assert len(told) == 1 and words in told[0] and "\n" not in told[0]
+
+
+def test_a_metric_that_does_not_exist_is_named_once(tmp_path, told):
+    checkpoints = Checkpoints(tmp_path, Keep(best="nosuch"), report=told.append)
+    checkpoints.save(small_state(1), {})  # before the first line of metrics: nothing to judge by
+    assert told == []
+    save(checkpoints, 2, 3, loss={2: 1, 3: 1}, gradient_norm={2: 1, 3: 1})
+    checkpoints.close()
+    assert len(told) == 1
+    assert "no metric 'nosuch'" in told[0] and "there are: loss, gradient_norm" in told[0]
+
+
+def test_a_metric_that_is_no_number_is_never_best():
+    records = {n: {"metrics": {"loss": x}} for n, x in enumerate([math.nan, 2.0, 1.0, math.inf])}
+    assert Keep(last=1, best="loss").wanted(records) == {2, 3}
+
+
 def test_restores_what_was_saved(checkpoints):
     state = small_state(3)
     checkpoints.save(state, {"window": {"loss": [0.1, 1 / 3]}})
@@ -194,6 +247,38 @@ def test_a_full_disk_is_noticed_before_anything_is_written(checkpoints, told, mo
     with pytest.raises(SaveError, match="disk full"):
         checkpoints.wait()
     assert checkpoints.steps() == [1]
+
+
+FULL = """
+import resource, signal
+from test_checkpoints import Checkpoints, Path, save, small_state
+from diffax.training import SaveError
+
+told = []
+checkpoints = Checkpoints(Path({folder!r}), report=told.append)
+save(checkpoints, 1)
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+for step in range(2, 6):  # which of the storage library's threads fails first is chance
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    checkpoints.save(small_state(step), {{}})
+    try:
+        checkpoints.wait()
+    except SaveError:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+assert len(told) == 4 and all("File too large; step 1's is whole" in line for line in told), told
+save(checkpoints, 7)  # there is room again
+checkpoints.close()
+assert checkpoints.newest_whole() == 7
+"""
+
+
+def test_the_storage_librarys_tracebacks_stay_away(tmp_path):
+    # Files of 100 bytes at most, as on a disk that is full from now on.
+    call = [sys.executable, "-c", FULL.format(folder=str(tmp_path))]
+    env = os.environ | {"JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(call, env=env, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # ---------------------------------------------------------------- in a run

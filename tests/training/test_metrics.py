@@ -8,7 +8,7 @@ import pytest
 import tiny_run
 
 from diffax.training import NonFinite
-from diffax.training.metrics import Journal, SpikeDetector, Window
+from diffax.training.metrics import SpikeDetector, Window
 
 
 def call(losses, finite=None, norm=1.0):
@@ -69,57 +69,6 @@ def test_spikes():
     assert "4.0 times the usual 1" in detector.check(4.0)
     assert SpikeDetector(0.0, [1.0] * 9).check(100.0) is None
     assert SpikeDetector(3.0, [1.0] * 9).check(100.0)  # with the history of before
-
-
-def test_a_journal_forgets_a_future_that_was_lost(tmp_path):
-    journal = Journal(tmp_path, 0, tensorboard=False)
-    for step in (2, 4, 6):
-        journal.write({"step": step, "loss": 1 / step})
-    journal.close()
-    path = tmp_path / "metrics.jsonl"
-    before = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(before) + '{"step": 8, "lo')  # killed in the middle of a line
-    journal = Journal(tmp_path, 4, tensorboard=False)
-    assert [row["step"] for row in journal.rows] == [2, 4]
-    journal.write({"step": 6, "loss": 1 / 6})
-    journal.close()
-    assert path.read_text() == "".join(before)
-
-
-def test_a_line_that_could_not_be_written_comes_later(tmp_path):
-    journal = Journal(tmp_path, 0, tensorboard=False)
-    journal.write({"step": 1})
-    file, journal._file = journal._file, FullFile(journal._file)
-    with pytest.raises(OSError, match="No space"):
-        journal.write({"step": 2})
-    journal._file = file
-    journal.write({"step": 3})
-    journal.close()
-    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
-
-
-class FullFile:
-    """Takes half of what it is given, as the last block of a full disk does."""
-
-    def __init__(self, file):
-        self._file = file
-
-    def __getattr__(self, name):
-        return getattr(self._file, name)
-
-    def write(self, data):
-        return self._file.write(data[: len(data) // 2])
-
-
-def test_tensorboard_has_scalars_and_pictures(tmp_path):
-    journal = Journal(tmp_path, 0, tensorboard=True)
-    journal.write({"step": 5, "loss": 0.5}, images_per_second=7.0)
-    journal.picture("samples", np.zeros((4, 4, 3), np.uint8), 5)
-    journal.close()
-    data = next(tmp_path.glob("events.*")).read_bytes()
-    for word in (b"loss", b"images_per_second", b"samples"):
-        assert word in data
 
 
 def test_a_run_stops_at_a_loss_that_is_not_finite(tmp_path, monkeypatch):

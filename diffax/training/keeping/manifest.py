@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from diffax.training.keeping import reading
 
 NAME = "manifest.json"
 
@@ -29,17 +32,23 @@ def write(folder: Path) -> None:
 def problems(folder: Path) -> list[str]:
     """What is wrong with a folder: one line a file, nothing where it is whole.
 
-    A folder without a manifest was never finished; `is_finished` tells.
+    A folder without a manifest was never finished; `is_finished` tells. Whoever can write into
+    the folder can make another manifest that fits: it guards against damage, not against people.
+    Nothing but regular files in the folder is opened, and none whose size is another.
     """
     try:
-        raw = (folder / NAME).read_bytes()
-        entries = json.loads(raw)["files"]
+        raw = reading.read_bytes(folder / NAME)
+        entries = reading.check_object(reading.parse(raw, NAME), {"files": dict[str, dict]})[
+            "files"
+        ]
         if raw != _serialise(entries):
             raise ValueError
-    except (OSError, ValueError, KeyError, TypeError):
+        for entry in entries.values():
+            reading.check_object(entry, {"size": int, "sha256": str})
+    except (OSError, ValueError):
         return [f"{NAME} is damaged" if is_finished(folder) else f"{NAME} is missing"]
     with ThreadPoolExecutor(max_workers=4) as pool:
-        found = pool.map(lambda item: _problem(folder / item[0], item[0], item[1]), entries.items())
+        found = pool.map(lambda item: _problem(folder, *item), entries.items())
         return [problem for problem in found if problem]
 
 
@@ -63,16 +72,28 @@ def write_durably(path: Path, data: bytes) -> None:
         os.close(folder)
 
 
-def _problem(path: Path, name: str, entry: dict) -> str | None:
+def _problem(folder: Path, name: str, entry: dict) -> str | None:
+    path = folder / name
     try:
-        size = path.stat().st_size
-        if size != entry["size"]:
-            return f"{name} has {size:,} bytes instead of {entry['size']:,}"
+        if not _is_inside(folder, path):
+            return f"{NAME} names {name!r}, which is outside"
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            return f"{name} is no regular file"
+        if status.st_size != entry["size"]:
+            return f"{name} has {status.st_size:,} bytes instead of {entry['size']:,}"
         return None if _digest(path) == entry["sha256"] else f"{name} has a wrong checksum"
     except FileNotFoundError:
         return f"{name} is missing"
-    except OSError as error:
-        return f"{name} cannot be read ({error.strerror})"
+    except (OSError, ValueError) as error:  # ValueError: a NUL in a name
+        return f"{name} cannot be read ({getattr(error, 'strerror', error)})"
+
+
+def _is_inside(folder: Path, path: Path) -> bool:
+    """Whether a path stays in a folder, by its own text and past any links on its way."""
+    if not path.is_relative_to(folder) or ".." in path.relative_to(folder).parts:
+        return False
+    return path.parent.resolve().is_relative_to(folder.resolve())
 
 
 def _digest(path: Path) -> str:

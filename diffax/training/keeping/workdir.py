@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from diffax.training import manifest
 from diffax.training.config import Config, differences, may_change, to_json
 from diffax.training.distributed import barrier, is_first
+from diffax.training.keeping import manifest
 from diffax.training.recipe import Recipe
 from diffax.training.run import config_of
 

@@ -7,11 +7,17 @@ checkpoints/00001000/manifest.json  checksums of all the rest, written last
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
+import math
+import os
+import re
 import shutil
+import sys
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,15 +28,28 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from diffax.training import manifest
 from diffax.training.distributed import agree, is_first
+from diffax.training.keeping import manifest, reading
+from diffax.training.keeping.parts import WEIGHTS, average_part, parts, shapes, state_of
 from diffax.training.state import TrainState
 
 Record = dict[str, Any]
 
-# Orbax's own notes, a hundred lines for a full disk, would hide the one line that we report.
-logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
-logging.getLogger("asyncio").addFilter(lambda record: "orbax" not in record.getMessage())
+# What a record must hold, and may; the rest is the caller's.
+_REQUIRED = {"step": int, "arrays": dict[str, list]}
+_OPTIONAL = {
+    "config": dict,
+    "facts": dict,
+    "data": dict[str, int],
+    "window": dict[str, list],
+    "metrics": dict[str, float],
+    "averages": list[str],
+    "frozen": list[dict],
+}
+_REFERENCE = {"source": str, "fingerprint": str}
+_DEFAULTS = {"metrics": {}, "frozen": []}
+
+_STEP = re.compile("[0-9]{8,18}")  # the name of a checkpoint's folder
 
 
 class SaveError(OSError):
@@ -65,7 +84,7 @@ class Keep:
             rated = {
                 step: record["metrics"][self.best]
                 for step, record in records.items()
-                if self.best in (record.get("metrics") or {})
+                if math.isfinite(record["metrics"].get(self.best, math.nan))
             }
             keep |= {min(rated, key=rated.get)} if rated else set()
         return keep
@@ -86,10 +105,11 @@ class Checkpoints:
         self.folder = Path(folder).absolute()
         self.keep = keep
         self._report = report
-        self._orbax = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+        self._orbax: ocp.AsyncCheckpointer | None = None
         self._thread: threading.Thread | None = None
         self._failure: str | None = None
         self._broken: set[int] = set()
+        self._best_checked = keep.best is None
 
     # ------------------------------------------------------------ saving
 
@@ -101,16 +121,20 @@ class Checkpoints:
 
         Args:
             state: on one device or on many.
-            record: plain data that belongs to it.
+            record: plain data that belongs to it; "metrics" are numbers by name, "frozen" a list
+                of references, see `frozen`.
         """
         self.settle()
+        self._check_best(record.get("metrics", {}))
         step = int(state.step)
         folder = self._path(step)
         if not self._make_room(step, state):
             return
-        record = record | {"step": step, "arrays": _shapes(state)}
-        items = _items(_settled(state))
+        record = _DEFAULTS | record | {"step": step, "arrays": shapes(state)}
+        items = parts(_settled(state))
         try:
+            if self._orbax is None:
+                self._orbax = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
             self._orbax.save(
                 folder / "state",
                 args=ocp.args.Composite(
@@ -124,6 +148,17 @@ class Checkpoints:
             target=self._finish, args=(step, folder, record), name="diffax-checkpoint"
         )
         self._thread.start()
+
+    def _check_best(self, metrics: dict[str, float]) -> None:
+        """Says once if there is no such metric as `keep.best`, as soon as there are metrics."""
+        if self._best_checked or not metrics:
+            return
+        self._best_checked = True
+        if self.keep.best not in metrics:
+            self._report(
+                f"keep_best: there is no metric {self.keep.best!r}, so no checkpoint is kept for "
+                f"it; there are: {', '.join(metrics)}"
+            )
 
     def _make_room(self, step: int, state: TrainState) -> bool:
         """Whether to write a step's folder, which is then there and empty; process 0 decides."""
@@ -165,7 +200,14 @@ class Checkpoints:
     def close(self) -> None:
         """Waits for what is under way and ends the helper threads."""
         self.settle()
-        self._orbax.close()
+        self._renew()
+
+    def _renew(self) -> None:
+        """Lets go of Orbax's checkpointer: one that failed would fail again, also in `close`."""
+        before, self._orbax = self._orbax, None
+        if before is not None:
+            with contextlib.suppress(Exception):  # reported already
+                before.close()
 
     def _finish(self, step: int, folder: Path, record: Record) -> None:
         try:
@@ -180,14 +222,14 @@ class Checkpoints:
             self._failed(step, error)
 
     def _failed(self, step: int, error: Exception) -> None:
+        self._renew()
         if is_first():
             shutil.rmtree(self._path(step), ignore_errors=True)
-        cause = (error.strerror if isinstance(error, OSError) else str(error)) or "unknown"
         whole = max(self.finished(), default=None)
         rest = "there is no older one" if whole is None else f"step {whole}'s is whole"
         self._failure = (
             f"checkpoint of step {step} could not be saved in {self.folder}: "
-            f"{' '.join(cause.split())[:300]}; {rest}"
+            f"{_cause(error)}; {rest}"
         )
         self._report(self._failure)
 
@@ -214,7 +256,8 @@ class Checkpoints:
         """Steps of all checkpoints, whole or not, in order."""
         if not self.folder.is_dir():
             return []
-        return sorted(int(p.name) for p in self.folder.iterdir() if p.is_dir() and p.name.isdigit())
+        names = [p.name for p in self.folder.iterdir() if p.is_dir()]
+        return sorted(int(name) for name in names if _STEP.fullmatch(name))
 
     def newest_whole(self, *, fall_back: bool = True) -> int | None:
         """The newest checkpoint whose every checksum is right; None where none was ever finished.
@@ -263,11 +306,29 @@ class Checkpoints:
 
     def problems(self, step: int) -> list[str]:
         """What is wrong with a checkpoint, one line a file; nothing where it is whole."""
-        return manifest.problems(self._path(step))
+        found = manifest.problems(self._path(step))
+        if not found:
+            try:
+                self.record(step)
+            except (OSError, ValueError) as error:
+                found = [str(error)]
+        return found
 
     def record(self, step: int) -> Record:
-        """The plain data that was saved with a state."""
-        return json.loads((self._path(step) / "record.json").read_bytes())
+        """The plain data that was saved with a state, its own fields of the right types.
+
+        Raises:
+            ValueError: they are not, or it is the record of another step.
+        """
+        path = self._path(step) / "record.json"
+        record = _DEFAULTS | reading.read_object(path, _REQUIRED, _OPTIONAL)
+        for entry in record["frozen"]:
+            reading.check_object(entry, _REFERENCE, where=f"{path}: frozen")
+        if record["step"] != step:
+            raise ValueError(
+                f"record.json is of step {record['step']}, its folder's name says {step}"
+            )
+        return record
 
     def restore(self, step: int, abstract: TrainState) -> TrainState:
         """Reads a state, onto the devices that `abstract` names, whichever it was saved from.
@@ -279,22 +340,8 @@ class Checkpoints:
         Raises:
             ValueError: its arrays are not those of the config.
         """
-        self._check_shapes(step, _shapes(abstract))
-        items = self._read(step, _items(abstract))
-        counters = items["counters"]
-        params = items["params"]
-        optimizer = jax.tree.unflatten(
-            jax.tree.structure(abstract.opt_state),
-            [leaf for _, leaf in sorted(items.get("optimizer", {}).items())],
-        )
-        return TrainState(
-            params=params,
-            opt_state=optimizer,
-            ema={name: items[_ema_item(name)] for name in abstract.ema},
-            step=counters["step"],
-            skipped=counters["skipped"],
-            key=jax.random.wrap_key_data(counters["key"]),
-        )
+        self._check_shapes(step, shapes(abstract))
+        return state_of(self._read(step, parts(abstract)), abstract)
 
     def restore_params(self, step: int, abstract: Any, average: str | None) -> Any:
         """Reads one tree of parameters alone.
@@ -304,8 +351,8 @@ class Checkpoints:
             abstract: the parameters' shapes, types and places.
             average: name of an average; None: the parameters themselves.
         """
-        item = "params" if average is None else _ema_item(average)
-        return self._read(step, {item: abstract})[item]
+        part = WEIGHTS if average is None else average_part(average)
+        return self._read(step, {part: abstract})[part]
 
     def _read(self, step: int, items: dict[str, Any]) -> dict[str, Any]:
         restored = ocp.Checkpointer(ocp.CompositeCheckpointHandler()).restore(
@@ -337,7 +384,7 @@ class Checkpoints:
 
 def _check_space(folder: Path, state: TrainState) -> None:
     """Refuses to begin what cannot end."""
-    arrays = [leaf for tree in _items(state).values() for leaf in jax.tree.leaves(tree)]
+    arrays = [leaf for tree in parts(state).values() for leaf in jax.tree.leaves(tree)]
     needed = sum(leaf.nbytes for leaf in arrays) + 4096 * len(arrays)
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -347,44 +394,18 @@ def _check_space(folder: Path, state: TrainState) -> None:
         )
 
 
-def _items(state: TrainState) -> dict[str, Any]:
-    """The state as trees of dictionaries and arrays, which can be read one by one."""
-    key = state.key
-    if isinstance(key, jax.ShapeDtypeStruct):
-        shape = jax.eval_shape(jax.random.key_data, key)
-        data = jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=key.sharding)
-    else:
-        data = jax.random.key_data(key)
-    items = {
-        "params": state.params,
-        "optimizer": _named(state.opt_state),
-        "counters": {"step": state.step, "skipped": state.skipped, "key": data},
-        **{_ema_item(name): average for name, average in state.ema.items()},
-    }
-    return {name: item for name, item in items.items() if item}  # Orbax refuses empty ones
-
-
-def _named(tree: Any) -> dict[str, Any]:
-    """A tree as a flat dictionary in the tree's own order."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    # The number keeps the order, the path is for people.
-    return {f"{i:05d} {jax.tree_util.keystr(path)}": leaf for i, (path, leaf) in enumerate(leaves)}
-
-
-def _ema_item(name: str) -> str:
-    return f"ema {name}".replace(" ", "-")
-
-
-def _shapes(state: TrainState) -> dict[str, list]:
-    return {
-        f"{item}: {name[6:]}": [list(leaf.shape), str(leaf.dtype)]
-        for item, tree in _items(state).items()
-        for name, leaf in _named(tree).items()
-    }
+def _cause(error: Exception) -> str:
+    """Why a save failed, in a few words."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    # TensorStore's message names every file on its way and ends with the system's number.
+    number = re.search(r"os_error_code='(\d+)'", str(error))
+    text = os.strerror(int(number[1])) if number else str(error) or type(error).__name__
+    return " ".join(text.split())[:300]
 
 
 def _shape_text(shape: list | None) -> str:
-    return "missing" if shape is None else f"{shape[1]}{shape[0]}"
+    return "missing" if shape is None else "".join(map(str, reversed(shape)))
 
 
 def _settled(tree: Any) -> Any:
@@ -392,3 +413,28 @@ def _settled(tree: Any) -> Any:
     if jax.default_backend() != "cpu":
         return tree
     return jax.tree.map(jnp.copy, tree)
+
+
+# ---------------------------------------------------------------- silence
+
+
+def _silence() -> None:
+    """Keeps Orbax's hundred lines about one failed write away from the one line that we report."""
+
+    def is_storage(record: logging.LogRecord) -> bool:
+        trace = record.exc_info[2] if record.exc_info else None
+        files = [record.pathname, record.getMessage()]
+        files += [frame.filename for frame in traceback.extract_tb(trace)]
+        return any("orbax" in file or "tensorstore" in file for file in files)
+
+    def hook(unraisable: Any) -> None:
+        # TensorStore's threads report to an event loop that the first failure has ended.
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).addFilter(lambda record: not is_storage(record))
+    before, sys.unraisablehook = sys.unraisablehook, hook
+
+
+_silence()
