@@ -1,6 +1,18 @@
-"""Evaluation: figures that say how good samples are, for data small enough to know exactly."""
+"""Evaluation: figures that say how good a model and its samples are."""
 
 from diffax.evaluation.digits import DigitQuality, digit_quality
+from diffax.evaluation.metric import Evaluation, Metric, Watched
 from diffax.evaluation.vectors import sliced_wasserstein
 
-__all__ = ["DigitQuality", "digit_quality", "sliced_wasserstein"]
+# Metrics during training, by their names on command lines and in the JSON of a run.
+BY_NAME: dict[str, type] = {}
+
+__all__ = [
+    "BY_NAME",
+    "DigitQuality",
+    "Evaluation",
+    "Metric",
+    "Watched",
+    "digit_quality",
+    "sliced_wasserstein",
+]

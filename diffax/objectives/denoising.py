@@ -146,18 +146,19 @@ class DenoisingObjective:
         return trainable, frozen
 
     def loss(
-        self, trainable: Any, frozen: Any, batch: Batch, key: Array
+        self, trainable: Any, frozen: Any, batch: Batch, key: Array, train: bool = True
     ) -> tuple[Array, dict[str, Array | Mean]]:
         """The weighted loss, and its unweighted mean in the four quartiles of time."""
         drop_key, noise_key, dropout_key = jax.random.split(key, 3)
         params, conditioner, codec = self._parts(trainable, frozen)
         told = {name: column for name, column in batch.items() if name != "x"}
-        told = conditioner.drop(drop_key, told)
+        if train:
+            told = conditioner.drop(drop_key, told)
         condition = _read(self.network, conditioner.encode(conditioner.params, told))
 
         def apply(params, x, t, condition):
             return self.network.apply(
-                params, x, t, condition, train=True, rngs={"dropout": dropout_key}
+                params, x, t, condition, train=train, rngs={"dropout": dropout_key}
             )
 
         value, parts = diffusion_loss(

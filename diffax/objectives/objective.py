@@ -38,9 +38,12 @@ class Objective(Protocol):
         """`(trainable, frozen)` from a random key, an example batch and what was loaded."""
 
     def loss(
-        self, trainable: Any, frozen: Any, batch: Batch, key: Array
+        self, trainable: Any, frozen: Any, batch: Batch, key: Array, train: bool = True
     ) -> tuple[Array, dict[str, Array | Mean]]:
-        """A float32 scalar, and metrics: float32 scalars or `Mean`s."""
+        """A float32 scalar, and metrics: float32 scalars or `Mean`s.
+
+        Without `train`, nothing is dropped: neither activations nor conditions.
+        """
 
     def model(self, trainable: Any, frozen: Any, settings: Any) -> Any:
         """The `Model` that was learned, sampled as `settings` say; None where it makes none."""

@@ -10,7 +10,6 @@ import jax
 import numpy as np
 
 from diffax.training.keeping.journal import Row
-from diffax.training.step import BUCKETS
 
 
 class NonFinite(ArithmeticError):
@@ -44,7 +43,7 @@ class Window:
         """
         while self._pending:
             first, count, metrics = self._pending.popleft()
-            host = {name: value[:count] for name, value in jax.device_get(metrics).items()}
+            host = jax.tree.map(lambda m: m[:count], jax.device_get(metrics))
             if refuse_nonfinite and not host["finite"].all():
                 bad = int(np.argmin(host["finite"]))
                 loss, norm = (float(host[n][bad]) for n in ("loss", "gradient_norm"))
@@ -53,21 +52,25 @@ class Window:
                     f"(in the call of steps {first + 1} to {first + count})"
                 )
             for name, value in host.items():
-                self._steps.setdefault(name, []).extend(value.tolist())
+                rows = np.stack(value, axis=-1) if isinstance(value, tuple) else value
+                self._steps.setdefault(name, []).extend(rows.tolist())
 
     def row(self) -> Row:
         """The means over all finite steps of the window, which is empty afterwards."""
         steps = {name: np.asarray(values, np.float64) for name, values in self._steps.items()}
         self._steps = {}
-        good = steps["finite"] > 0
+        good = steps.pop("finite") > 0
         row: Row = {}
-        for name in ("loss", "gradient_norm", "update_ratio"):
-            if good.any():
-                row[name] = float(steps[name][good].mean())
-        sums, counts = (steps[f"bucket_{name}"][good].sum(0) for name in ("sum", "count"))
-        for i in range(BUCKETS):
-            if counts[i]:
-                row[f"loss_t{i + 1}"] = float(sums[i] / counts[i])
+        # "loss" comes first in every line, then what every run has, then the objective's own.
+        first = ("loss", "gradient_norm", "update_ratio")
+        for name in (*first, *sorted(set(steps) - set(first))):
+            values = steps[name][good]
+            if values.ndim == 2:  # totals and counts
+                total, count = values.sum(0)
+                if count:
+                    row[name] = float(total / count)
+            elif good.any():
+                row[name] = float(values.mean())
         if not good.all():
             row["nonfinite"] = int((~good).sum())
         return row

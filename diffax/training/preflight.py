@@ -6,7 +6,8 @@ import textwrap
 import time
 from pathlib import Path
 
-from diffax.training.config import Config, differences, flatten
+from diffax.training.choices import differences, flatten
+from diffax.training.config import Config
 from diffax.training.keeping.workdir import previous_config
 from diffax.training.recipe import Recipe
 from diffax.training.setup import prepare
@@ -42,9 +43,9 @@ def dry_run(recipe: Recipe, config: Config, workdir: Path) -> None:
 
 def describe(config: Config) -> str:
     """All fields, a paragraph for each section."""
-    sections: dict[str, list[str]] = {"model": [f"class={type(config.model).__name__}"]}
+    sections: dict[str, list[str]] = {}
     for name, value in flatten(config).items():
-        section, field = name.split(".")
-        sections.setdefault(section, []).append(f"{field}={value}")
+        section, _, field = name.partition(".")
+        sections.setdefault(section, []).append(f"{field}={value}" if field else str(value))
     paragraphs = [f"{section}: {', '.join(fields)}" for section, fields in sections.items()]
     return "\n".join(textwrap.fill(p, 100, subsequent_indent="    ") for p in paragraphs)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import importlib.util
 import inspect
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffax.training.config import Config, nearest
+from diffax.nearest import nearest
+from diffax.training.config import Config
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def load_recipe(spec: str, folder: Path) -> Recipe:
                 f"--config {spec}: no recipe is called {name!r}; {nearest(name, known)}; "
                 "or give the path of your own .py file"
             )
-    module = load_module(path)
+    module = _imported(path)
     if not callable(getattr(module, "config", None)):
         raise ValueError(f'{path} is no recipe: expected a function config(variant: str = "")')
     if not inspect.signature(module.config).parameters and variant:
@@ -71,6 +74,17 @@ def load_recipe(spec: str, folder: Path) -> Recipe:
     if not isinstance(config, Config):
         raise ValueError(f"{path}: config() must return a diffax.training.Config, got {config!r}")
     return Recipe(path.stem, variant, path, config, getattr(module, "summarize", None))
+
+
+def _imported(path: Path) -> Any:
+    """A recipe's module; whatever its code does wrong is one line, with file and line."""
+    try:
+        return load_module(path)
+    except (Exception, SystemExit) as error:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+        line = getattr(error, "lineno", None) or (frames[-1].lineno if frames else None)
+        place = f"{path}, line {line}" if line else str(path)
+        raise ValueError(f"the recipe {place}: {type(error).__name__}: {error}") from error
 
 
 def unknown_variant(variant: str, known: list[str]) -> ValueError:
@@ -88,7 +102,9 @@ def unknown_variant(variant: str, known: list[str]) -> ValueError:
 def load_module(path: Path) -> Any:
     """The module in a file, so named that classes defined in it can be found again."""
     name = f"diffax_recipe_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(
+        name, path, loader=importlib.machinery.SourceFileLoader(name, str(path))
+    )
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)

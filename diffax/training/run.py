@@ -1,10 +1,8 @@
-"""A trained run, read back: everything that sampling and evaluation need, without the data."""
+"""A trained run, read back: a `Model`, and what else its folder knows."""
 
 from __future__ import annotations
 
-import dataclasses
-import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,80 +10,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
-from diffax.data import Dataset
-from diffax.parameterization import Parameterization
-from diffax.schedules import Schedule
+from diffax.data import Spec
+from diffax.generation import Model
+from diffax.nearest import nearest
+from diffax.objectives import Objective
+from diffax.training import choices
 from diffax.training import ema as averages
-from diffax.training.config import Config, from_json, nearest
-from diffax.training.generate import Edit, SampleConfig, Samples, generate
+from diffax.training.config import Config
 from diffax.training.keeping.checkpoint import Checkpoints
+from diffax.training.keeping.frozen import check_frozen
+from diffax.training.keeping.voice import warn
 from diffax.training.recipe import load_module
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a model must know of the data it was trained on.
-
-    Attributes:
-        kind: "image" (uint8 [H, W, C], in [-1, 1] for the model) or "points" (float32 [D]).
-        shape: of one example.
-        size: number of examples in the training set.
-        class_names: in the labels' order; empty without classes.
-        mean, deviation: of points: coordinates = x * deviation + mean, [D]; None for images.
-    """
-
-    kind: str
-    shape: tuple[int, ...]
-    size: int
-    class_names: tuple[str, ...] = ()
-    mean: tuple[float, ...] | None = None
-    deviation: tuple[float, ...] | None = None
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes, 0 without."""
-        return len(self.class_names)
-
-    def coordinates(self, points: np.ndarray) -> np.ndarray:
-        """Points [..., D] of the model's space in the data's own coordinates, float64."""
-        return np.asarray(points, np.float64) * np.array(self.deviation) + np.array(self.mean)
-
-
-def facts_of(dataset: Dataset) -> Facts:
-    """The facts of a data set."""
-    points = dataset.kind == "points"
-    return Facts(
-        kind=dataset.kind,
-        shape=tuple(int(n) for n in dataset.shape),
-        size=int(dataset.size),
-        class_names=tuple(dataset.class_names),
-        mean=tuple(map(float, dataset.source.mean)) if points else None,
-        deviation=tuple(map(float, dataset.source.deviation)) if points else None,
-    )
-
-
-def facts_from_json(data: dict[str, Any]) -> Facts:
-    """The facts out of a checkpoint's record."""
-    return Facts(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
-
-
-def fitted_model(model: Any, facts: Facts) -> tuple[Any, int]:
-    """A config's model with as many classes as the data have, and that number.
-
-    Raises:
-        ValueError: the model has fewer classes than the data, or classes and the data none.
-    """
-    if not hasattr(model, "num_classes"):
-        return model, 0
-    if model.num_classes is None:
-        return model.clone(num_classes=facts.num_classes or None), facts.num_classes
-    if not facts.num_classes or model.num_classes < facts.num_classes:
-        raise ValueError(
-            f"model.num_classes is {model.num_classes}, the data have {facts.num_classes} classes; "
-            "leave it at None to take the data's"
-        )
-    return model, model.num_classes
+from diffax.training.setup import references_of
+from diffax.training.state import frozen_parts, make_begin
 
 
 @dataclass(frozen=True)
@@ -95,134 +34,122 @@ class Run:
     Attributes:
         workdir: the run's folder.
         config: resolved.
-        facts: of the data it was trained on.
-        model: the Flax module, with its number of classes filled in.
-        num_classes: of the model; that number is the null label; 0: without classes.
-        schedule: the noise schedule.
-        parameterization: what the model was asked for.
-        params: what `model.apply` takes first.
+        spec: what the data set said of itself.
         step: of the checkpoint.
-        average: name of the average that `params` are, "none" for the parameters themselves.
+        average: name of the average that the parameters are, "none" for the parameters themselves.
+        model: ready for `diffax.generation.generate`.
     """
 
     workdir: Path
     config: Config
-    facts: Facts
-    model: Any
-    num_classes: int
-    schedule: Schedule
-    parameterization: Parameterization
-    params: Any
+    spec: Spec
     step: int
     average: str
-
-    def sample(
-        self,
-        num: int | None = None,
-        *,
-        labels: np.ndarray | None = None,
-        seed: int | None = None,
-        config: SampleConfig | None = None,
-        edit: Edit | None = None,
-        trajectory: bool = False,
-        on_step: Callable[..., None] | None = None,
-    ) -> Samples:
-        """Draws samples as the run's config says; see `diffax.training.generate.generate`.
-
-        Args:
-            num: how many; None: config.num.
-            labels: int [num]; None: all classes in turn.
-            seed: None: config.seed.
-            config: instead of the run's own `config.sample`.
-            edit: start from a picture, or keep a part of one.
-            trajectory: keep every state.
-            on_step: called on the host after every step, see `diffax.sample`.
-        """
-        return generate(
-            self.model.apply,
-            self.params,
-            self.schedule,
-            self.parameterization,
-            config or self.config.sample,
-            self.facts.shape,
-            num=num,
-            num_classes=self.num_classes,
-            labels=labels,
-            seed=seed,
-            edit=edit,
-            trajectory=trajectory,
-            on_step=on_step,
-        )
+    model: Model
 
 
-def load_run(workdir: str | Path, ema: str | None = None, step: int | None = None) -> Run:
-    """Reads a run's model back, without its data set, onto this machine's first device.
+def load_run(workdir: str | Path, ema: str | None = None, step: int | None = None) -> Model:
+    """The model of a run of train.py.
 
     Args:
         workdir: the run's folder.
-        ema: name of an average, as in checkpoints/<step>/record.json; None: the config's first
-            average; "none": the parameters themselves; "width=0.12": the power-function average of
-            that relative width, put together from all checkpoints (Karras et al. 2024).
+        ema: name of an average, "none" for the parameters themselves, or "width=W"; None: the
+            first average.
         step: of a checkpoint; None: the newest whole one.
 
     Raises:
-        FileNotFoundError: no run or no checkpoint there.
-        ValueError: a broken checkpoint was asked for, or an average that was not kept.
+        FileNotFoundError: no run, or no such checkpoint.
+        ValueError: a broken checkpoint, an unknown average, or a recipe with classes of its own
+            whose code was not imported (see `open_run`).
 
     Example:
-        >>> run = load_run("runs/digits")  # doctest: +SKIP
-        >>> run.sample(16, seed=1).images.shape  # doctest: +SKIP
-        (16, 8, 8, 1)
+        >>> from diffax.generation import generate
+        >>> model = load_run("runs/digits")  # doctest: +SKIP
+        >>> images = generate(model, num=16).images  # doctest: +SKIP
+    """
+    return open_run(workdir, ema, step).model
+
+
+def open_run(
+    workdir: str | Path,
+    ema: str | None = None,
+    step: int | None = None,
+    *,
+    trust: bool = False,
+) -> Run:
+    """A run with its config, step and model; arguments as for `load_run`.
+
+    Args:
+        workdir: see `load_run`.
+        ema: see `load_run`.
+        step: see `load_run`.
+        trust: run the code of the recipe file that the folder names, where the recipe has classes
+            of its own. Only for folders that you trust: that file may hold anything.
     """
     workdir = Path(workdir)
-    checkpoints = Checkpoints(
-        workdir / "checkpoints", report=lambda line: print(f"warning: {line}", file=sys.stderr)
-    )
-    step = _checked_step(checkpoints, workdir, step)
-    record = checkpoints.record(step)
-    config = config_of(record)
-    facts = facts_from_json(record["facts"])
-    model, num_classes = fitted_model(config.model, facts)
-    shapes = jax.eval_shape(
-        model.init, jax.random.key(0), jnp.zeros((1, *facts.shape)), jnp.zeros((1,))
-    )
+    checkpoints = Checkpoints(workdir / "checkpoints", report=warn)
+    try:
+        step = _checked_step(checkpoints, workdir, step)
+        record = checkpoints.record(step)
+        if trust:
+            trust_recipe(record)
+        config = choices.from_json(record.get("config"))
+        spec = Spec.from_json(record.get("facts"))
+        objective = config.objective.build(spec)
+        check_frozen(record.get("frozen", []), references_of(objective))
+        trainable_shapes, frozen = _frozen(config, objective, spec)
+        trainable, average = _restored(checkpoints, config, trainable_shapes, step, ema, workdir)
+    finally:
+        checkpoints.close()
+    model = objective.model(trainable, frozen, config.sample)
+    return Run(workdir, config, spec, step, average, model)
+
+
+def trust_recipe(record: dict[str, Any]) -> None:
+    """Runs the recipe file that a record names, so that classes defined in it are found."""
+    path = Path(str(record.get("recipe", "")))
+    if not path.is_file():
+        raise FileNotFoundError(f"the run's recipe {path} is not there; give it with --config")
+    load_module(path)
+
+
+def _frozen(config: Config, objective: Objective, spec: Spec) -> tuple[Any, Any]:
+    """Shapes of the learned parameters, and the frozen ones."""
+    columns = {
+        name: np.zeros((1, *c.shape), "U1" if c.dtype == "str" else c.dtype)
+        for name, c in spec.columns.items()
+    }
+    example = {
+        name: jax.ShapeDtypeStruct(value.shape, value.dtype)
+        for name, value in objective.columns(columns).items()
+    }
+    begin = make_begin(objective, example, lambda _: optax.identity(), averages.EMAConfig(()))
     place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    abstract = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), shapes
+    state, frozen = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+        jax.eval_shape(begin, jax.ShapeDtypeStruct((), jnp.uint32), objective.loaded),
     )
+    return state.trainable, frozen_parts(begin, config.train.seed, objective.loaded, frozen)
+
+
+def _restored(
+    checkpoints: Checkpoints,
+    config: Config,
+    shapes: Any,
+    step: int,
+    ema: str | None,
+    workdir: Path,
+) -> tuple[Any, str]:
+    """The parameters asked for, and the name of the average that they are."""
     average = (config.ema.names or ("none",))[0] if ema is None else ema
     if average == "none":
-        params = checkpoints.restore_params(step, abstract, None)
-    elif average.startswith("width="):
-        params = _reconstruct(checkpoints, config, abstract, step, average)
-    elif average in config.ema.names:
-        params = checkpoints.restore_params(step, abstract, average)
-    else:
-        known = [*config.ema.names, "none", "width=NUMBER"]
-        raise ValueError(f"{workdir} keeps no average {ema!r}; {nearest(average, known)}")
-    checkpoints.close()
-    return Run(
-        workdir=workdir,
-        config=config,
-        facts=facts,
-        model=model,
-        num_classes=num_classes,
-        schedule=config.schedule.build(),
-        parameterization=config.loss.build_parameterization(),
-        params=params,
-        step=step,
-        average=average,
-    )
-
-
-def config_of(record: dict[str, Any]) -> Config:
-    """The config out of a checkpoint's record or a config.json, its own model classes included."""
-    module = record["config"]["model"]["class"].partition(":")[0]
-    if module.startswith("diffax_recipe_") and module not in sys.modules:
-        path = Path(record["recipe"])
-        if path.is_file():
-            load_module(path)
-    return from_json(record["config"])
+        return checkpoints.restore_params(step, shapes, None), average
+    if average.startswith("width="):
+        return _reconstruct(checkpoints, config, shapes, step, average), average
+    if average in config.ema.names:
+        return checkpoints.restore_params(step, shapes, average), average
+    known = [*config.ema.names, "none", "width=NUMBER"]
+    raise ValueError(f"{workdir} keeps no average {ema!r}; {nearest(average, known)}")
 
 
 def _checked_step(checkpoints: Checkpoints, workdir: Path, step: int | None) -> int:
@@ -251,14 +178,16 @@ def _checked_step(checkpoints: Checkpoints, workdir: Path, step: int | None) -> 
 
 
 def _reconstruct(
-    checkpoints: Checkpoints, config: Config, abstract: Any, step: int, request: str
+    checkpoints: Checkpoints, config: Config, shapes: Any, step: int, request: str
 ) -> Any:
     """The average "width=W" at a step, from the power-function averages of all checkpoints."""
     try:
         gamma = averages.power_exponent(float(request.partition("=")[2]))
     except ValueError as error:
         raise ValueError(f"expected width=W with W in (0, 0.288], got {request!r}") from error
-    kept = config.ema.names[-len(config.ema.widths) :] if config.ema.widths else ()
+    kept: Sequence[str] = (
+        config.ema.names[-len(config.ema.widths) :] if config.ema.widths else ()
+    )
     if not kept:
         raise ValueError(
             f"{request!r} is built from power-function averages, and this run kept none; "
@@ -273,13 +202,8 @@ def _reconstruct(
     weights = averages.reconstruction_weights(
         [s for s, _, _ in snapshots], [g for _, _, g in snapshots], step, gamma
     )
-    total = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float64), abstract)
+    total = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float64), shapes)
     for (s, name, _), weight in zip(snapshots, weights, strict=True):
-        tree = checkpoints.restore_params(s, abstract, name)
+        tree = checkpoints.restore_params(s, shapes, name)
         total = jax.tree.map(lambda t, x, w=weight: t + w * np.asarray(x, np.float64), total, tree)
-    return jax.tree.map(lambda t, leaf: jnp.asarray(t, leaf.dtype), total, abstract)
-
-
-def facts_to_json(facts: Facts) -> dict[str, Any]:
-    """The facts as plain data."""
-    return dataclasses.asdict(facts)
+    return jax.tree.map(lambda t, leaf: jnp.asarray(t, leaf.dtype), total, shapes)

@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from diffax.data import Dataset, load
-from diffax.models import parameter_count
-from diffax.schedules import Discrete, warn_if_signal_remains
+from diffax.adapters.paths import count
+from diffax.data import Dataset, Spec
+from diffax.objectives import Objective
 from diffax.training import devices
 from diffax.training.config import Config, TrainConfig
-from diffax.training.run import Facts, facts_of, fitted_model
-from diffax.training.state import TrainState, abstract_state, make_init
+from diffax.training.keeping.frozen import Reference, fingerprint
+from diffax.training.state import Begin, TrainState, abstract, begun, frozen_parts, make_begin
 from diffax.training.step import Problem, make_call, make_step
 
 
@@ -27,46 +27,65 @@ class Setup:
     Attributes:
         config: resolved.
         dataset: opened.
-        facts: of the data.
+        objective: built for these data.
         problem: what a step needs.
         mesh: all devices.
-        init: seed -> state.
-        abstract: the state's shapes and places.
+        begin: (seed, loaded) -> (state, frozen).
+        places: shapes and places of state and frozen parts.
+        example: shapes of what the step takes of one example batch, [1, ...].
         stack: steps in one compiled call, k.
     """
 
     config: Config
     dataset: Dataset
-    facts: Facts
+    objective: Objective
     problem: Problem
     mesh: Mesh
-    init: Any
-    abstract: TrainState
+    begin: Begin
+    places: tuple[TrainState, Any]
+    example: dict[str, jax.ShapeDtypeStruct]
     stack: int
+
+    @property
+    def spec(self) -> Spec:
+        """What the data set says of itself."""
+        return self.dataset.spec
+
+    def start(self) -> tuple[TrainState, Any]:
+        """State and frozen parts at step 0."""
+        return begun(self.begin, self.config.train.seed, self.objective.loaded, self.places)
+
+    def frozen(self) -> Any:
+        """The frozen parts alone, for a run that continues."""
+        seed = self.config.train.seed
+        return frozen_parts(self.begin, seed, self.objective.loaded, self.places[1])
+
+    def references(self) -> list[Reference]:
+        """The frozen parts, as a checkpoint refers to them."""
+        return references_of(self.objective)
 
     def batch_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes of what a call takes: a stack of batches, [k, B, ...]."""
         rows = (self.stack, self.config.train.batch_size)
         sharding = devices.batch_sharding(self.mesh, stacked=True)
-        dtype = jnp.uint8 if self.facts.kind == "image" else jnp.float32
-        shapes = {"x": jax.ShapeDtypeStruct((*rows, *self.facts.shape), dtype, sharding=sharding)}
-        if self.problem.num_classes:
-            shapes["label"] = jax.ShapeDtypeStruct(rows, jnp.int32, sharding=sharding)
-        return shapes
+        return {
+            name: jax.ShapeDtypeStruct((*rows, *one.shape[1:]), one.dtype, sharding=sharding)
+            for name, one in self.example.items()
+        }
 
     def compile(self) -> Any:
-        """The compiled call (state, batches, count, stop) -> (state, metrics, stopped)."""
+        """The compiled call (state, frozen, batches, count, stop) -> (state, metrics, stopped)."""
         batches = self.batch_shapes()
-        call = make_call(make_step(self.problem), self.abstract, batches, self.mesh)
+        call = make_call(make_step(self.problem), self.places, batches, self.mesh)
         stop = jax.ShapeDtypeStruct(
             (self.mesh.size,), jnp.int32, sharding=devices.batch_sharding(self.mesh)
         )
-        count = jax.ShapeDtypeStruct((), jnp.int32)
-        return call.lower(self.abstract, batches, count, stop).compile()
+        steps = jax.ShapeDtypeStruct((), jnp.int32)
+        return call.lower(*self.places, batches, steps, stop).compile()
 
     def place(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
         """Puts a stack of at most k batches on the devices, filled up to k."""
-        batch = {name: batch[name] for name in self.batch_shapes()}
+        batch = self.objective.columns(batch)
         missing = self.stack - len(batch["x"])
         if missing:
             batch = {
@@ -77,19 +96,20 @@ class Setup:
 
     def report(self) -> str:
         """Data, parameters and memory, in a few lines."""
-        places = jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
-        state = devices.bytes_per_device(self.abstract, places)
-        count = self.mesh.size
+        state, frozen = self.places
+        sizes = jax.tree.map(lambda leaf: leaf.sharding, state)
+        each = devices.bytes_per_device(state, sizes)
         shared = self.mesh.shape["fsdp"]
         spread = f", one copy shared by {shared}" if shared > 1 else ""
+        kept = f", {count(frozen):,} frozen" if jax.tree.leaves(frozen) else ""
         return "\n".join(
             [
                 self.dataset.summary(),
-                f"model {type(self.problem.model).__name__}: "
-                f"{parameter_count(self.abstract.params):,} parameters",
-                f"devices: {count} x {jax.devices()[0].device_kind}{spread}; "
-                f"state {state / 2**20:,.1f} MiB a device (parameters, optimizer, "
-                f"{len(self.abstract.ema)} averages)",
+                f"objective {type(self.config.objective).__name__}: "
+                f"{count(state.trainable):,} parameters{kept}",
+                f"devices: {self.mesh.size} x {jax.devices()[0].device_kind}{spread}; "
+                f"state {each / 2**20:,.1f} MiB a device (parameters, optimizer, "
+                f"{len(state.ema)} averages)",
             ]
         )
 
@@ -101,69 +121,67 @@ def prepare(config: Config) -> Setup:
         ValueError, FileNotFoundError: one line on what does not.
     """
     mesh = devices.make_mesh(config.train.fsdp)
-    devices.check_batch(config.train.batch_size, config.train.accumulate, mesh)
-    schedule = config.schedule.build()
-    if isinstance(schedule, Discrete):
-        warn_if_signal_remains(schedule, name=f"schedule {config.schedule.name}")
-    config.sample.solver(schedule)
-    config.sample.grid(schedule)
-    dataset = load(config.data)
-    facts = facts_of(dataset)
-    model, num_classes = fitted_model(config.model, facts)
-    optimizer = config.optimizer.build(steps=config.train.steps, batch_size=config.train.batch_size)
+    train = config.train
+    devices.check_batch(train.batch_size, train.accumulate, mesh)
+    dataset = config.data.load()
+    objective = config.objective.build(dataset.spec)
+    example = example_of(objective, dataset.examples(np.zeros(1, np.int64)))
+
+    def optimizer(trainable):
+        return config.optimizer.build(trainable, steps=train.steps, batch_size=train.batch_size)
+
+    begin = make_begin(objective, example, optimizer, config.ema)
+    places = abstract(begin, objective.loaded, mesh)
     problem = Problem(
-        model=model,
-        num_classes=num_classes,
-        schedule=schedule,
-        parameterization=config.loss.build_parameterization(),
-        loss=config.loss,
-        optimizer=optimizer,
+        loss=objective.loss,
+        optimizer=optimizer(places[0].trainable),
         ema=config.ema,
-        batch_size=config.train.batch_size,
-        accumulate=config.train.accumulate,
-        skip_nonfinite=config.train.nonfinite == "skip",
+        batch_size=train.batch_size,
+        accumulate=train.accumulate,
+        skip_nonfinite=train.nonfinite == "skip",
     )
-    _check_answer(problem, facts)
-    init = make_init(model, facts.shape, optimizer, config.ema)
-    abstract = abstract_state(init, mesh)
-    return Setup(config, dataset, facts, problem, mesh, init, abstract, stack_of(config.train))
+    setup = Setup(
+        config, dataset, objective, problem, mesh, begin, places, example, stack_of(config)
+    )
+    model = objective.model(*places, config.sample)
+    if model is not None:  # what cannot be sampled is refused before anything is trained
+        config.sample.plan(model.schedule, model.parameterization)
+    return setup
 
 
-def _check_answer(problem: Problem, facts: Facts) -> None:
-    """Refuses a network that cannot answer what it will be asked, at once and in one line."""
-    x, t = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((1, *facts.shape), (1,)))
-    label = jax.ShapeDtypeStruct((1,), jnp.int32) if problem.num_classes else None
-    key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
-    params = jax.eval_shape(problem.model.init, key, x, t)
-    answer = jax.eval_shape(problem.model.apply, params, x, t, label)
-    if answer.shape != x.shape:
-        raise ValueError(
-            f"the model answers {list(x.shape)} with {list(answer.shape)}; training needs the same "
-            "shape: leave model.out_channels at None and model.learned_variance at False"
-        )
-    known = getattr(problem.model, "num_steps", None)
-    times = getattr(problem.schedule, "num_steps", None)
-    if known is not None and (times is None or times > known):
-        raise ValueError(
-            f"the model knows {known} times, the schedule has {times or 'a continuum of them'}; "
-            "set model.num_steps and schedule.num_steps to the same number"
-        )
+def example_of(
+    objective: Objective, batch: dict[str, np.ndarray]
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and types of what a step takes of one example, [1, ...]."""
+    columns = objective.columns(batch)
+    return {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in columns.items()}
 
 
-def stack_of(train: TrainConfig) -> int:
+def references_of(objective: Objective) -> list[Reference]:
+    """What was loaded from files, by source and fingerprint."""
+    return [
+        {"source": f"{part}: {objective.sources.get(part, '?')}", "fingerprint": fingerprint(tree)}
+        for part, tree in sorted(objective.loaded.items())
+    ]
+
+
+def stack_of(config: Config) -> int:
     """The longest call: as many steps as may run without anything to log, show or save."""
-    return min(train.steps_per_call, train.steps, *_intervals(train))
+    train = config.train
+    return min(train.steps_per_call, train.steps, *_intervals(config))
 
 
-def next_boundary(step: int, train: TrainConfig) -> int:
+def next_boundary(step: int, config: Config) -> int:
     """Where the call that starts at a step ends.
 
     A function of the step alone, so that an interrupted run cuts its calls as an uninterrupted one.
     """
-    ends = [(step // n + 1) * n for n in (train.steps_per_call, *_intervals(train))]
+    train: TrainConfig = config.train
+    ends = [(step // n + 1) * n for n in (train.steps_per_call, *_intervals(config))]
     return min(*ends, train.steps)
 
 
-def _intervals(train: TrainConfig) -> list[int]:
-    every = [train.log_every, train.save_every, train.sample_every]
+def _intervals(config: Config) -> list[int]:
+    train = config.train
+    every = [train.log_every, train.save_every, train.sample_every, config.evaluation.every]
     return [n for n in every if n > 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,15 +19,15 @@ class TrainState:
     """Everything that a run carries from step to step.
 
     Attributes:
-        params: what `model.init` returned.
+        trainable: what the objective learns.
         opt_state: the optimizer's.
-        ema: name -> averaged parameters.
+        ema: name -> averages of `trainable`.
         step: int32, steps done.
         skipped: int32, those of them left out because a number was not finite.
         key: the run's one random key; step n uses `fold_in(key, n)`.
     """
 
-    params: Any
+    trainable: Any
     opt_state: Any
     ema: dict[str, Any]
     step: Array
@@ -34,28 +35,33 @@ class TrainState:
     key: Array
 
 
-def make_init(model: Any, shape: tuple[int, ...], optimizer: Any, ema: Any):
-    """The function `seed -> TrainState`, to be compiled where the state shall live.
+Begin = Callable[[Array, Any], tuple[TrainState, Any]]
+
+
+def make_begin(objective: Any, batch: Any, optimizer: Any, ema: Any) -> Begin:
+    """The function `(seed, loaded) -> (state, frozen)`, to be compiled where both shall live.
 
     Args:
-        model: a Flax module.
-        shape: of one example.
-        optimizer: an optax transformation.
+        objective: see `diffax.objectives.Objective`.
+        batch: shapes of an example batch.
+        optimizer: `trainable -> optax transformation`.
         ema: an `EMAConfig`.
     """
 
-    def init(seed: Array) -> TrainState:
+    def begin(seed: Array, loaded: Any) -> tuple[TrainState, Any]:
         init_key, key = jax.random.split(jax.random.key(seed))
-        params = model.init(init_key, jnp.zeros((1, *shape)), jnp.zeros((1,)))
+        trainable, frozen = objective.init(init_key, batch, loaded)
         zero = jnp.zeros((), jnp.int32)
-        return TrainState(params, optimizer.init(params), ema.init(params), zero, zero, key)
+        opt_state = optimizer(trainable).init(trainable)
+        state = TrainState(trainable, opt_state, ema.init(trainable), zero, zero, key)
+        return state, frozen
 
-    return init
+    return begin
 
 
-def abstract_state(init, mesh: Mesh) -> TrainState:
-    """Shapes, types and places of a state, without making it."""
-    shapes = jax.eval_shape(init, jax.ShapeDtypeStruct((), jnp.uint32))
+def abstract(begin: Begin, loaded: Any, mesh: Mesh) -> tuple[TrainState, Any]:
+    """Shapes, types and places of state and frozen parts, without making them."""
+    shapes = jax.eval_shape(begin, jax.ShapeDtypeStruct((), jnp.uint32), loaded)
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         shapes,
@@ -63,11 +69,21 @@ def abstract_state(init, mesh: Mesh) -> TrainState:
     )
 
 
-def initial_state(init, seed: int, abstract: TrainState) -> TrainState:
-    """The state at step 0, every part made on the device that keeps it."""
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+def begun(begin: Begin, seed: int, loaded: Any, places: tuple[TrainState, Any]) -> Any:
+    """State and frozen parts at step 0, every array made on the device that keeps it."""
+    return _compiled(begin, places)(jnp.uint32(seed), loaded)
+
+
+def frozen_parts(begin: Begin, seed: int, loaded: Any, places: Any) -> Any:
+    """The frozen parts alone, the same as `begun` gives."""
+    if not jax.tree.leaves(places):
+        return places
+    return _compiled(lambda seed, loaded: begin(seed, loaded)[1], places)(jnp.uint32(seed), loaded)
+
+
+def _compiled(function: Callable, places: Any) -> Callable:
     # It runs once: on a CPU, compiling it well takes four times as long for the same numbers.
     on_cpu = jax.default_backend() == "cpu"
     options = {"xla_backend_optimization_level": 0} if on_cpu else None
-    made = jax.jit(init, out_shardings=shardings, compiler_options=options)
-    return made(jnp.uint32(seed))
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, places)
+    return jax.jit(function, out_shardings=shardings, compiler_options=options)

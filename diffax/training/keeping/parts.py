@@ -8,7 +8,7 @@ import jax
 
 from diffax.training.state import TrainState
 
-WEIGHTS = "params"
+WEIGHTS = "trainable"
 
 
 def parts(state: TrainState) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def parts(state: TrainState) -> dict[str, Any]:
         state: of arrays, or of their shapes and places.
     """
     named = {
-        WEIGHTS: state.params,
+        WEIGHTS: state.trainable,
         "optimizer": flat(state.opt_state),
         "counters": {"step": state.step, "skipped": state.skipped, "key": _key_data(state.key)},
         **{average_part(name): average for name, average in state.ema.items()},
@@ -36,7 +36,7 @@ def state_of(named: dict[str, Any], like: TrainState) -> TrainState:
     counters = named["counters"]
     optimizer = [leaf for _, leaf in sorted(named.get("optimizer", {}).items())]
     return TrainState(
-        named.get(WEIGHTS, like.params),
+        named.get(WEIGHTS, like.trainable),
         opt_state=jax.tree.unflatten(jax.tree.structure(like.opt_state), optimizer),
         ema={name: named.get(average_part(name), tree) for name, tree in like.ema.items()},
         step=counters["step"],

@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from diffax.training.config import Config, differences, may_change, to_json
+from diffax.training.choices import differences, from_json, to_json
+from diffax.training.config import Config, may_change
 from diffax.training.distributed import barrier, is_first
-from diffax.training.keeping import manifest
+from diffax.training.keeping import manifest, reading
 from diffax.training.recipe import Recipe
-from diffax.training.run import config_of
 
 
 def previous_config(workdir: Path) -> Config | None:
@@ -20,9 +20,8 @@ def previous_config(workdir: Path) -> Config | None:
     path = workdir / "config.json"
     if path.is_file():
         try:
-            record = json.loads(path.read_text())
-            return config_of(record)
-        except (json.JSONDecodeError, KeyError) as error:
+            return from_json(reading.read_object(path, {"config": dict})["config"])
+        except ValueError as error:
             raise ValueError(
                 f"{path} is not a run's config ({error}); use another --workdir"
             ) from error

@@ -1,0 +1,113 @@
+"""The images that a run leaves behind."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from diffax import gaussian, plotting
+from diffax.data import Dataset
+from diffax.generation import Model, Samples
+
+_PATH_BYTES = 256 * 2**20  # a denoising path larger than this is not kept
+_SMALL = 32 * 32 * 3  # numbers in an example up to which a run leaves animations
+_FRAMES = 60
+_STRIP = 20
+
+
+def keeps_path(model: Model, num: int) -> bool:
+    """Whether all states of a sampling fit in memory without a thought."""
+    return 4 * model.settings.steps * num * math.prod(model.shape) <= _PATH_BYTES
+
+
+def is_small(model: Model) -> bool:
+    """Whether animations of the process are cheap: small data, and no autoencoder to run."""
+    return math.prod(model.shape) <= _SMALL and model.factor == 1
+
+
+def grid(samples: Samples) -> np.ndarray | None:
+    """Samples as one image; None for data that nobody can look at."""
+    return _shown(np.asarray(samples.data), samples.label)
+
+
+def strip(model: Model, samples: Samples) -> np.ndarray | None:
+    """How samples came about, time from left to right; None without their paths."""
+    if samples.states is None or not is_small(model):
+        return None
+    if _is_image(samples.states[0]):
+        return plotting.strip(samples.states[:, :8])
+    chosen = plotting.evenly_spaced(len(samples.states), _STRIP)
+    clouds = _decoded(model, samples.states[chosen])
+    if clouds.ndim != 3:
+        return None
+    titles = ["noise" if i == 0 else f"step {i}" for i in chosen]
+    return plotting.scatter_strip(clouds, titles, labels=samples.label)
+
+
+def reverse_animation(path: Path, model: Model, samples: Samples) -> None:
+    """Writes the denoising, from pure noise on, as a GIF."""
+    chosen = plotting.evenly_spaced(len(samples.states), _FRAMES)
+    times = samples.times[chosen]
+    titles = [_time(t, "sample" if i == len(times) - 1 else None) for i, t in enumerate(times)]
+    _animation(path, model, samples.states[chosen], titles, samples.label)
+
+
+def forward_images(folder: Path, dataset: Dataset, model: Model, *, num: int) -> None:
+    """Writes q(x_t) over time: forward.gif, and q_sample.png at 20 times."""
+    rows = plotting.evenly_spaced(dataset.spec.size, num)
+    batch = dataset.examples(rows)
+    x0 = model.codec.encode(jnp.asarray(batch["x"]))
+    eps = jax.random.normal(jax.random.key(0), x0.shape)
+    schedule = model.schedule
+    last = float(schedule.start.t)
+    times = np.concatenate([[float(schedule.end.t)], np.linspace(0, last, _FRAMES - 1)])
+    whole = hasattr(schedule, "num_steps")
+    times = np.unique(times.round() if whole else times)
+    states = np.stack([gaussian.q_sample(x0, eps, schedule.at(float(t))) for t in times])
+    titles = [_time(t, "data" if i == 0 else None) for i, t in enumerate(times)]
+    label = batch.get("label")
+    _animation(folder / "forward.gif", model, states, titles, label)
+    if _is_image(states[0]):
+        image = plotting.strip(states[:, :8], count=_STRIP)
+    else:
+        chosen = plotting.evenly_spaced(len(times), _STRIP)
+        clouds = _decoded(model, states[chosen])
+        image = plotting.scatter_strip(clouds, [titles[i] for i in chosen], labels=label)
+    plotting.save_image(folder / "q_sample.png", image)
+
+
+def can_be_shown(shape: tuple[int, ...]) -> bool:
+    """Whether examples of this shape are images or vectors."""
+    return len(shape) == 1 or (len(shape) == 3 and shape[-1] in (1, 3))
+
+
+def _animation(path: Path, model: Model, states: np.ndarray, titles: list[str], label) -> None:
+    if _is_image(states[0]):
+        frames = [plotting.image_grid(state, min_width=256) for state in states]
+        plotting.save_gif(path, frames)
+    else:
+        plotting.scatter_gif(path, _decoded(model, states), titles, labels=label)
+
+
+def _decoded(model: Model, states: np.ndarray) -> np.ndarray:
+    """States [K, N, ...] in the data's own coordinates."""
+    flat = states.reshape(-1, *states.shape[2:])
+    return np.asarray(model.codec.decode(jnp.asarray(flat))).reshape(states.shape)
+
+
+def _shown(data: np.ndarray, label: np.ndarray | None) -> np.ndarray | None:
+    if _is_image(data):
+        return plotting.image_grid(data)
+    return plotting.scatter(data, labels=label) if data.ndim == 2 else None
+
+
+def _is_image(data: np.ndarray) -> bool:
+    return data.ndim == 4 and data.shape[-1] in (1, 3)
+
+
+def _time(t: float, name: str | None) -> str:
+    return name or f"t = {t:.4g}"
