@@ -25,7 +25,7 @@ def dark_centre(image):
     return np.argwhere(blue).mean(0)
 
 
-def test_scatter_are_drawn_where_they_are():
+def test_vectors_are_drawn_where_they_are():
     cloud = RNG.normal([0.5, 0.5], 0.01, (200, 2))
     image = plotting.scatter(cloud, axes=((-1, 1), (-1, 1)), title="t = 3", size=300)
     assert image.shape == (300, 300, 3) and image.dtype == np.uint8
@@ -44,7 +44,7 @@ def test_labels_have_their_own_colours():
         plotting.scatter(RNG.normal(size=(100, 2)), labels=labels[:3])
 
 
-def test_a_scatter_strip_keeps_the_axes_fixed():
+def test_a_strip_keeps_the_axes_fixed():
     # The cloud moves right and up from panel to panel: it must do so in the image.
     clouds = [RNG.normal([i, i], 0.02, (300, 2)) for i in range(4)]
     image = plotting.scatter_strip(clouds, [f"t = {i}" for i in range(4)], columns=2, size=100)
@@ -56,7 +56,7 @@ def test_a_scatter_strip_keeps_the_axes_fixed():
         plotting.scatter_strip(clouds, ["t"])
 
 
-def test_a_scatter_gif_moves_on_fixed_axes_and_holds_the_end(tmp_path):
+def test_a_gif_moves_on_fixed_axes_and_holds_the_end(tmp_path):
     clouds = np.stack([RNG.normal([i, 0], 0.02, (300, 2)) for i in range(3)])
     titles = ["t = 2", "t = 1", "t = 0"]
     plotting.scatter_gif(tmp_path / "a.gif", clouds, titles, size=200, fps=20, hold=3)
