@@ -1,54 +1,69 @@
 """Training: one loop for one CPU and for a pod, which loses nothing.
 
-    setup = prepare(config)              # data, model, optimizer, mesh: checked, nothing written
+    setup = prepare(config)              # data, objective, optimizer, mesh: checked, nothing written
     status = train(recipe, config, workdir)
-    run = load_run(workdir)              # parameters, schedule, facts of the data
-    run.sample(16).images
+    model = load_run(workdir)            # ready for diffax.generation.generate
 
-`config` and the sections beside what they describe (`noise`, `optimizer`, `ema`, `generate`);
-`state` and `step` are pure; `devices` and `distributed` spread them; `checkpoint` and `manifest`
-keep them; `loop` runs them.
+`config` and the nouns beside what they describe (`optimizer`, `ema`); `choices` turns recipes into
+JSON and back; `state` and `step` are pure; `devices` and `distributed` spread them; `keeping` makes
+runs safe; `loop` runs them.
 """
 
-from diffax.training.config import Config, TrainConfig, from_json, to_json
+from diffax.training.choices import from_json, to_json
+from diffax.training.config import Config, TrainConfig
 from diffax.training.ema import EMAConfig
-from diffax.training.generate import SampleConfig, Samples, generate
 from diffax.training.keeping.checkpoint import Checkpoints, CorruptCheckpoint, Keep, SaveError
 from diffax.training.loop import Options, train
 from diffax.training.metrics import NonFinite
-from diffax.training.noise import LossConfig, ScheduleConfig
-from diffax.training.optimizer import OptimizerConfig
+from diffax.training.optimizer import (
+    SGD,
+    Adafactor,
+    Adam,
+    AdamW,
+    Constant,
+    Cosine,
+    Group,
+    InverseSqrt,
+    Lion,
+    Muon,
+    Optimizer,
+)
 from diffax.training.preflight import dry_run
 from diffax.training.recipe import Recipe, load_recipe, unknown_variant
-from diffax.training.run import Facts, Run, load_run
+from diffax.training.run import Run, load_run, open_run
 from diffax.training.setup import Setup, prepare
 from diffax.training.state import TrainState
 
 __all__ = [
+    "SGD",
+    "Adafactor",
+    "Adam",
+    "AdamW",
     "Checkpoints",
     "Config",
+    "Constant",
     "CorruptCheckpoint",
+    "Cosine",
     "EMAConfig",
-    "Facts",
+    "Group",
+    "InverseSqrt",
     "Keep",
-    "LossConfig",
+    "Lion",
+    "Muon",
     "NonFinite",
-    "OptimizerConfig",
+    "Optimizer",
     "Options",
     "Recipe",
     "Run",
-    "SampleConfig",
-    "Samples",
     "SaveError",
-    "ScheduleConfig",
     "Setup",
     "TrainConfig",
     "TrainState",
     "dry_run",
     "from_json",
-    "generate",
     "load_recipe",
     "load_run",
+    "open_run",
     "prepare",
     "to_json",
     "train",

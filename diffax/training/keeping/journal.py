@@ -89,7 +89,7 @@ class Journal:
         self._good += len(self._unwritten)
         self._unwritten = b""
 
-    def picture(self, name: str, image: np.ndarray, step: int) -> None:
+    def image(self, name: str, image: np.ndarray, step: int) -> None:
         """Shows an image, uint8 [H, W, C], in TensorBoard."""
         if self._board is not None:
             self._board.add_image(name, image, step, dataformats="HWC")
