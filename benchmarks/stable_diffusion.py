@@ -46,10 +46,10 @@ def run_diffax(arguments) -> dict:
     import jax
     import jax.numpy as jnp
     import numpy as np
+    from diffax.pretrained.decoding import decode
 
     from diffax.pretrained import LoadedNetwork, Pipeline, Tokenizer, text_to_image
     from diffax.pretrained.configs import module_from_config, parameter_shapes
-    from diffax.pretrained.decoding import decode
     from diffax.pretrained.families import FAMILIES
     from diffax.pretrained.tokenizer import byte_letters, from_vocabulary
 

@@ -10,10 +10,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from diffax import plotting, pretrained
+from diffax import generation, plotting, pretrained
 from diffax.commands.errors import UsageError
 from diffax.commands.progress import Progress
 from diffax.commands.reading import read_mask, read_picture
+from diffax.pretrained.conditioning import PublishedClasses
 
 
 def sample_pretrained(flags: argparse.Namespace) -> int:
@@ -25,7 +26,7 @@ def sample_pretrained(flags: argparse.Namespace) -> int:
     options = _options(flags)
     began = time.perf_counter()
     num = options.get("num", 1)
-    steps = options.get("steps", pretrained.Options.steps)
+    steps = options.get("steps", pipe.settings.steps)
     with Progress(num, num, steps, flags.quiet) as progress:
         images = np.asarray(_draw(pipe, flags, options | {"on_step": progress.step}))
     seconds = time.perf_counter() - began
@@ -64,30 +65,32 @@ def _options(flags: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value not in (None, False)}
 
 
-def _draw(pipe: pretrained.Pipeline, flags: argparse.Namespace, options: dict[str, Any]) -> Any:
-    if not pipe.text_encoders:
+def _draw(pipe: generation.Model, flags: argparse.Namespace, options: dict[str, Any]) -> Any:
+    asks = pipe.conditioner.asks
+    if "prompt" not in asks:
         if flags.prompt is not None:
             raise UsageError("--prompt needs a model with a text encoder; this one has none")
         if flags.init_image is not None:
             raise UsageError("--init-image needs a text-to-image model; this one has no text")
         if flags.label is None:
-            if pipe.class_embedder is not None:
-                last = pipe.class_embedder.module.null - 1
+            if isinstance(pipe.conditioner, PublishedClasses):
+                last = pipe.conditioner.null - 1
                 raise UsageError(f"--label N is missing: which class to show, 0 to {last}")
-            return pretrained.unconditional(pipe, **options)
+            return generation.unconditional(pipe, **options)
         if not all(label.isdigit() for label in flags.label):
             raise UsageError(f"--label should be class numbers, got {' '.join(flags.label)}")
         labels = np.resize([int(label) for label in flags.label], flags.num or len(flags.label))
-        if pipe.class_embedder is None:
-            return pretrained.unconditional(pipe, labels=labels.tolist(), **options)
         # The labels are as many as the pictures already.
-        return pretrained.class_to_image(pipe, labels.tolist(), **options | {"num": 1})
+        options |= {"num": 1}
+        if not isinstance(pipe.conditioner, PublishedClasses):
+            return generation.unconditional(pipe, labels=labels.tolist(), **options)
+        return generation.class_to_image(pipe, labels.tolist(), **options)
     if flags.prompt is None:
         raise UsageError("--prompt TEXT is missing: what the picture should show")
     if flags.label is not None:
         raise UsageError("--label needs a class-conditional model; this one reads --prompt")
     if flags.init_image is None:
-        return pretrained.text_to_image(pipe, flags.prompt, **options)
+        return generation.text_to_image(pipe, flags.prompt, **options)
     size = None
     if flags.height is not None or flags.width is not None:
         height, width = options.pop("height", None), options.pop("width", None)
@@ -95,6 +98,6 @@ def _draw(pipe: pretrained.Pipeline, flags: argparse.Namespace, options: dict[st
     image = read_picture(flags.init_image, size=size)
     strength = {} if flags.strength is None else {"strength": flags.strength}
     if flags.mask is None:
-        return pretrained.image_to_image(pipe, flags.prompt, image, **strength, **options)
+        return generation.image_to_image(pipe, flags.prompt, image, **strength, **options)
     mask = read_mask(flags.mask, flags.init_image, size=size)[..., 0]
-    return pretrained.inpaint(pipe, flags.prompt, image, mask, **strength, **options)
+    return generation.inpaint(pipe, flags.prompt, image, mask, **strength, **options)

@@ -109,16 +109,21 @@ def generate(model: Model, request: Request | None = None, **options: Any) -> Sa
 def _batch(model, plan: Plan, edit: Edit, request: Request, shape, asked, avoided, seeds, indices,
            noise, known) -> tuple[Array, Array | None]:  # fmt: skip
     """One batch: conditions, the guided denoiser, the loop."""
-    condition, null = (_encoded(model.conditioner, told) for told in (asked, avoided))
-    condition, null = (c | edit.channels(known) for c in (condition, null))
+    seen = edit.channels(known)
+    condition = _encoded(model.conditioner, asked) | seen
     guidance = model.settings.guidance if request.guidance is None else request.guidance
     embed = getattr(model.conditioner, "guidance_condition", None)
     if embed is not None:  # a distilled model takes the scale as a condition
         condition, guidance = condition | embed(guidance, len(seeds)), None
+    guided = condition and guidance is not None and guidance != 1
     network = Network(
         model.network.module.apply, model.network.params, condition, plan.parameterization
     )
-    denoiser = plan.limits(_guided(network, null, guidance, request.guidance_rescale))
+    denoiser: Denoiser = network
+    if guided:
+        null = _encoded(model.conditioner, avoided) | seen
+        denoiser = ClassifierFree(network, null, guidance, request.guidance_rescale or None)
+    denoiser = plan.limits(denoiser)
     # As NumPy arrays these go to every device that the parameters live on.
     solver, grid, scale = jax.device_get((plan.solver, plan.grid, plan.start_scale))
     return _draw(
@@ -134,12 +139,6 @@ def _batch(model, plan: Plan, edit: Edit, request: Request, shape, asked, avoide
         trajectory=request.trajectory,
         on_step=request.on_step,
     )
-
-
-def _guided(network: Network, null: Any, guidance: float | None, rescale: float) -> Denoiser:
-    if guidance is None or guidance == 1 or not network.condition:
-        return network
-    return ClassifierFree(network, null, guidance, rescale or None)
 
 
 @partial(jax.jit, static_argnames=("shape", "trajectory", "on_step"))

@@ -227,6 +227,8 @@ def class_to_image(
     """
     if "labels" not in model.conditioner.asks:
         raise ValueError(f"this model has no classes: use {_maker(model)}")
+    if labels is None:
+        raise ValueError("expected one class or more, got None; use unconditional or generate")
     return generate(model, labels=labels, guidance=guidance, **{"num": 1, **options}).data
 
 

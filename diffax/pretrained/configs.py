@@ -25,6 +25,7 @@ from diffax.models.latent import (
     unet,
     unet_condition,
 )
+from diffax.pretrained.saving import LAYOUT_VERSION
 
 # Module fields that are ours and not a checkpoint's.
 OURS = ("query_chunk", "remat", "dtype", "param_dtype", "parent", "name")
@@ -161,7 +162,26 @@ def config_from_module(module: nn.Module) -> dict[str, Any]:
     name = type(module).__name__
     if isinstance(module, CLIPTextModel):
         return {"architectures": [name], "model_type": "clip_text_model", **settings}
-    return {"_class_name": name, **settings}
+    return {"_class_name": name, "_diffusers_version": LAYOUT_VERSION, **settings}
+
+
+def written_config(module: nn.Module, read: Mapping[str, Any], dtype: str) -> dict[str, Any]:
+    """The `config.json` to write for a module that was read from one.
+
+    Args:
+        module: the network.
+        read: the content of that file, `{}` where there was none: its fields stay as they are,
+            also those that nothing here needs, unless the module has changed since.
+        dtype: of the weights beside it, such as "float32".
+    """
+    own = config_from_module(module)
+    if not read or class_name(read) != type(module).__name__:
+        return own
+    before = config_from_module(module_from_config(read))
+    config = dict(read) | {key: own[key] for key in own if own[key] != before[key]}
+    if "_class_name" in config:
+        config.setdefault("_diffusers_version", LAYOUT_VERSION)
+    return config | {key: dtype for key in ("dtype", "torch_dtype") if key in config}
 
 
 def parameter_shapes(module: nn.Module) -> dict:

@@ -1,4 +1,4 @@
-"""Pipelines from disk: a diffusers folder, or an original single file."""
+"""Published models from disk: a diffusers folder, or an original single file."""
 
 from __future__ import annotations
 
@@ -8,15 +8,58 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from diffax.generation import Model
 from diffax.models.latent import UNet2DConditionModel
+from diffax.pretrained.components import NOT_READ, PIPELINES, Components
 from diffax.pretrained.configs import read_json
 from diffax.pretrained.network import load_network
-from diffax.pretrained.pipeline import NOT_READ, PIPELINES, Pipeline
+from diffax.pretrained.published import components_of, model_of
 from diffax.pretrained.single_file import load_single_file, network_options
-from diffax.pretrained.tokenizer import load_tokenizer
+from diffax.pretrained.tokenizer import load_tokenizer, read_settings
 
 
-def load_pipeline(
+def load_pipeline(path: str | Path, **options: Any) -> Model:
+    """Loads a published model: a diffusers folder, or an original single file.
+
+    Args:
+        path: a folder with `model_index.json`, or a `.safetensors` or `.ckpt` file.
+        **options: see `load_components`: dtype, param_dtype, variant, tokenizer, configs, ema,
+            query_chunk.
+
+    Returns:
+        The model, complete, as `diffax.generation.generate` takes it.
+
+    Raises:
+        FileNotFoundError: a file or folder is missing.
+        ValueError: not supported, damaged, or parts that do not fit each other.
+
+    Example:
+        >>> model = load_pipeline("stable-diffusion-v1-5")  # doctest: +SKIP
+        >>> images = text_to_image(model, "an astronaut riding a horse")  # doctest: +SKIP
+    """
+    components = load_components(path, **options)
+    try:
+        return model_of(components)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def save_pipeline(model: Model, folder: str | Path, *, dtype: jnp.dtype | None = None) -> None:
+    """Writes a published model, perhaps trained further, in the diffusers layout.
+
+    Args:
+        model: from `load_pipeline`.
+        folder: made where it is missing; nothing in it is overwritten.
+        dtype: of the weights in the files; None keeps their own.
+
+    Raises:
+        FileExistsError: the folder holds a model.
+        ValueError: a model for which there is no such layout.
+    """
+    components_of(model).save(folder, dtype=dtype)
+
+
+def load_components(
     path: str | Path,
     *,
     dtype: jnp.dtype = jnp.float32,
@@ -26,8 +69,8 @@ def load_pipeline(
     configs: Mapping[str, Mapping[str, Any]] | None = None,
     ema: bool = False,
     query_chunk: int | None = None,
-) -> Pipeline:
-    """Loads a published model: a diffusers folder, or an original single file.
+) -> Components:
+    """Loads the networks, tokenizers and settings of a published model.
 
     Args:
         path: a folder with `model_index.json`, or a `.safetensors` or `.ckpt` file.
@@ -43,31 +86,27 @@ def load_pipeline(
         query_chunk: attention takes so many queries at a time; None: by memory.
 
     Returns:
-        The pipeline, complete.
+        The components, complete and fitting each other.
 
     Raises:
         FileNotFoundError: a file or folder is missing.
         ValueError: not supported, damaged, or parts that do not fit each other.
-
-    Example:
-        >>> pipe = load_pipeline("stable-diffusion-v1-5")  # doctest: +SKIP
-        >>> images = text_to_image(pipe, "an astronaut riding a horse")  # doctest: +SKIP
     """
     path = Path(path)
     options = dict(dtype=dtype, param_dtype=dtype if param_dtype is None else param_dtype)
     if path.is_dir():
-        pipe = _load_folder(path, options, variant, query_chunk)
+        components = _load_folder(path, options, variant, query_chunk)
     elif path.is_file():
-        pipe = load_single_file(path, options, tokenizer, configs, ema, query_chunk)
+        components = load_single_file(path, options, tokenizer, configs, ema, query_chunk)
     else:
         raise FileNotFoundError(
             f"{path}: expected a folder with model_index.json, or a .safetensors or .ckpt file"
         )
-    _check_parts(pipe, path)
-    return pipe
+    _check_parts(components, path)
+    return components
 
 
-def _load_folder(folder: Path, options, variant, query_chunk) -> Pipeline:
+def _load_folder(folder: Path, options, variant, query_chunk) -> Components:
     if not (folder / "model_index.json").is_file() and (folder / "config.json").is_file():
         raise ValueError(
             f"{folder}: one network, not a pipeline (no model_index.json); use load_network"
@@ -95,49 +134,54 @@ def _load_folder(folder: Path, options, variant, query_chunk) -> Pipeline:
         beside = folder / part
         return folder if not beside.is_dir() and PIPELINES[name] == ("unet",) else beside
 
-    tokenizers = [load_tokenizer(folder / p) for p in present if p.startswith("tokenizer")]
     scheduler = folder / "scheduler" / "scheduler_config.json"
     if not scheduler.is_file() and (folder / "scheduler_config.json").is_file():
         scheduler = folder / "scheduler_config.json"
-    settings = {k: v for k, v in index.items() if k[0] != "_" and not isinstance(v, list)}
-    networks = {}
+    files = {"model_index.json": index}
+    networks, tokenizers = {}, []
     for part in present:
-        if not part.startswith("tokenizer"):
-            config = read_json(place(part) / "config.json")
-            networks[part] = load_network(
-                place(part), variant=variant, **network_options(part, config, options, query_chunk)
-            )
-    return Pipeline(
+        if part.startswith("tokenizer"):
+            tokenizers.append(load_tokenizer(folder / part))
+            own = read_settings(folder / part)
+            files |= {f"{part}/{file}": content for file, content in own.items()}
+            continue
+        config = read_json(place(part) / "config.json")
+        files[f"{part}/config.json"] = config
+        networks[part] = load_network(
+            place(part), variant=variant, **network_options(part, config, options, query_chunk)
+        )
+    return Components(
         unet=networks["unet"],
         vae=networks.get("vae", networks.get("vqvae")),
         text_encoders=tuple(v for k, v in networks.items() if k.startswith("text_encoder")),
         tokenizers=tuple(tokenizers),
         scheduler=read_json(scheduler),
-        settings=settings,
+        settings={k: v for k, v in index.items() if k[0] != "_" and not isinstance(v, list)},
+        files=files,
     )
 
 
-def _check_parts(pipe: Pipeline, path: Path) -> None:
-    unet = pipe.unet.module
+def _check_parts(components: Components, path: Path) -> None:
+    unet = components.unet.module
     if isinstance(unet, UNet2DConditionModel):
-        width = sum(encoder.module.hidden_size for encoder in pipe.text_encoders)
+        width = sum(encoder.module.hidden_size for encoder in components.text_encoders)
         kind, source = "text", "text encoders give"
-        if pipe.class_embedder is not None:
-            width = pipe.class_embedder.module.embed_dim
+        if components.class_embedder is not None:
+            width = components.class_embedder.module.embed_dim
             kind, source = "class", "class embedder gives"
         if width != unet.cross_attention_dim:
             raise ValueError(
                 f"{path}: the U-Net wants a {kind} of width {unet.cross_attention_dim}, the "
                 f"{source} {width}; parts of different models"
             )
-        latents = pipe.vae.module.latent_channels
+        latents = components.vae.module.latent_channels
         if unet.in_channels not in (latents, 2 * latents + 1):
             raise ValueError(
                 f"{path}: a U-Net with {unet.in_channels} input channels is not supported; "
                 f"expected {latents}, or {2 * latents + 1} for inpainting"
             )
-    if len(pipe.tokenizers) != len(pipe.text_encoders):
+    if len(components.tokenizers) != len(components.text_encoders):
         raise ValueError(
-            f"{path}: {len(pipe.text_encoders)} text encoders and "
-            f"{len(pipe.tokenizers)} tokenizers; expected one for each"
+            f"{path}: {len(components.text_encoders)} text encoders and "
+            f"{len(components.tokenizers)} tokenizers; expected one for each"
         )

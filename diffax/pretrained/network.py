@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import jax.numpy as jnp
 
-from diffax.noun import noun, structure
-from diffax.pretrained.configs import module_from_config, parameter_shapes, read_json
-from diffax.pretrained.filling import fill
-from diffax.pretrained.saving import save_network, weights_stem
+from diffax.models.bound import BoundModule
+from diffax.models.latent import CLIPTextModel
+from diffax.pretrained.configs import (
+    module_from_config,
+    parameter_shapes,
+    read_json,
+    written_config,
+)
+from diffax.pretrained.filling import fill, leaves
+from diffax.pretrained.saving import write_json, write_safetensors
 from diffax.pretrained.weights import open_folder
-
-
-@noun
-class LoadedNetwork:
-    """A Flax module and its parameters, as one pytree.
-
-    Attributes:
-        module: static; its fields are those of the published `config.json`.
-        params: `{"params": ...}`, as `module.init` makes it.
-    """
-
-    module: nn.Module = structure()
-    params: Any
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """`module.apply` with the parameters."""
-        return self.module.apply(self.params, *args, **kwargs)
-
-    def save(
-        self, folder: str | Path, *, dtype: jnp.dtype | None = None, variant: str | None = None
-    ) -> None:
-        """Writes the diffusers layout; see `diffax.pretrained.saving.save_network`."""
-        save_network(folder, self.module, self.params, dtype=dtype, variant=variant)
 
 
 def load_network(
@@ -45,7 +28,7 @@ def load_network(
     param_dtype: jnp.dtype = jnp.float32,
     variant: str | None = None,
     **options: Any,
-) -> LoadedNetwork:
+) -> BoundModule:
     """Loads one network from a folder with `config.json` and safetensors.
 
     Args:
@@ -76,4 +59,43 @@ def load_network(
         raise ValueError(f"{folder}: {error}") from error
     tensors = open_folder(folder, weights_stem(module), variant)
     params = fill(parameter_shapes(module), tensors, where=str(folder))
-    return LoadedNetwork(module, params)
+    return BoundModule(module, params)
+
+
+def save_network(
+    network: BoundModule,
+    folder: str | Path,
+    *,
+    dtype: jnp.dtype | None = None,
+    variant: str | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes `config.json` and the safetensors file of one network, one tensor at a time.
+
+    Args:
+        network: a module of a published kind and its parameters.
+        folder: made where it is missing, such as `checkpoint/unet`.
+        dtype: of the file; None keeps the parameters' own.
+        variant: such as "fp16", part of the file's name.
+        config: the `config.json` it was loaded with, whose further fields are then kept; without
+            it they are left out, which means their defaults.
+
+    Raises:
+        ValueError: a dtype safetensors has no name for.
+        FileExistsError: a weights file is there already; nothing is overwritten.
+    """
+    folder = Path(folder)
+    stem = weights_stem(network.module)
+    file = folder / f"{stem}{'.' + variant if variant else ''}.safetensors"
+    if file.exists():
+        raise FileExistsError(f"{file} exists; save to another folder or remove it first")
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = leaves(network.params)
+    write_safetensors(file, tensors, dtype)
+    kind = jnp.dtype(dtype or next(iter(tensors.values()))[1].dtype).name
+    write_json(folder / "config.json", written_config(network.module, config or {}, kind))
+
+
+def weights_stem(module: Any) -> str:
+    """The published name, without ending, of the file with this network's weights."""
+    return "model" if isinstance(module, CLIPTextModel) else "diffusion_pytorch_model"

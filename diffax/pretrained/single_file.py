@@ -1,4 +1,4 @@
-"""Pipelines from the original single files (CompVis, Stability), `.safetensors` or `.ckpt`."""
+"""Models from the original single files (CompVis, Stability), `.safetensors` or `.ckpt`."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from diffax.models.bound import BoundModule
 from diffax.models.latent import AutoencoderKL, ClassEmbedder, CLIPTextModel, VQModel
 from diffax.pretrained import families, naming, original
+from diffax.pretrained.components import Components
 from diffax.pretrained.configs import module_from_config, parameter_shapes
 from diffax.pretrained.filling import fill
-from diffax.pretrained.network import LoadedNetwork
 from diffax.pretrained.pickled import PickledCheckpoint
-from diffax.pretrained.pipeline import Pipeline
 from diffax.pretrained.tokenizer import load_tokenizer
 from diffax.pretrained.weights import SafetensorsFiles, Subset, Tensors
 
 
-def load_single_file(file: Path, options, tokenizer, configs, ema, query_chunk) -> Pipeline:
-    """The pipeline in an original single file; arguments and errors as in `load_pipeline`."""
+def load_single_file(file: Path, options, tokenizer, configs, ema, query_chunk) -> Components:
+    """What an original single file holds; arguments and errors as in `load_pipeline`."""
     if file.suffix not in (".safetensors", ".ckpt", ".pt", ".pth"):
         raise ValueError(f"{file}: expected a .safetensors or .ckpt file, got {file.suffix!r}")
     safe = file.suffix == ".safetensors"
@@ -50,7 +50,7 @@ def load_single_file(file: Path, options, tokenizer, configs, ema, query_chunk) 
     settings = {"force_zeros_for_empty_prompt": True} if family == "sdxl" else {}
     if family == "sdxl-refiner":
         settings = {"requires_aesthetics_score": True}
-    return Pipeline(
+    return Components(
         unet=parts["unet"],
         vae=parts["vae"],
         text_encoders=tuple(parts[t] for t in texts),
@@ -63,7 +63,7 @@ def load_single_file(file: Path, options, tokenizer, configs, ema, query_chunk) 
 
 def _component(
     file: Path, tensors: Tensors, part: str, config, options, query_chunk, used: list[str], ema
-) -> LoadedNetwork:
+) -> BoundModule:
     """One network of a single file; its prefix is added to `used`."""
     found = [p for p in original.PREFIXES[part] if any(n.startswith(p) for n in tensors)]
     if not found:
@@ -95,7 +95,7 @@ def _component(
         harmless=anything if ema and part == "unet" else original.LEFTOVER,
         where=f"{file}, {part}",
     )
-    return LoadedNetwork(module, params)
+    return BoundModule(module, params)
 
 
 def network_options(part: str, config, options, query_chunk) -> dict[str, Any]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import tokenizers
 from tokenizers import Regex, models, normalizers, pre_tokenizers
 
 from diffax.pretrained.configs import read_json
+from diffax.pretrained.saving import write_json
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 
@@ -21,6 +21,9 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 WORDS = (
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 )
+
+# Files of settings, of which the later wins.
+SETTINGS = ("special_tokens_map.json", "tokenizer_config.json")
 
 # Of the published merges file, CLIP uses this many: 49,408 tokens without 512 bytes and 2 marks.
 CLIP_MERGES = 49408 - 512 - 2
@@ -78,9 +81,8 @@ def load_tokenizer(path: str | Path, pad_token: str | None = None) -> Tokenizer:
     path = Path(path)
     settings: dict[str, Any] = {}
     if path.is_dir():
-        for name in ("special_tokens_map.json", "tokenizer_config.json"):
-            if (path / name).is_file():
-                settings |= read_json(path / name)
+        for content in read_settings(path).values():
+            settings |= content
         backend = _from_folder(path)
     elif path.is_file():
         backend = from_vocabulary(*_clip_vocabulary(path))
@@ -107,6 +109,11 @@ def load_tokenizer(path: str | Path, pad_token: str | None = None) -> Tokenizer:
         pad=number(pad),
         length=_length(settings),
     )
+
+
+def read_settings(folder: Path) -> dict[str, dict[str, Any]]:
+    """The JSON files of settings in a tokenizer's folder, by name; later ones win."""
+    return {name: read_json(folder / name) for name in SETTINGS if (folder / name).is_file()}
 
 
 def from_vocabulary(vocabulary: dict[str, int], merges: list[tuple[str, str]]):
@@ -198,8 +205,17 @@ def _length(settings: dict[str, Any]) -> int:
     return int(length) if 2 < length < 10_000 else 77  # some files say 10^30 for "unset"
 
 
-def save_tokenizer(folder: str | Path, tokenizer: Tokenizer) -> None:
-    """Writes `vocab.json`, `merges.txt`, `tokenizer.json` and their settings."""
+def save_tokenizer(
+    folder: str | Path, tokenizer: Tokenizer, files: Mapping[str, Mapping[str, Any]] | None = None
+) -> None:
+    """Writes `vocab.json`, `merges.txt`, `tokenizer.json` and their settings.
+
+    Args:
+        folder: made where it is missing.
+        tokenizer: what to write.
+        files: the JSON files of settings it was loaded with, by name (see `SETTINGS`), which are
+            then written as they were.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.backend.model.save(str(folder))
@@ -213,4 +229,5 @@ def save_tokenizer(folder: str | Path, tokenizer: Tokenizer) -> None:
         "pad_token": name(tokenizer.pad),
         "model_max_length": tokenizer.length,
     }
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    for file, content in (files or {"tokenizer_config.json": settings}).items():
+        write_json(folder / file, content)

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import tiny_models as tiny
 import tiny_pipelines
+from diffax.pretrained.decoding import _tiled, decode, encode
+from diffax.pretrained.masking import KnownPart
 
 import diffax
 from diffax.pretrained import (
@@ -20,8 +22,6 @@ from diffax.pretrained import (
     unconditional,
     variations,
 )
-from diffax.pretrained.decoding import _tiled, decode, encode
-from diffax.pretrained.masking import KnownPart
 from diffax.pretrained.plan import SCHEDULERS, plan
 
 # One shape and sampler throughout: compiling is what takes the time.

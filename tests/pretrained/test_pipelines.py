@@ -7,23 +7,13 @@ import pytest
 import tiny_models as tiny
 import tiny_pipelines
 
-from diffax.pretrained import (
-    image_to_image,
-    inpaint,
-    refine,
-    text_to_image,
-)
-from diffax.pretrained.plan import cut, plan
+from diffax.generation import Request, image_to_image, inpaint, refine, text_to_image
+from diffax.generation.plan import cut
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden/pretrained/pipelines.npz")
 
 OPTIONS = dict(negative=tiny.NEGATIVE, guidance=tiny.GUIDANCE, noise=tiny.noise())
 SIZE = dict(height=32, width=24)
-
-
-@pytest.fixture(autouse=True)
-def compile_fast(monkeypatch):
-    tiny_pipelines.compile_fast(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +177,8 @@ def test_xl_without_a_negative_prompt(pipes):
 def test_xl_base_and_refiner(pipes):
     begun = text_to_image(pipes("sdxl"), tiny.PROMPTS, steps=10, stop_at=0.7, **OPTIONS, **SIZE)
     # diffusers' Euler holds x / alpha.
-    times = plan(tiny.PIPELINES["sdxl"]["scheduler"], 10)
+    model = pipes("sdxl")
+    times = model.settings.plan(model.schedule, model.parameterization, Request(steps=10))
     golden = GOLDEN["sdxl begun"] * float(cut(times, 0.7, "before").grid.alpha[-1])
     agree(begun, golden)
     out = refine(

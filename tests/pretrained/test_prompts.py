@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tiny_models as tiny
 import tiny_pipelines
+from diffax.pretrained.text import encode_prompts
 
 from diffax.pretrained.prompts import parse_weights, tokenize
-from diffax.pretrained.text import encode_prompts
 
 
 @pytest.fixture(scope="module")

@@ -1,20 +1,12 @@
-"""The tiny models as diffax pipelines in memory, and the compiler set to compile fast."""
+"""The tiny models in memory, as components and as models."""
 
 from __future__ import annotations
 
-import jax
 import tiny_models
 
-from diffax.pretrained import (
-    LoadedNetwork,
-    Pipeline,
-    Tokenizer,
-    decoding,
-    filling,
-    naming,
-    run,
-    text,
-)
+from diffax.generation import Model
+from diffax.models.bound import BoundModule
+from diffax.pretrained import Components, Tokenizer, filling, model_of, naming
 from diffax.pretrained.configs import module_from_config, parameter_shapes
 from diffax.pretrained.tokenizer import byte_letters, from_vocabulary
 from diffax.pretrained.weights import Tensors
@@ -42,10 +34,10 @@ class Formula(Tensors):
         return tiny_models.weight(name, self._shapes[name])
 
 
-def network(config, **options) -> LoadedNetwork:
+def network(config, **options) -> BoundModule:
     module = module_from_config(config, **options)
     shapes = parameter_shapes(module)
-    return LoadedNetwork(module, filling.fill(shapes, Formula(shapes)))
+    return BoundModule(module, filling.fill(shapes, Formula(shapes)))
 
 
 def tokenizer(pad: str) -> Tokenizer:
@@ -56,10 +48,10 @@ def tokenizer(pad: str) -> Tokenizer:
     return Tokenizer(backend, tiny_models.START, tiny_models.END, numbers[pad])
 
 
-def pipeline(family: str, **options) -> Pipeline:
+def components(family: str, **options) -> Components:
     configs = tiny_models.PIPELINES[family]
     texts = [name for name in configs if name.startswith("text_encoder")]
-    return Pipeline(
+    return Components(
         unet=network(configs["unet"], **options),
         vae=network(configs["vae"]),
         text_encoders=tuple(network(configs[name]) for name in texts),
@@ -71,21 +63,5 @@ def pipeline(family: str, **options) -> Pipeline:
     )
 
 
-def fast(f, **options):
-    """`jax.jit` that compiles fast: LLVM's optimizations change no result but cost seconds."""
-    return jax.jit(f, compiler_options={"xla_backend_optimization_level": 0}, **options)
-
-
-# The pipelines' own programs, one object each for the whole session, as in the library.
-SAMPLE = fast(run.sample, static_argnames="on_step")
-ENCODE_TEXT = fast(text._encode_impl, static_argnums=(3, 4))
-DECODE = fast(decoding._decode_impl)
-ENCODE = fast(decoding._encode_impl)
-
-
-def compile_fast(monkeypatch) -> None:
-    """Makes the pipelines use these."""
-    monkeypatch.setattr(run, "_sample", SAMPLE)
-    monkeypatch.setattr(text, "_encode", ENCODE_TEXT)
-    monkeypatch.setattr(decoding, "_decode", DECODE)
-    monkeypatch.setattr(decoding, "_encode", ENCODE)
+def pipeline(family: str, **options) -> Model:
+    return model_of(components(family, **options))

@@ -1,19 +1,18 @@
-"""A whole published pipeline in memory: networks, tokenizers, noise schedule; written back."""
+"""What one published model consists of: networks, tokenizers, settings; written to a folder."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from diffax.models.bound import BoundModule
 from diffax.models.latent import CLIPTextModel, VQModel
-from diffax.pretrained.network import LoadedNetwork
-from diffax.pretrained.saving import write_json
+from diffax.pretrained.network import save_network
+from diffax.pretrained.saving import LAYOUT_VERSION, write_json
 from diffax.pretrained.tokenizer import Tokenizer, save_tokenizer
 
 # `_class_name` of model_index.json: the folders each pipeline needs.
@@ -38,13 +37,13 @@ PIPELINES = {
     "LDMPipeline": ("unet", "vqvae"),
 }
 
-# Parts of a pipeline that are not read: they judge pictures or take them for prompts.
+# Parts of a pipeline that are not read: they judge images or take them for prompts.
 NOT_READ = ("safety_checker", "feature_extractor", "image_encoder")
 
 
 @dataclasses.dataclass(frozen=True)
-class Pipeline:
-    """The networks and settings of one published model.
+class Components:
+    """The networks and settings of one published model, as its files have them.
 
     Attributes:
         unet: the denoising network.
@@ -53,61 +52,24 @@ class Pipeline:
         tokenizers: one for each text encoder.
         scheduler: `scheduler_config.json`, the noise schedule and default sampler.
         settings: the flags of `model_index.json`, such as `force_zeros_for_empty_prompt`.
-        mesh: where batches are spread over devices, along the mesh's first axis; see `on`.
         class_embedder: the table of classes that the U-Net attends to instead of a text.
+        files: the JSON files that were read, by their path in the folder, such as
+            "unet/config.json": fields that nothing here needs are written back from them.
     """
 
-    unet: LoadedNetwork
-    vae: LoadedNetwork | None
-    text_encoders: tuple[LoadedNetwork, ...]
+    unet: BoundModule
+    vae: BoundModule | None
+    text_encoders: tuple[BoundModule, ...]
     tokenizers: tuple[Tokenizer, ...]
     scheduler: Mapping[str, Any]
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    mesh: Mesh | None = None
-    class_embedder: LoadedNetwork | None = None
+    class_embedder: BoundModule | None = None
+    files: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     @property
     def xl(self) -> bool:
         """Whether the U-Net takes XL's pooled text and sizes."""
         return getattr(self.unet.module, "addition_embed_type", None) == "text_time"
-
-    @property
-    def factor(self) -> int:
-        """Pixels a latent, on each axis."""
-        return 1 if self.vae is None else self.vae.module.factor
-
-    @property
-    def default_size(self) -> int:
-        """Height and width, in pixels, of the pictures the model was made for."""
-        size = self.unet.module.sample_size
-        size = size[0] if isinstance(size, tuple) else size
-        return (size or 64) * self.factor
-
-    def on(self, mesh: Mesh) -> Pipeline:
-        """The same pipeline with its parameters on every device of `mesh`.
-
-        Batches are then split along the mesh's first axis, of which they must be multiples.
-
-        Example:
-            >>> import jax  # doctest: +SKIP
-            >>> mesh = jax.make_mesh(
-            ...     (8,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))  # doctest: +SKIP
-            >>> pipe = load_pipeline("stable-diffusion-v1-5").on(mesh)  # doctest: +SKIP
-        """
-
-        def everywhere(network):
-            if network is None:
-                return None
-            return jax.device_put(network, NamedSharding(mesh, PartitionSpec()))
-
-        return dataclasses.replace(
-            self,
-            unet=everywhere(self.unet),
-            vae=everywhere(self.vae),
-            text_encoders=tuple(map(everywhere, self.text_encoders)),
-            class_embedder=everywhere(self.class_embedder),
-            mesh=mesh,
-        )
 
     def save(self, folder: str | Path, *, dtype: jnp.dtype | None = None) -> None:
         """Writes the diffusers layout, with `model_index.json` last.
@@ -117,44 +79,70 @@ class Pipeline:
             dtype: of the weights in the files; None keeps their own.
 
         Raises:
-            FileExistsError: the folder holds a pipeline.
+            FileExistsError: the folder holds a model.
             ValueError: a class-conditional latent model, for which diffusers has no pipeline.
         """
         folder = Path(folder)
         if self.class_embedder is not None:
             raise ValueError(
-                "the diffusers layout has no pipeline with a class embedder; save the networks, "
-                "as in pipe.unet.save(folder), or keep the original file"
+                "the diffusers layout has no pipeline with a class embedder; save the networks "
+                "one by one with save_network, or keep the original file"
             )
         if (folder / "model_index.json").exists():
-            raise FileExistsError(f"{folder} holds a pipeline already; save to another folder")
-        index: dict[str, Any] = {"_class_name": self._class_name(), **self.settings}
-        networks = {"unet": self.unet}
-        if self.vae is not None:
-            name = "vqvae" if isinstance(self.vae.module, VQModel) else "vae"
-            networks[name] = self.vae
-        for number, encoder, tokenizer in self._texts():
-            networks[f"text_encoder{number}"] = encoder
-            save_tokenizer(folder / f"tokenizer{number}", tokenizer)
-            index[f"tokenizer{number}"] = ["transformers", "CLIPTokenizer"]
-        for name, network in networks.items():
-            network.save(folder / name, dtype=dtype)
+            raise FileExistsError(f"{folder} holds a model already; save to another folder")
+        read = dict(self.files.get("model_index.json", {}))
+        index: dict[str, Any] = {
+            "_class_name": self._class_name(),
+            "_diffusers_version": LAYOUT_VERSION,
+            **{key: value for key, value in read.items() if key.startswith("_")},
+            **self.settings,
+        }
+        for name, network in self._networks():
+            file = self.files.get(f"{name}/config.json", {})
+            save_network(network, folder / name, dtype=dtype, config=file)
             library = "transformers" if isinstance(network.module, CLIPTextModel) else "diffusers"
             index[name] = [library, type(network.module).__name__]
+        for number, tokenizer in self._tokenizers():
+            name = f"tokenizer{number}"
+            save_tokenizer(folder / name, tokenizer, self._inside(name))
+            index[name] = read.get(name, ["transformers", "CLIPTokenizer"])
         for name in PIPELINES[index["_class_name"]]:
             index.setdefault(name, [None, None])
         if index["_class_name"].startswith("StableDiffusion"):
+            # What was not read is not written either.
             index |= {name: [None, None] for name in NOT_READ[: 2 if not self.xl else 0]}
+            index |= {name: [None, None] for name in NOT_READ if name in read}
         (folder / "scheduler").mkdir(parents=True, exist_ok=True)
         write_json(folder / "scheduler" / "scheduler_config.json", dict(self.scheduler))
         index["scheduler"] = ["diffusers", self.scheduler["_class_name"]]
         write_json(folder / "model_index.json", index)
 
-    def _texts(self):
-        """`("", encoder, tokenizer)` and `("_2", ...)`: the refiner has only the second."""
+    def _networks(self) -> Iterator[tuple[str, BoundModule]]:
+        """The networks by the names of their folders."""
+        yield "unet", self.unet
+        if self.vae is not None:
+            yield "vqvae" if isinstance(self.vae.module, VQModel) else "vae", self.vae
+        for number, encoder in zip(self._numbers(), self.text_encoders, strict=True):
+            yield f"text_encoder{number}", encoder
+
+    def _tokenizers(self) -> Iterator[tuple[str, Tokenizer]]:
+        return zip(self._numbers(), self.tokenizers, strict=True)
+
+    def _numbers(self) -> tuple[str, ...]:
+        """Endings of the text folders' names: the refiner has only the second."""
+        if not self.text_encoders:
+            return ()
         numbers = ("",) if len(self.text_encoders) == 1 and not self.xl else ("", "_2")
-        numbers = numbers[-len(self.text_encoders) :] if self.text_encoders else ()
-        return zip(numbers, self.text_encoders, self.tokenizers, strict=True)
+        return numbers[-len(self.text_encoders) :]
+
+    def _inside(self, name: str) -> dict[str, Mapping[str, Any]]:
+        """The JSON files of one folder, by their own names."""
+        prefix = name + "/"
+        return {
+            path.removeprefix(prefix): content
+            for path, content in self.files.items()
+            if path.startswith(prefix)
+        }
 
     def _class_name(self) -> str:
         if not self.text_encoders:
