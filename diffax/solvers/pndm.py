@@ -107,11 +107,14 @@ class PNDM:
         def runge_kutta(_):
             half = (here.t - there.t) / 2 if self.stride is None else self.stride
             middle = self.schedule.at(there.t + half)
+            # Where the stride is not half the step the first answer is carried so far down from
+            # the step's start, and the network is told the middle's time all the same.
+            reached = self.schedule.at(here.t - half)
 
             def ask(answer: Array, at: Point) -> Array:
                 return _answer(denoiser, _transfer(x, answer, here, at, self.mixes), at, self.mixes)
 
-            second = ask(first, middle)
+            second = ask(first, Point(middle.t, reached.alpha, reached.sigma))
             third = ask(second, middle)
             fourth = ask(third, there)
             return (first + 2 * second + 2 * third + fourth) / 6

@@ -113,10 +113,10 @@ def test_ddims_wrong_previous_time_has_a_name():
     [
         ({"_class_name": "DDIMSheduler"}, "no counterpart"),
         ({}, "no counterpart"),
-        ({"_class_name": "DDIMScheduler", "beta_schedule": "laplace"}, "laplace"),
+        ({"_class_name": "DDIMScheduler", "beta_schedule": "quartic"}, "quartic"),
         ({"_class_name": "DDIMScheduler", "timestep_spacing": "even"}, "even"),
         ({"_class_name": "DDIMScheduler", "prediction_type": "score"}, "score"),
-        ({"_class_name": "UniPCMultistepScheduler", "use_flow_sigmas": True}, "use_flow_sigmas"),
+        ({"_class_name": "DEISMultistepScheduler", "use_dynamic_shifting": True}, "use_dynamic"),
         ({"_class_name": "PNDMScheduler", "timestep_spacing": "linspace"}, "use leading"),
         (
             {

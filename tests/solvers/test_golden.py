@@ -53,13 +53,11 @@ def of(name: str) -> list[int]:
 
 def quick(name: str) -> list[int]:
     """10 steps, the scheduler's first variant: one compilation for all spacings and predictions."""
-    import diffax
-
     numbers = [i for i in of(name) if CONFIGS[i][1] == 10]
 
     def structure(i):
-        setup = diffax.pretrained.schedulers.from_diffusers(*CONFIGS[i])
-        return str(jax.tree.structure(setup.solver)), type(setup.limits(None)).__name__
+        setup = golden.setup_of(*CONFIGS[i])
+        return str(jax.tree.structure(setup.solver)), setup.limits
 
     first = structure(numbers[0])
     return [i for i in numbers if structure(i) == first]

@@ -32,10 +32,10 @@ class _Double(types.ModuleType):
         return getattr(self.__dict__["module"], "float64" if name == "float32" else name)
 
 
-def run(config: dict, steps: int, double: bool, network=None, start=None) -> np.ndarray:
-    """The final state of diffusers' loop, NCHW."""
+def run(config: dict, steps: int, double: bool, network=None, start=None, asked=None):
+    """The final state of diffusers' loop, NCHW; `asked` names the class if not the file's own."""
     config = dict(config)
-    cls = getattr(diffusers, config.pop("_class_name"))
+    cls = getattr(diffusers, asked or config["_class_name"])
     eta = config.pop("eta", None)
     module = sys.modules[cls.__module__]
     dtype = torch.float64 if double else torch.float32
@@ -48,7 +48,7 @@ def run(config: dict, steps: int, double: bool, network=None, start=None) -> np.
             for name in real.keys() & {"torch", "np"}:
                 setattr(module, name, _Double(real[name]))
         module.randn_tensor = lambda *a, **k: torch.tensor(next(tape), dtype=dtype)
-        scheduler = cls(**config)
+        scheduler = cls.from_config(config)
         scheduler.set_timesteps(steps)
         # Without it the step of a first time that comes twice is skipped.
         if hasattr(scheduler, "set_begin_index"):
