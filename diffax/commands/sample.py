@@ -1,20 +1,27 @@
-"""The command line of sample.py: a run of train.py, or a published model."""
+"""The command line of sample.py: a run of train.py or a published model, with the same flags."""
 
 from __future__ import annotations
 
 import argparse
-import math
+import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from diffax import plotting
 from diffax.commands.errors import UsageError, one_line_errors, raise_usage
+from diffax.commands.opening import Opened, opened
+from diffax.commands.progress import Progress
+from diffax.commands.reading import read_image, read_mask
+from diffax.generation import Request, generate
+from diffax.generation.tasks import canvas
 from diffax.sampling import SPACINGS
 from diffax.solvers import registry
 
-# Flags that have a meaning for only one of the two kinds of model.
-_RUN_ONLY = ("checkpoint", "ema", "batch_size")
-_PRETRAINED_ONLY = ("prompt", "negative", "height", "width", "karras", "tile", "variant", "dtype")
+_EDITING = ("strength", "mask", "outpaint", "variations")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,49 +38,171 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _sample(flags: argparse.Namespace) -> int:
     _check(flags)
-    plotting.check_output(flags.out)
-    if flags.workdir is not None:
-        from diffax.commands.sample_run import sample_run
+    plotting.check_output(flags.out, images=None)
+    source = opened(flags)
+    model = source.model
+    images = len(model.shape) == 3 and (model.factor > 1 or model.shape[-1] in (1, 3))
+    plotting.check_output(flags.out, images=images)
+    request = _request(flags, source)
+    if flags.refiner is not None:
+        return _refined(flags, source, request)
+    began = time.perf_counter()
+    with _progress(flags, source, request) as progress:
+        samples = generate(model, request, on_step=progress.step)
+    return _leave(flags, source, samples, time.perf_counter() - began)
 
-        return sample_run(flags)
-    from diffax.commands.sample_pretrained import sample_pretrained
 
-    return sample_pretrained(flags)
+def _refined(flags: argparse.Namespace, source: Opened, request: Request) -> int:
+    """The base model until `--refine-at`, then the refiner."""
+    refiner = opened(flags, path=flags.refiner)
+    began = time.perf_counter()
+    with _progress(flags, source, request) as progress:
+        begun = generate(source.model, request, stop_at=flags.refine_at, on_step=progress.step)
+        told = {name: getattr(request, name) for name in ("prompt", "negative", "seed", "steps")}
+        samples = generate(
+            refiner.model, latents=begun.x, start_at=flags.refine_at, num=request.num,
+            on_step=progress.step, **told,
+        )  # fmt: skip
+    return _leave(flags, source, samples, time.perf_counter() - began)
+
+
+def _request(flags: argparse.Namespace, source: Opened) -> Request:
+    """The command line as a request."""
+    num = flags.num or source.num
+    fields: dict[str, Any] = {
+        name: getattr(flags, name)
+        for name in (
+            "negative", "guidance", "guidance_rescale", "sampler", "steps", "spacing", "karras",
+            "seed", "height", "width", "tile", "batch_size", "clip_skip", "strength",
+        )
+        if getattr(flags, name) not in (None, False)
+    }  # fmt: skip
+    if "prompt" in source.model.conditioner.asks:
+        if flags.prompt is None:
+            raise UsageError("--prompt TEXT is missing: what the samples should show")
+        fields |= {"prompt": flags.prompt, "num": num}
+    elif flags.prompt is not None:
+        raise UsageError("--prompt needs a model that reads texts; this one does not")
+    if flags.label is not None:
+        if "labels" not in source.model.conditioner.asks:
+            raise UsageError("--label needs a class-conditional model; this one has no classes")
+        # In turn over the samples, so that any number of labels goes with any number of samples.
+        numbers = [str(label) for label in np.resize(flags.label, num)]
+        fields |= {"labels": numbers, "num": 1}
+    fields.setdefault("num", num)
+    fields["trajectory"] = plotting.needs_trajectory(flags.out)
+    fields["options"] = _solver_options(flags)
+    return Request.of(**fields | _edit(flags, source))
+
+
+def _edit(flags: argparse.Namespace, source: Opened) -> dict[str, Any]:
+    """Image, mask and strength."""
+    if flags.init_image is None:
+        return {}
+    model = source.model
+    if len(model.shape) != 3:
+        raise UsageError("--init-image needs a model of images; this one makes vectors")
+    size = None
+    if flags.height is not None or flags.width is not None:
+        size = (flags.height or flags.width, flags.width or flags.height)
+    elif source.fixed_size:
+        size = model.shape[:2]
+    channels = 3 if model.factor > 1 else model.shape[-1]
+    image = read_image(flags.init_image, channels=channels, size=size)
+    fields: dict[str, Any] = {"image": image, "height": None, "width": None}
+    if flags.mask is not None:
+        fields["mask"] = read_mask(flags.mask, flags.init_image, size=size)[..., 0]
+    elif flags.outpaint is not None:
+        if source.fixed_size:
+            raise UsageError("--outpaint needs a model of images of any size; this one has one")
+        fields["image"], fields["mask"] = canvas(image, tuple(flags.outpaint))
+    elif flags.strength is None:
+        fields["strength"] = 0.6 if flags.variations else source.strength
+    return fields
+
+
+def _solver_options(flags: argparse.Namespace) -> dict[str, Any]:
+    given = {name: getattr(flags, f"option_{name}") for name in registry.all_options()}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _progress(flags: argparse.Namespace, source: Opened, request: Request) -> Progress:
+    num = request.num * request.count
+    settings = source.model.settings
+    batch = min(num, request.batch_size or settings.batch_size or num)
+    return Progress(num, batch, request.steps or settings.steps, flags.quiet)
+
+
+def _leave(flags: argparse.Namespace, source: Opened, samples: Any, seconds: float) -> int:
+    """Writes the samples, and says so."""
+    model = source.model
+    states = samples.states
+    if states is not None:
+        flat = states.reshape(-1, *states.shape[2:])
+        decoded = np.asarray(model.codec.decode(flat))
+        states = decoded.reshape(*states.shape[:2], *decoded.shape[1:])
+    plotting.export(
+        flags.out,
+        np.asarray(samples.data),
+        labels=samples.label,
+        trajectory=states,
+        times=samples.times,
+        metadata={"diffax": json.dumps(_recipe(flags, source))},
+    )
+    if not flags.quiet:
+        num = len(samples)
+        print(
+            f"{num:,} samples of {source.name} in {seconds:.1f} s, {num / seconds:,.1f} a second, "
+            "compilation included"
+        )
+        print(f"wrote {flags.out}")
+    return 0
+
+
+def _recipe(flags: argparse.Namespace, source: Opened) -> dict[str, Any]:
+    """What made an image, kept inside it: whatever the command line said."""
+    left_out = {"workdir", "pretrained", "out", "quiet", "trust"}
+    said = {
+        name.removeprefix("option_"): value if isinstance(value, int | float | list) else str(value)
+        for name, value in vars(flags).items()
+        if name not in left_out and value not in (None, False)
+    }
+    return {"model": source.name, **said}
 
 
 def _check(flags: argparse.Namespace) -> None:
     """Refuses what cannot be meant, before anything is loaded."""
     if (flags.workdir is None) == (flags.pretrained is None):
+        said = [
+            f"--{name.replace('_', '-')}"
+            for name in ("prompt", "label", "init_image")
+            if getattr(flags, name) is not None
+        ]
+        hint = f" ({', '.join(said)} needs one of them)" if said else ""
         raise UsageError(
-            "expected one of --workdir DIR (a run of train.py) and --pretrained DIR (a published "
-            "model); --workdir DIR is missing"
+            "expected one of --workdir DIR (a run of train.py) and --pretrained PATH (a published "
+            f"model), got neither{hint}"
             if flags.workdir is None
             else "expected --workdir or --pretrained, got both"
         )
-    foreign, kind = (
-        (_PRETRAINED_ONLY, "--pretrained") if flags.pretrained is None else (_RUN_ONLY, "--workdir")
-    )
-    for name in foreign:
-        if getattr(flags, name) not in (None, False):
-            raise UsageError(f"--{name.replace('_', '-')} has a meaning only with {kind}")
     if flags.sampler is not None:
         registry.lookup(flags.sampler)
-        if flags.sampler == "ddim_inversion":
-            raise UsageError(
-                "--sampler ddim_inversion goes from a picture to noise and makes no samples; "
-                "see diffax.sampling.invert and diffax.sampling.interpolate"
-            )
-    if flags.mask is not None and flags.init_image is None:
-        raise UsageError("--mask needs --init-image, the picture it belongs to")
-    if flags.strength is not None:
-        if flags.init_image is None:
-            raise UsageError("--strength needs --init-image")
-        if not 0 < flags.strength <= 1:
-            raise UsageError(f"--strength should be in (0, 1], got {flags.strength:g}")
-    if flags.eta is not None and not (flags.eta >= 0 and math.isfinite(flags.eta)):
-        raise UsageError(f"--eta should be at least 0, got {flags.eta:g}")
-    if flags.seed is not None and not 0 <= flags.seed < 2**32:
-        raise UsageError(f"--seed should be 0 to 4294967295, got {flags.seed}")
+    for name in _EDITING:
+        if getattr(flags, name) not in (None, False) and flags.init_image is None:
+            raise UsageError(f"--{name} needs --init-image, the image it belongs to")
+    if flags.mask is not None and flags.outpaint is not None:
+        raise UsageError("give --mask or --outpaint, not both")
+    if flags.refiner is not None and flags.pretrained is None:
+        raise UsageError("--refiner needs --pretrained, the base model")
+
+
+class _Once(argparse.Action):
+    """A flag that may be given once."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        if getattr(namespace, self.dest, None) != self.default:
+            raise UsageError(f"{option_string} is given twice")
+        setattr(namespace, self.dest, values)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,25 +214,25 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.error = raise_usage
-    add = parser.add_argument
+
+    def adder(group: Any) -> Any:
+        return lambda *names, **rest: group.add_argument(*names, **{"action": _Once, **rest})
+
+    add = adder(parser)
     add("--workdir", metavar="DIR", help="the folder of a run of train.py")
     add(
         "--pretrained",
-        metavar="DIR",
+        metavar="PATH",
         type=Path,
         help="a published model: a diffusers folder, or a .safetensors or .ckpt file",
     )
     add("--num", type=_positive, metavar="N", help="how many (default: 16; with --pretrained 1)")
-    add("--sampler", metavar="NAME", help="a solver, see below (default: the model's own)")
-    add("--steps", type=_positive, metavar="S", help="intervals of the time grid")
-    add("--eta", type=float, metavar="E", help="0 deterministic, 1 as noisy as ddpm")
-    add("--spacing", metavar="NAME", help=f"of the grid's times: {', '.join(SPACINGS)}")
-    add("--guidance", type=float, metavar="W", help="classifier-free guidance scale; 1: none")
     add("--label", nargs="+", metavar="L", help="class numbers or names, in turn (default: all)")
+    add("--prompt", metavar="TEXT", help="what to show; (word:1.3) weights a part")
+    add("--negative", metavar="TEXT", help="what not to show")
+    add("--guidance", type=float, metavar="W", help="classifier-free guidance scale; 1: none")
+    add("--guidance-rescale", type=float, metavar="R", help="against over-exposure, 0 to 1")
     add("--seed", type=int, metavar="K", help="sample i depends on (seed, i) only")
-    add("--init-image", metavar="F", help="start from this picture instead of noise")
-    add("--strength", type=float, metavar="R", help="how much of it is made anew, in (0, 1]")
-    add("--mask", metavar="F", help="make only the white part of --init-image anew")
     add(
         "--out",
         default="samples.png",
@@ -111,26 +240,71 @@ def _parser() -> argparse.ArgumentParser:
         help=".png a grid, .gif the denoising, .npz arrays arr_0 (and labels arr_1), "
         "a folder: one PNG a sample (default: samples.png)",
     )
-    add("--quiet", action="store_true", help="no progress, only warnings")
-
-    add = parser.add_argument_group("runs of train.py").add_argument
     add("--batch-size", type=_positive, metavar="B", help="samples drawn at once, at most")
-    add("--ema", metavar="NAME", help="which average of the weights; none: the weights themselves")
-    add("--checkpoint", type=int, metavar="STEP", help="which checkpoint (default: the newest)")
+    parser.add_argument("--quiet", action="store_true", help="no progress, only warnings")
 
-    add = parser.add_argument_group("published models").add_argument
-    add("--prompt", metavar="TEXT", help="what to show; (word:1.3) weights a part")
-    add("--negative", metavar="TEXT", help="what not to show")
+    add = adder(parser.add_argument_group("sampler"))
+    add("--sampler", metavar="NAME", help="a solver, see below (default: the model's own)")
+    add("--steps", type=_positive, metavar="S", help="intervals of the time grid")
+    add("--spacing", metavar="NAME", help=f"of the grid's times: {', '.join(SPACINGS)}")
+    parser.add_argument("--karras", action="store_true", help="noise levels of Karras et al. 2022")
+    for name, (kind, text) in registry.all_options().items():
+        flag = f"--{name.replace('_', '-')}"
+        add(flag, dest=f"option_{name}", type=_typed(kind), metavar="X", help=text)
+
+    add = adder(parser.add_argument_group("editing"))
+    add("--init-image", metavar="F", help="start from this image instead of noise")
+    add("--strength", type=float, metavar="R", help="how much of it is made anew, in (0, 1]")
+    add("--mask", metavar="F", help="make only the white part of --init-image anew")
+    add(
+        "--outpaint",
+        nargs=4,
+        type=int,
+        metavar=("TOP", "BOTTOM", "LEFT", "RIGHT"),
+        help="pixels to add to --init-image on each side",
+    )
+    parser.add_argument(
+        "--variations", action="store_true", help="--num images like --init-image"
+    )
     add("--height", type=_positive, metavar="H", help="in pixels (default: the model's)")
     add("--width", type=_positive, metavar="W", help="in pixels (default: the model's)")
-    add("--karras", action="store_true", help="the noise levels of Karras et al. 2022")
+
+    add = adder(parser.add_argument_group("runs of train.py"))
+    add("--ema", metavar="NAME", help="which average of the weights; none: the weights themselves")
+    add("--checkpoint", type=int, metavar="STEP", help="which checkpoint (default: the newest)")
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="run the recipe file that the run's folder names, for networks of its own",
+    )
+
+    add = adder(parser.add_argument_group("published models"))
+    add("--refiner", type=Path, metavar="PATH", help="XL's refiner, which ends the run")
+    add("--refine-at", type=float, default=0.8, metavar="R", help="of the noise gone (0.8)")
+    add("--tokenizer", metavar="PATH", help="of a single file: a tokenizer's folder or BPE file")
+    add("--clip-skip", type=int, metavar="N", help="leave out the text encoder's last layers")
     add("--tile", type=_positive, metavar="P", help="decode in tiles of so many pixels")
     add("--variant", metavar="NAME", help="of a folder's files, such as fp16")
-    add("--dtype", choices=("float32", "bfloat16"), help="of the computation (default: float32)")
+    add(
+        "--dtype", choices=("float32", "bfloat16"), help="of the computation (default: float32)"
+    )
     return parser
 
 
 def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"should be a whole number >= 1, got {text!r}")
+    if not (text.isdigit() and 1 <= int(text) <= 10**9):
+        raise argparse.ArgumentTypeError(f"should be a whole number from 1 to 10^9, got {text!r}")
     return int(text)
+
+
+def _typed(kind: type) -> Any:
+    """A converter of words to an option's type."""
+    if kind is not bool:
+        return kind
+
+    def convert(text: str) -> bool:
+        if text not in ("True", "False", "true", "false"):
+            raise argparse.ArgumentTypeError(f"should be True or False, got {text!r}")
+        return text.lower() == "true"
+
+    return convert

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import dataclasses
-import difflib
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
-import tyro
-from tyro.conf import AvoidSubcommands, FlagConversionOff
 
 from diffax.commands.errors import UsageError, one_line_errors, raise_usage
-from diffax.training import distributed
-from diffax.training.config import Config, field_types, replaced, type_name
+from diffax.nearest import nearest
+from diffax.training import choices, distributed
+from diffax.training.config import Config
+from diffax.training.describe import help_text
 from diffax.training.keeping.checkpoint import CorruptCheckpoint
+from diffax.training.keeping.workdir import check_workdir
 from diffax.training.loop import Options, train
 from diffax.training.metrics import NonFinite
+from diffax.training.overrides import full_name, override
 from diffax.training.preflight import dry_run
 from diffax.training.recipe import Recipe, load_recipe
-
-_TYRO = (AvoidSubcommands, FlagConversionOff)
 
 
 def main(arguments: Sequence[str] | None = None, *, recipes: Path = Path("configs")) -> int:
@@ -39,13 +34,16 @@ def main(arguments: Sequence[str] | None = None, *, recipes: Path = Path("config
         The exit status: 0 done; 1 training went wrong; 2 bad input, or a place that cannot be
         written, with one line on stderr; 130 or 143 stopped by a signal, everything saved.
     """
+    place: list[Path] = []
     return one_line_errors(
-        lambda: _train(arguments, recipes), failures=(NonFinite, CorruptCheckpoint)
+        lambda: _train(arguments, recipes, place),
+        failures=(NonFinite, CorruptCheckpoint),
+        workdir=lambda: place[0] if place else None,
     )
 
 
-def _train(arguments: Sequence[str] | None, recipes: Path) -> int:
-    flags, overrides = _parser().parse_known_args(arguments)
+def _train(arguments: Sequence[str] | None, recipes: Path, place: list[Path]) -> int:
+    flags, rest = _parser().parse_known_args(arguments)
     if flags.config is None:
         known = sorted(p.stem for p in recipes.glob("*.py") if not p.stem.startswith("_"))
         if not flags.help:
@@ -55,10 +53,14 @@ def _train(arguments: Sequence[str] | None, recipes: Path) -> int:
         return 0
     recipe = load_recipe(flags.config, recipes)
     if flags.help:
-        _help(recipe)
+        _parser().print_help()
+        print(f"\nfields of {recipe.title}:\n{help_text(recipe.config)}")
         return 0
-    config = override(recipe.config, overrides)
-    workdir = Path(flags.workdir or f"runs/{recipe.title.replace(':', '_')}")
+    config = with_arguments(recipe.config, rest)
+    workdir = _workdir(flags.workdir, recipe)
+    place.append(workdir)
+    if flags.heartbeat < 1:
+        raise UsageError(f"--heartbeat should be at least 1 second, got {flags.heartbeat}")
     distributed.initialize(
         distributed.Cluster(
             flags.coordinator, flags.num_processes, flags.process_id, flags.heartbeat
@@ -77,7 +79,7 @@ def _train(arguments: Sequence[str] | None, recipes: Path) -> int:
     return train(recipe, config, workdir, options)
 
 
-def override(config: Config, arguments: Sequence[str]) -> Config:
+def with_arguments(config: Config, arguments: Sequence[str]) -> Config:
     """A config with fields replaced by `--section.field VALUE ...`.
 
     Args:
@@ -85,34 +87,14 @@ def override(config: Config, arguments: Sequence[str]) -> Config:
         arguments: of the command line.
 
     Raises:
-        UsageError: an unknown field, or a value of the wrong type; one line.
-        ValueError: a value out of its range.
+        ValueError: an unknown field, or a value of the wrong type; one line.
     """
-    types = field_types(config)
-    changes: dict[str, dict[str, Any]] = {}
-    for name, values in _groups(arguments, list(types)).items():
-        section, field = name.split(".")
-        changes.setdefault(section, {})[field] = _parsed(name, values, types[name])
-    # A section at a time, since its checks look at several fields together.
-    sections = {
-        section: replaced(getattr(config, section), fields) for section, fields in changes.items()
-    }
-    return dataclasses.replace(config, **sections)
-
-
-def _groups(arguments: Sequence[str], known: list[str]) -> dict[str, list[str]]:
-    """`--name value ...` -> {name: [value, ...]}, every name a known field."""
     groups: dict[str, list[str]] = {}
     current = None
     for argument in arguments:
         if argument.startswith("--"):
             given, _, value = argument[2:].partition("=")
             current = given.replace("-", "_")
-            if current not in known:
-                flags = [action.option_strings[0][2:] for action in _parser()._actions]
-                near = difflib.get_close_matches(current, known + flags, n=3, cutoff=0.5)
-                hint = f"nearest: {', '.join(near)}" if near else "--help lists all"
-                raise UsageError(f"unknown option --{given}; {hint}")
             if current in groups:
                 raise UsageError(f"--{given} is given twice")
             groups[current] = [value] if "=" in argument else []
@@ -120,18 +102,20 @@ def _groups(arguments: Sequence[str], known: list[str]) -> dict[str, list[str]]:
             raise UsageError(f"unexpected argument {argument!r}; fields are set by --section.field")
         else:
             groups[current].append(argument)
-    return groups
+    types = choices.field_types(config)
+    flags = [action.option_strings[0][2:] for action in _parser()._actions]
+    for name in groups:
+        # A flag of train.py itself, misspelled, is answered with the flags.
+        if "." not in name and full_name(name, types) is None:
+            short = [n.removeprefix("objective.") for n in types]
+            raise UsageError(f"unknown option --{name}; {nearest(name, [*flags, *types, *short])}")
+    return override(config, groups)
 
 
-def _parsed(name: str, values: list[str], kind: Any) -> Any:
-    """Text as a value of a field's type."""
-    record = dataclasses.make_dataclass("Field", [("value", kind)])
-    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-        try:
-            return tyro.cli(record, args=["--value", *values], config=_TYRO).value
-        except SystemExit:
-            got = " ".join(values) or "nothing"
-            raise UsageError(f"--{name} should be {type_name(kind)}, got {got!r}") from None
+def _workdir(given: str | None, recipe: Recipe) -> Path:
+    if given is None:
+        return Path(f"runs/{recipe.title.replace(':', '_')}")
+    return check_workdir(given)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -179,12 +163,6 @@ def _parser() -> argparse.ArgumentParser:
         "(default: the user's cache folder, except on CPU)",
     )
     return parser
-
-
-def _help(recipe: Recipe) -> None:
-    _parser().print_help()
-    with contextlib.suppress(SystemExit):
-        tyro.cli(Config, default=recipe.config, args=["--help"], config=_TYRO, prog="train.py")
 
 
 def _use_compilation_cache(folder: str | None) -> None:

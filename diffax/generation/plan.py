@@ -16,7 +16,7 @@ from diffax.denoiser import Denoiser
 from diffax.parameterization import Parameterization
 from diffax.sampling import check_combination, shortened, time_grid
 from diffax.schedules import Point, Schedule
-from diffax.solvers import DDIM, Solver, registry
+from diffax.solvers import DDIM, Solver, choice, registry
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Sampling:
         """
         solver, steps, spacing, strength = self.solver, self.steps, self.spacing, 1.0
         if request is not None:
-            solver = chosen_solver(request, self.solver, schedule)
+            solver = chosen_solver(request, self.solver)
             steps = request.steps or self.steps
             spacing = "karras" if request.karras else request.spacing or self.spacing
             strength = request.strength
@@ -122,7 +122,7 @@ class Sampling:
         return denoiser if self.clip is None else guidance.Clip(denoiser, self.clip)
 
 
-def chosen_solver(request: Any, default: Solver, schedule: Schedule) -> Solver:
+def chosen_solver(request: Any, default: Solver) -> Solver:
     """The solver that a request names, with its options; else the default one.
 
     Options that are not said are those of the default where it is of the same kind.
@@ -131,13 +131,12 @@ def chosen_solver(request: Any, default: Solver, schedule: Schedule) -> Solver:
         ValueError: no such solver or option.
     """
     options = dict(request.options)
-    if isinstance(request.sampler, str):
-        entry = registry.lookup(request.sampler)
-        if type(default) is entry.make and registry.name_of(default) == request.sampler:
-            return registry.replaced(default, **options)
-        return registry.build(request.sampler, schedule, **options)
     solver = default if request.sampler is None else request.sampler
-    return registry.replaced(solver, **options) if options else solver
+    if isinstance(solver, str):
+        if choice.name_of(default) != solver:
+            return choice.make(solver, **options)
+        solver = default
+    return choice.replaced(solver, **options)
 
 
 def cut(plan: Plan, fraction: float, part: str) -> Plan:

@@ -32,7 +32,7 @@ from diffax import (
     schedules,
 )
 from diffax.nearest import nearest
-from diffax.solvers import registry
+from diffax.solvers import choice, registry
 from diffax.training import optimizer
 from diffax.training.config import Config
 
@@ -88,7 +88,7 @@ def replaced(node: Any, changes: Mapping[str, Any]) -> Any:
 def choice_name(family: str, node: Any) -> str:
     """The name of a choice; `module:Class` where it is the user's own."""
     if family == "solver":
-        return registry.name_of(node)
+        return choice.name_of(node)
     for name, kind in families()[family].items():
         if type(node) is kind:
             return name
@@ -109,7 +109,7 @@ def choose(family: str, name: str, values: Mapping[str, Any] | None = None, *, w
     else:
         raise ValueError(f"{where}: no {family} is called {name!r}; {nearest(name, known)}")
     if family == "solver":
-        return registry.build(name, **(values or {}))
+        return choice.make(name, **(values or {}))
     allowed = [f.name for f in dataclasses.fields(kind)]
     for field in values or {}:
         if field not in allowed:

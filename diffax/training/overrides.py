@@ -1,0 +1,137 @@
+"""Fields of a recipe set from text: `--schedule cosine --schedule.num_steps 500`."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import dataclasses
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tyro
+from tyro.conf import AvoidSubcommands, FlagConversionOff
+
+from diffax.nearest import nearest
+from diffax.training import choices
+from diffax.training.config import Config
+
+_TYRO = (AvoidSubcommands, FlagConversionOff)
+
+
+def override(config: Config, given: Mapping[str, Sequence[str]]) -> Config:
+    """A config with other choices and values.
+
+    Args:
+        config: gives the defaults and the types.
+        given: dotted name -> words. The beginning of a name may be left out where the rest says it
+            all: `schedule.num_steps` for `objective.schedule.num_steps`.
+
+    Raises:
+        ValueError: an unknown or ambiguous name, or a value of the wrong type or out of its range;
+            in one line.
+
+    Example:
+        >>> from diffax.data import Toy
+        >>> from diffax.models import VectorMLP
+        >>> from diffax.objectives import Denoising
+        >>> config = Config(Toy(), Denoising(VectorMLP()))
+        >>> override(config, {"schedule": ["linear"], "schedule.num_steps": ["10"]}).objective.schedule
+        Linear(num_steps=10, beta_start=0.0001, beta_end=0.02, zero_terminal_snr=False)
+    """
+    pending = dict(given)
+    # Choices first, the outer ones before the inner: they decide which other names there are.
+    while True:
+        types = choices.field_types(config)
+        named = {name: full_name(name, types) for name in pending}
+        chosen = [n for n, full in named.items() if full and _is_choice(types[full], pending[n])]
+        if not chosen:
+            break
+        name = min(chosen, key=lambda n: named[n].count("."))
+        words, full = pending.pop(name), named[name]
+        config = _with(config, full.split("."), _choice(config, full, types[full], words))
+    for name, full in named.items():
+        if full is None:
+            raise ValueError(f"unknown option --{name}; {nearest(name, _names(types))}")
+    changes: dict[str, dict[str, Any]] = {}
+    for name, words in pending.items():
+        parent, _, field = named[name].rpartition(".")
+        changes.setdefault(parent, {})[field] = parsed(name, words, types[named[name]])
+    # A node at a time, since its checks look at several fields together.
+    for parent, fields in changes.items():
+        parts = parent.split(".")
+        config = _with(config, parts, choices.replaced(_node(config, parts), fields))
+    return config
+
+
+def full_name(name: str, known: Mapping[str, Any]) -> str | None:
+    """The dotted name that is meant: itself, or the only one that ends in it.
+
+    Raises:
+        ValueError: several end in it.
+    """
+    if name in known:
+        return name
+    ends = [full for full in known if full.endswith(f".{name}")]
+    shortest = [full for full in ends if full.count(".") == min(f.count(".") for f in ends)]
+    if len(shortest) > 1:
+        raise ValueError(f"--{name} may mean --{', --'.join(shortest)}: say which")
+    return shortest[0] if shortest else None
+
+
+def parsed(name: str, words: Sequence[str], kind: Any) -> Any:
+    """Text as a value of a field's type."""
+    if kind is Any or isinstance(kind, str):
+        return _literal(name, words)
+    record = dataclasses.make_dataclass("Field", [("value", kind)])
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            return tyro.cli(record, args=["--value", *words], config=_TYRO).value
+        except SystemExit:
+            got = " ".join(words) or "nothing"
+            raise ValueError(
+                f"--{name} should be {choices.type_name(kind)}, got {got!r}"
+            ) from None
+
+
+def _literal(name: str, words: Sequence[str]) -> Any:
+    text = " ".join(words)
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        raise ValueError(f"--{name} should be a number, text in quotes, a list or None, got {text!r}")
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _is_choice(kind: Any, words: Sequence[str]) -> bool:
+    return isinstance(kind, str) and list(words) != ["None"]
+
+
+def _choice(config: Config, full: str, family: str, words: Sequence[str]) -> Any:
+    if len(words) != 1:
+        known = ", ".join(choices.families()[family])
+        raise ValueError(f"--{full} should be one of {known}, got {' '.join(words) or 'nothing'!r}")
+    before = _node(config, full.split("."))
+    if choices.is_node(before) and choices.choice_name(family, before) == words[0]:
+        return before  # with the numbers that the recipe gave it
+    return choices.choose(family, words[0], where=f"--{full}")
+
+
+def _node(config: Any, parts: Sequence[str]) -> Any:
+    for part in parts:
+        config = getattr(config, part) if part else config
+    return config
+
+
+def _with(node: Any, parts: Sequence[str], value: Any) -> Any:
+    """The tree with another node at a place."""
+    if not parts or not parts[0]:
+        return value
+    inner = _with(getattr(node, parts[0]), parts[1:], value)
+    return choices.replaced(node, {parts[0]: inner})
+
+
+def _names(types: Mapping[str, Any]) -> list[str]:
+    """All names, the long ones in their short form too."""
+    short = [name.removeprefix("objective.") for name in types if name.startswith("objective.")]
+    return [*types, *short]
