@@ -5,12 +5,15 @@ from __future__ import annotations
 import glob
 import importlib.util
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+
+_LONGEST = 1024  # bytes of a message that processes pass on
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,32 @@ def agree(value: Any) -> Any:
     if jax.process_count() == 1:
         return value
     return multihost_utils.broadcast_one_to_all(value)
+
+
+def by_first(action: Callable[[], int]) -> int:
+    """What process 0 does for all: its answer, or its error in one line, in every process.
+
+    Args:
+        action: done by process 0 only; gives a number.
+
+    Raises:
+        ValueError, OSError: process 0's own there, a ValueError with the same words elsewhere.
+    """
+    answer, failure = 0, None
+    if is_first():
+        try:
+            answer = action()
+        except (ValueError, OSError) as error:
+            failure = error
+    text = np.zeros(_LONGEST, np.uint8)
+    words = str(failure or "").encode()[:_LONGEST]
+    text[: len(words)] = np.frombuffer(words, np.uint8)
+    failed, answer, text = agree((np.int32(failure is not None), np.int32(answer), text))
+    if failure is not None:
+        raise failure
+    if failed:
+        raise ValueError(text.tobytes().rstrip(b"\0").decode(errors="replace"))
+    return int(answer)
 
 
 def any_process(flag: bool) -> bool:
