@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffax.noun import noun, number
+from diffax.noun import check_range, noun, number
 from diffax.schedules import Point
 
 
@@ -159,35 +159,40 @@ class EDM:
     gives `x0 = c_skip x / alpha + c_out F`.
 
     Attributes:
-        sigma_data: standard deviation of the data.
+        sigma_data: standard deviation of the data, > 0.
     """
 
     sigma_data: ArrayLike = number(0.5)
 
-    def _scales(self, point: Point) -> tuple[Array, Array, Array]:
-        k, data = point.sigma_ratio, self.sigma_data
-        total = k**2 + data**2
-        c_in = jax.lax.rsqrt(total)
-        return c_in, data**2 / total, k * data * c_in
+    def __post_init__(self) -> None:
+        """Checks a plain number."""
+        check_range("sigma_data", self.sigma_data, above=0)
+
+    def _scales(self, at: Point) -> tuple[Array, Array, Array]:
+        """`c_in / alpha`, `c_skip / alpha`, `c_out`; multiplied out, they exist at alpha = 0."""
+        alpha, sigma, data = at.alpha, at.sigma, self.sigma_data
+        total = sigma**2 + (alpha * data) ** 2
+        scale = jax.lax.rsqrt(total)
+        return scale, alpha * data**2 / total, sigma * data * scale
 
     def network_input(self, x: Array, point: Point) -> tuple[Array, Array]:
-        """`c_in x / alpha` and `c_noise = log(k) / 4`."""
-        at = point.broadcast(x)
-        c_in, _, _ = self._scales(at)
-        return c_in / at.alpha * x, 0.25 * jnp.log(point.sigma_ratio)
+        """`c_in x / alpha` and `c_noise = log(k) / 4`, which stays finite at pure noise."""
+        c_in, _, _ = self._scales(point.broadcast(x))
+        alpha = jnp.maximum(point.alpha, jnp.finfo(point.alpha.dtype).tiny)
+        return c_in * x, 0.25 * (jnp.log(point.sigma) - jnp.log(alpha))
 
     def target(self, x0: Array, eps: Array, point: Point) -> Array:
         """`(x0 - c_skip x_t / alpha) / c_out`."""
         at = point.broadcast(x0)
         _, c_skip, c_out = self._scales(at)
-        return (x0 - c_skip * (x0 + at.sigma_ratio * eps)) / c_out
+        return (x0 - c_skip * (at.alpha * x0 + at.sigma * eps)) / c_out
 
     def read(self, output: Array, x: Array, point: Point) -> Prediction:
         """`x0 = c_skip x / alpha + c_out F`."""
         f, log_variance = split_variance(output, x)
         at = point.broadcast(x)
         _, c_skip, c_out = self._scales(at)
-        x0 = c_skip / at.alpha * x + c_out * f
+        x0 = c_skip * x + c_out * f
         return Prediction(x0, (x - at.alpha * x0) / at.sigma, log_variance)
 
     def sensitivity(self, point: Point) -> Array:

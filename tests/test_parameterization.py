@@ -38,23 +38,35 @@ def test_reading_the_target_gives_back_data_and_noise(name, path):
         np.testing.assert_allclose(read.eps, eps, atol=3e-6 * max(1, 1 / level))
 
 
-@pytest.mark.parametrize("alpha, sigma", [(1.0, 0.0), (0.0, 1.0)])
-@pytest.mark.parametrize("name", ["v", "velocity"])
-def test_v_and_velocity_are_exact_at_both_ends(name, alpha, sigma):
+CLEAN = Point(jnp.array(0.0), jnp.array(1.0), jnp.array(0.0))
+NOISE = Point(jnp.array(1.0), jnp.array(0.0), jnp.array(1.0))
+# What no network output can say: eps of clean data from x0, x0 of pure noise from eps.
+UNDEFINED = {("eps", "noise"), ("x0", "clean"), ("edm", "clean")}
+
+
+@pytest.mark.parametrize("end, point", [("clean", CLEAN), ("noise", NOISE)])
+@pytest.mark.parametrize("name", ALL)
+def test_every_parameterization_is_exact_at_both_ends_or_says_so(name, end, point):
     x0, eps = draw()
-    point = Point(jnp.array(0.0), jnp.array(alpha), jnp.array(sigma))
-    x = alpha * x0 + sigma * eps
+    x = point.alpha * x0 + point.sigma * eps
     read = ALL[name].read(ALL[name].target(x0, eps, point), x, point)
-    np.testing.assert_allclose(read.x0, x0, atol=1e-6)
-    np.testing.assert_allclose(read.eps, eps, atol=1e-6)
+    finite = bool(jnp.all(jnp.isfinite(read.x0)) and jnp.all(jnp.isfinite(read.eps)))
+    assert finite == ((name, end) not in UNDEFINED)
+    if finite:
+        np.testing.assert_allclose(read.x0, x0, atol=1e-6)
+        np.testing.assert_allclose(read.eps, eps, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_networks_are_shown_finite_numbers_at_pure_noise(name):
+    shown, t = ALL[name].network_input(draw()[1], NOISE)
+    assert np.all(np.isfinite(shown)) and np.isfinite(t)
 
 
 def test_eps_at_the_clean_end_and_x0_at_pure_noise():
     x0, eps = draw()
-    clean = Point(jnp.array(0.0), jnp.array(1.0), jnp.array(0.0))
-    noise = Point(jnp.array(1.0), jnp.array(0.0), jnp.array(1.0))
-    np.testing.assert_array_equal(Eps().read(eps, x0, clean).x0, x0)
-    np.testing.assert_array_equal(X0().read(x0, eps, noise).eps, eps)
+    np.testing.assert_array_equal(Eps().read(eps, x0, CLEAN).x0, x0)
+    np.testing.assert_array_equal(X0().read(x0, eps, NOISE).eps, eps)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -8,7 +8,13 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffax.noun import check_range, noun, number
-from diffax.schedules.point import Point, checked_times, table_dtype, variance_preserving_point
+from diffax.schedules.point import (
+    Point,
+    checked_times,
+    root,
+    table_dtype,
+    variance_preserving_point,
+)
 
 
 class _Continuous:
@@ -50,20 +56,20 @@ class VP(_Continuous):
         """The point at `t` in `[0, 1]`."""
         t = checked_times(t, 0, 1, table_dtype())
         log_alpha = self._log_alpha(t)
-        return Point(t, jnp.exp(log_alpha), jnp.sqrt(-jnp.expm1(2 * log_alpha)))
+        return Point(t, jnp.exp(log_alpha), root(-jnp.expm1(2 * log_alpha)))
 
     def _log_alpha(self, t: Array) -> Array:
         return -0.25 * t**2 * (self.beta_max - self.beta_min) - 0.5 * t * self.beta_min
 
     def _time_of_log_alpha(self, log_alpha: Array) -> Array:
         # The positive root of the quadratic, written without a difference of close numbers.
-        loss = -2 * log_alpha
         slope = self.beta_max - self.beta_min
-        root = jnp.sqrt(self.beta_min**2 + 2 * slope * loss)
-        return 2 * loss / (self.beta_min + root)
+        loss = jnp.minimum(-2 * log_alpha, 0.5 * slope + self.beta_min)  # at t = 1 at most
+        rate = jnp.sqrt(self.beta_min**2 + 2 * slope * loss)
+        return jnp.minimum(2 * loss / (self.beta_min + rate), 1.0)
 
     def at_logsnr(self, logsnr: ArrayLike) -> Point:
-        """The point with a given log-SNR."""
+        """The point with a given log-SNR; `t` is clamped to `[0, 1]`."""
         logsnr = jnp.asarray(logsnr, table_dtype())
         log_alpha = 0.5 * jax.nn.log_sigmoid(logsnr)
         return variance_preserving_point(self._time_of_log_alpha(log_alpha), logsnr)
@@ -80,10 +86,14 @@ class SubVP(VP):
         return Point(t, jnp.exp(log_alpha), -jnp.expm1(2 * log_alpha))
 
     def at_logsnr(self, logsnr: ArrayLike) -> Point:
-        """The point with a given log-SNR: `(1 - a^2) / a = exp(-logsnr / 2)` solved for a."""
-        logsnr = jnp.asarray(logsnr, table_dtype())
-        half = 0.5 * jnp.exp(-0.5 * logsnr)
-        log_alpha = -jnp.arcsinh(half)
+        """The point with a given log-SNR: `(1 - a^2) / a = exp(-logsnr / 2)` solved for a.
+
+        `t` is clamped to `[0, 1]`.
+        """
+        log_ratio = -0.5 * jnp.asarray(logsnr, table_dtype())
+        # arcsinh(exp(u) / 2) is u itself where exp(u) would overflow.
+        near = -jnp.arcsinh(0.5 * jnp.exp(jnp.minimum(log_ratio, 40.0)))
+        log_alpha = jnp.where(log_ratio > 40.0, -log_ratio, near)
         t = self._time_of_log_alpha(log_alpha)
         return Point(t, jnp.exp(log_alpha), -jnp.expm1(2 * log_alpha))
 
@@ -105,23 +115,31 @@ class ContinuousCosine(_Continuous):
     def at(self, t: ArrayLike) -> Point:
         """The point at `t` in `[0, 1]`."""
         t = checked_times(t, 0, 1, table_dtype())
-        first = self._angle(0.0)
+        first = self._first_angle()
         turn = t / (1 + self.offset) * jnp.pi / 2
         alpha = jnp.cos(first + turn) / jnp.cos(first)
         # sigma^2 = 1 - alpha^2 = sin(turn) sin(turn + 2 first) / cos(first)^2, without cancelling.
         power = jnp.sin(turn) * jnp.sin(turn + 2 * first)
-        sigma = jnp.sqrt(jnp.maximum(power, 0.0)) / jnp.cos(first)
+        sigma = root(jnp.maximum(power, 0.0)) / jnp.cos(first)
         return Point(t, jnp.maximum(alpha, 0.0), sigma)
 
-    def _angle(self, t: ArrayLike) -> Array:
-        return (t + self.offset) / (1 + self.offset) * jnp.pi / 2
+    def _first_angle(self) -> Array:
+        return jnp.asarray(self.offset / (1 + self.offset) * jnp.pi / 2, table_dtype())
 
     def at_logsnr(self, logsnr: ArrayLike) -> Point:
         """The point with a given log-SNR."""
         logsnr = jnp.asarray(logsnr, table_dtype())
-        cosine = jnp.sqrt(jax.nn.sigmoid(logsnr)) * jnp.cos(self._angle(0.0))
-        t = jnp.arccos(cosine) * 2 / jnp.pi * (1 + self.offset) - self.offset
-        return variance_preserving_point(jnp.clip(t, 0.0, 1.0), logsnr)
+        point = variance_preserving_point(jnp.zeros_like(logsnr), logsnr)
+        # The angle first + turn has the cosine alpha cos(first); turn by sine and cosine, each a
+        # sum of positive terms: sin(turn) sin(first + whole) = sin(whole)^2 - sin(first)^2.
+        sin_first, cos_first = jnp.sin(self._first_angle()), jnp.cos(self._first_angle())
+        cos_whole = point.alpha * cos_first
+        sin_whole = root(sin_first**2 + (point.sigma * cos_first) ** 2)
+        both = sin_whole * cos_first + cos_whole * sin_first
+        sin_turn = (point.sigma * cos_first) ** 2 / jnp.where(both == 0, 1.0, both)
+        turn = jnp.arctan2(sin_turn, cos_whole * cos_first + sin_whole * sin_first)
+        t = jnp.minimum(turn * 2 / jnp.pi * (1 + self.offset), 1.0)
+        return Point(t, point.alpha, point.sigma)
 
 
 @noun
@@ -149,9 +167,9 @@ class VE(_Continuous):
 
     def at_logsnr(self, logsnr: ArrayLike) -> Point:
         """The point with a given log-SNR; `t` is clamped to `[0, 1]`."""
-        sigma = jnp.exp(-0.5 * jnp.asarray(logsnr, table_dtype()))
-        t = jnp.log(sigma / self.sigma_min) / jnp.log(self.sigma_max / self.sigma_min)
-        return Point(jnp.clip(t, 0.0, 1.0), jnp.ones_like(sigma), sigma)
+        log_sigma = -0.5 * jnp.asarray(logsnr, table_dtype())
+        t = (log_sigma - jnp.log(self.sigma_min)) / jnp.log(self.sigma_max / self.sigma_min)
+        return Point(jnp.clip(t, 0.0, 1.0), jnp.ones_like(log_sigma), jnp.exp(log_sigma))
 
     @property
     def end(self) -> Point:

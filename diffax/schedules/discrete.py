@@ -5,7 +5,6 @@ Tables are built in float64 and kept in float32 (float64 where `jax_enable_x64` 
 
 import warnings
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -58,7 +57,9 @@ class Discrete:
         return self.at(-1)
 
     def at(self, t: ArrayLike) -> Point:
-        """The point at table time `t`; between entries `sigma / alpha` is linear in `t`.
+        """The point at table time `t`; between entries the log-SNR is linear in `t`.
+
+        Below the first entry `sigma / alpha` itself is, down to 0 at the clean end.
 
         Args:
             t: time(s) in `[-1, T - 1]`, whole or fractional; `-1` is the clean end.
@@ -80,15 +81,15 @@ class Discrete:
         sigma = jnp.concatenate([jnp.zeros_like(self.sigma[:1]), self.sigma])
         low = below.astype(jnp.int32) + 1
         high = jnp.minimum(low + 1, last + 1)
-        exact = rest == 0
-        # A table with zero terminal SNR has alpha = 0 at the end: only between entries is the
-        # ratio needed, and there it is interpolated with the infinite one kept out.
-        ratio_low = _ratio(sigma[low], alpha[low])
-        ratio_high = _ratio(sigma[high], alpha[high])
-        ratio = ratio_low + rest * jnp.where(exact, 0.0, ratio_high - ratio_low)
-        between = jax.lax.rsqrt(1 + ratio**2)
-        point_alpha = jnp.where(exact, alpha[low], between)
-        point_sigma = jnp.where(exact, sigma[low], ratio * between)
+        # Entries are taken as they are; so is pure noise, to which tables of large betas round.
+        is_entry = (rest == 0) | (alpha[low] == 0)
+        rest = jnp.where(is_entry, 0.5, rest)
+        u_low = _log_ratio(jnp.where(low == 0, 1.0, sigma[low]), alpha[low], jnp.zeros_like(t))
+        u_high = _log_ratio(sigma[high], alpha[high], u_low)
+        u = jnp.where(low == 0, u_high + jnp.log(rest), u_low + rest * (u_high - u_low))
+        between = variance_preserving_point(t, -2 * u)
+        point_alpha = jnp.where(is_entry, alpha[low], between.alpha)
+        point_sigma = jnp.where(is_entry, sigma[low], between.sigma)
         return Point(
             t,
             jnp.where(valid, point_alpha, jnp.nan),
@@ -96,24 +97,34 @@ class Discrete:
         )
 
     def at_logsnr(self, logsnr: ArrayLike) -> Point:
-        """The point with a given log-SNR; `t` is linear in `log(sigma / alpha)` between entries.
+        """The point with a given log-SNR: the inverse of `at`.
 
         Beyond the table's ends `t` is clamped to `[0, T - 1]` while alpha and sigma are exact,
         as k-diffusion's `sigma_to_t` does.
 
         Args:
-            logsnr: log-SNR, any shape; `+inf` gives the clean end.
+            logsnr: log-SNR, any shape; `+inf` gives the clean end, `-inf` pure noise.
         """
         logsnr = jnp.asarray(logsnr, self.alpha.dtype)
-        table = 2.0 * (jnp.log(self.alpha) - jnp.log(self.sigma))
+        finite = jnp.where(self.alpha > 0, self.alpha, 1.0)
+        largest = jnp.max(
+            jnp.where(self.alpha > 0, jnp.log(self.sigma) - jnp.log(finite), -jnp.inf)
+        )
+        u = _log_ratio(self.sigma, self.alpha, largest)
         times = jnp.arange(self.num_steps, dtype=self.alpha.dtype)
-        t = jnp.interp(logsnr, table[::-1], times[::-1])
+        t = jnp.interp(jnp.clip(-0.5 * logsnr, u[0], u[-1]), u, times)
         return variance_preserving_point(jnp.where(jnp.isposinf(logsnr), -1.0, t), logsnr)
 
 
-def _ratio(sigma: Array, alpha: Array) -> Array:
-    """`sigma / alpha`, with alpha = 0 pushed to the largest finite level in use (2^12)."""
-    return sigma / jnp.where(alpha == 0, 2.0**-12, alpha)
+def _log_ratio(sigma: Array, alpha: Array, before: Array) -> Array:
+    """`log(sigma / alpha)`, finite for interpolation.
+
+    Pure noise, alpha = 0, counts as the level 2^12, or as twice the level of log-ratio `before` it
+    where that is larger.
+    """
+    pure = jnp.maximum(jnp.log(2.0**12), before + jnp.log(2.0))
+    is_pure = alpha == 0
+    return jnp.where(is_pure, pure, jnp.log(sigma) - jnp.log(jnp.where(is_pure, 1.0, alpha)))
 
 
 def from_alpha_bars(alpha_bars: ArrayLike) -> Discrete:

@@ -79,7 +79,19 @@ def checked_times(t: ArrayLike, low: float, high: float, dtype) -> Array:
 
 def variance_preserving_point(t: Array, logsnr: Array) -> Point:
     """The point with `alpha^2 + sigma^2 = 1` and the given log-SNR."""
-    return Point(t, jnp.sqrt(jax.nn.sigmoid(logsnr)), jnp.sqrt(jax.nn.sigmoid(-logsnr)))
+    return Point(t, _root_of_sigmoid(logsnr), _root_of_sigmoid(-logsnr))
+
+
+def _root_of_sigmoid(x: Array) -> Array:
+    """`sqrt(sigmoid(x))`, which is `exp(x / 2)` where the sigmoid itself would underflow."""
+    near = jnp.sqrt(jax.nn.sigmoid(jnp.maximum(x, -80.0)))
+    return jnp.where(x < -80.0, jnp.exp(0.5 * jnp.minimum(x, -80.0)), near)
+
+
+def root(x: Array) -> Array:
+    """Square root whose infinite slope at zero counts as zero, so that gradients stay finite."""
+    is_zero = x == 0
+    return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, x)))
 
 
 def table_dtype() -> np.dtype:

@@ -103,7 +103,7 @@ def test_zero_terminal_snr_keeps_the_first_and_empties_the_last():
 
 
 @pytest.mark.parametrize("name", DISCRETE)
-def test_at_reads_the_table_and_interpolates_the_noise_level(name):
+def test_at_reads_the_table_and_interpolates_the_logsnr(name):
     schedule = DISCRETE[name]
     times = jnp.arange(schedule.num_steps)
     points = schedule.at(times)
@@ -111,10 +111,12 @@ def test_at_reads_the_table_and_interpolates_the_noise_level(name):
     np.testing.assert_array_equal(points.sigma, schedule.sigma)
     end = schedule.end
     assert (float(end.t), float(end.alpha), float(end.sigma)) == (-1, 1, 0)
+    np.testing.assert_allclose(
+        schedule.at(-0.75).sigma_ratio, 0.25 * points.sigma_ratio[0], rtol=1e-5
+    )
     if schedule.num_steps > 1:
-        level = schedule.at(0.25).sigma_ratio
-        low, high = points.sigma_ratio[:2]
-        np.testing.assert_allclose(level, 0.75 * low + 0.25 * high, rtol=1e-5)
+        low, high = points.logsnr[:2]
+        np.testing.assert_allclose(schedule.at(0.25).logsnr, 0.75 * low + 0.25 * high, rtol=1e-5)
 
 
 def test_times_outside_the_table_are_refused_not_clamped():
@@ -134,27 +136,81 @@ def test_large_times_are_not_narrowed():
     assert point.t == 3999
 
 
-@pytest.mark.parametrize("name", DISCRETE)
+ROUND_TRIPS = DISCRETE | {
+    "linear_10": schedules.linear(10),
+    "zero_terminal": schedules.zero_terminal_snr(schedules.scaled_linear(1000)),
+    "zero_terminal_10": schedules.zero_terminal_snr(schedules.linear(10)),
+    # alpha_bar falls to 1e-65, below float32.
+    "strong": schedules.from_betas(np.full(50, 0.95)),
+}
+
+
+@pytest.mark.parametrize("name", ROUND_TRIPS)
 def test_discrete_at_logsnr_inverts_at(name):
-    schedule = DISCRETE[name]
-    points = schedule.at(jnp.arange(schedule.num_steps))
+    """Between all entries and at both ends of the table."""
+    schedule = ROUND_TRIPS[name]
+    last = schedule.num_steps - 1
+    points = schedule.at(jnp.linspace(0, last, 4 * last + 1))
+    assert np.all(np.isfinite(points.alpha)) and np.all(np.isfinite(points.sigma))
+    assert np.all(np.diff(points.alpha) < 0)
     back = schedule.at_logsnr(points.logsnr)
-    np.testing.assert_allclose(back.t, points.t, atol=2e-2)
-    np.testing.assert_allclose(back.alpha, points.alpha, rtol=3e-5)
-    np.testing.assert_allclose(back.sigma, points.sigma, rtol=3e-5)
-    assert schedule.at_logsnr(jnp.inf).sigma == 0
+    # A table of 1000 steps changes its log-SNR by as little as 0.006 a step, of 1e-6 rounding.
+    np.testing.assert_allclose(back.t, points.t, atol=2e-7 * schedule.num_steps + 5e-6)
+    # Log-SNRs up to 150, of which 1e-7 is lost to rounding.
+    np.testing.assert_allclose(back.alpha, points.alpha, rtol=1e-5)
+    np.testing.assert_allclose(back.sigma, points.sigma, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ROUND_TRIPS)
+def test_discrete_ends_by_logsnr(name):
+    schedule = ROUND_TRIPS[name]
+    clean, noise = schedule.at_logsnr(jnp.inf), schedule.at_logsnr(-jnp.inf)
+    assert (float(clean.t), float(clean.alpha), float(clean.sigma)) == (-1, 1, 0)
+    assert (float(noise.t), float(noise.alpha), float(noise.sigma)) == (
+        schedule.num_steps - 1,
+        0,
+        1,
+    )
+
+
+def test_tables_that_round_to_pure_noise_stay_there():
+    schedule = schedules.from_betas(np.full(80, 0.95))
+    points = schedule.at(jnp.linspace(0, 79, 317))
+    # Falling but for the last digits that float32 has, below 1e-38.
+    assert np.all(np.diff(points.alpha) <= 2e-38) and points.alpha[-1] == 0
+    assert np.all(np.isfinite(points.sigma))
 
 
 @pytest.mark.parametrize("name", CONTINUOUS)
 def test_continuous_at_logsnr_inverts_at(name):
     schedule = CONTINUOUS[name]
-    times = jnp.linspace(0.02, 0.98, 25) * schedule.start.t
-    points = schedule.at(times)
+    inside = jnp.concatenate([jnp.array([1e-3]), jnp.linspace(0.02, 1.0, 25)])
+    points = schedule.at(inside * schedule.start.t)
     back = schedule.at_logsnr(points.logsnr)
-    np.testing.assert_allclose(back.t, points.t, rtol=2e-4)
-    np.testing.assert_allclose(back.alpha, points.alpha, rtol=1e-4)
-    np.testing.assert_allclose(back.sigma, points.sigma, rtol=1e-4)
+    # The cosine turns away from alpha = 0 at t = 1 by less than float32 resolves.
+    np.testing.assert_allclose(back.t, points.t, rtol=2e-4 if name == "ve" else 3e-6)
+    np.testing.assert_allclose(back.alpha, points.alpha, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(back.sigma, points.sigma, rtol=1e-5)
     assert schedule.end.sigma == 0 and schedule.end.alpha == 1
+
+
+@pytest.mark.parametrize("name", sorted(set(CONTINUOUS) - {"ve", "edm"}))
+def test_continuous_pure_noise_by_logsnr(name):
+    noise = CONTINUOUS[name].at_logsnr(-jnp.inf)
+    assert (float(noise.t), float(noise.alpha), float(noise.sigma)) == (1, 0, 1)
+
+
+@pytest.mark.parametrize("name", [*DISCRETE, *CONTINUOUS])
+def test_gradients_are_finite_at_the_clean_end(name):
+    """sigma grows like a square root from there: its infinite slope counts as zero."""
+    schedule = (DISCRETE | CONTINUOUS)[name]
+    both = lambda point: jnp.sum(point.alpha + point.sigma)
+    by_time = jax.grad(lambda t: both(schedule.at(t)))
+    assert np.isfinite(by_time(schedule.end.t)) and np.isfinite(by_time(schedule.start.t))
+    by_number = jax.grad(lambda s: both(s.at(s.end.t)))(schedule)
+    by_logsnr = jax.grad(lambda x: both(schedule.at_logsnr(x)) + schedule.at_logsnr(x).t)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(by_number))
+    assert np.isfinite(by_logsnr(jnp.inf)) and np.isfinite(by_logsnr(5.0))
 
 
 def test_vp_is_the_limit_of_linear():
