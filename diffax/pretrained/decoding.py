@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffax.models.latent import AutoencoderKL
+from diffax.models import AutoencoderKL
 from diffax.pretrained.network import LoadedNetwork
 
 # Share of a tile that overlaps with its neighbour.

@@ -210,7 +210,7 @@ def unconditional(
     keys, noise = keys_and_noise(pipe, chosen, batch, size)
     embedder = pipe.class_embedder
     if embedder is None:
-        condition = None if labels is None else jnp.asarray(labels, jnp.int32)
+        condition = {} if labels is None else {"label": jnp.asarray(labels, jnp.int32)}
     elif labels is None:
         condition = null_condition(embedder, batch)
     else:

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from diffax.models.latent import UNet2DConditionModel
+from diffax.models import UNet2DConditionModel
 from diffax.pretrained.configs import read_json
 from diffax.pretrained.network import load_network
 from diffax.pretrained.pipeline import NOT_READ, PIPELINES, Pipeline

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from diffax.models.latent import CLIPTextModel, VQModel
+from diffax.models import CLIPTextModel, VQModel
 from diffax.pretrained.network import LoadedNetwork
 from diffax.pretrained.saving import write_json
 from diffax.pretrained.tokenizer import Tokenizer, save_tokenizer

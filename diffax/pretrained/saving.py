@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffax.models.latent import CLIPTextModel
+from diffax.models import CLIPTextModel
 from diffax.pretrained import naming
 from diffax.pretrained.configs import config_from_module
 from diffax.pretrained.filling import leaves

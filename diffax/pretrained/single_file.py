@@ -7,7 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from diffax.models.latent import AutoencoderKL, ClassEmbedder, CLIPTextModel, VQModel
+from diffax.models import AutoencoderKL, ClassEmbedder, CLIPTextModel, VQModel
 from diffax.pretrained import families, naming, original
 from diffax.pretrained.configs import module_from_config, parameter_shapes
 from diffax.pretrained.filling import fill

@@ -15,7 +15,7 @@ import flax.linen as nn
 
 from diffax import models
 from diffax.data import DataConfig
-from diffax.models import PointMLP, StepMLP, UNet
+from diffax.models import StepMLP, UNet, VectorMLP
 from diffax.training.ema import EMAConfig
 from diffax.training.generate import SampleConfig
 from diffax.training.noise import LossConfig, ScheduleConfig
@@ -97,15 +97,15 @@ class Config:
 
     Example:
         >>> from diffax.data import DataConfig
-        >>> from diffax.models import PointMLP
+        >>> from diffax.models import VectorMLP
         >>> from diffax.training import Config, from_json, to_json
-        >>> config = Config(data=DataConfig(name="moons"), model=PointMLP(features=64))
+        >>> config = Config(data=DataConfig(name="moons"), model=VectorMLP(features=64))
         >>> from_json(to_json(config)) == config
         True
     """
 
     data: DataConfig
-    model: UNet | PointMLP | StepMLP | nn.Module
+    model: UNet | VectorMLP | StepMLP | nn.Module
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

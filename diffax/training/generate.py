@@ -99,13 +99,13 @@ def denoiser(
     Args:
         apply: `(params, x, t, condition) -> output`.
         params: its parameters.
-        condition: labels `[B]` or None.
+        condition: {"label": int `[B]`}, or {}.
         parameterization: what the output means.
         config: gives the guidance scale and the limit of x0.
         null: the condition that means none, for guidance.
     """
     guess = Network(apply, params, condition, parameterization)
-    if config.guidance != 1 and condition is not None:
+    if config.guidance != 1 and condition:
         guess = guidance.ClassifierFree(guess, null=null, scale=config.guidance)
     return guess if config.clip is None else guidance.Clip(guess, config.clip)
 
@@ -197,14 +197,14 @@ def generate(
     for start in range(0, num, size):
         # A short last batch is filled up, so that it runs the same program.
         rows = np.minimum(np.arange(start, start + size), num - 1)
-        condition = None if labels is None else labels[rows]
+        condition = {} if labels is None else {"label": labels[rows]}
         guess = denoiser(
             apply,
             params,
             condition,
             parameterization,
             config,
-            null=None if labels is None else np.int32(num_classes),
+            null={} if labels is None else {"label": np.int32(num_classes)},
         )
         x, path = _draw(
             guess,

@@ -132,10 +132,10 @@ def prepare(config: Config) -> Setup:
 def _check_answer(problem: Problem, facts: Facts) -> None:
     """Refuses a network that cannot answer what it will be asked, at once and in one line."""
     x, t = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((1, *facts.shape), (1,)))
-    label = jax.ShapeDtypeStruct((1,), jnp.int32) if problem.num_classes else None
+    told = {"label": jax.ShapeDtypeStruct((1,), jnp.int32)} if problem.num_classes else {}
     key = jax.ShapeDtypeStruct((), jax.random.key(0).dtype)
     params = jax.eval_shape(problem.model.init, key, x, t)
-    answer = jax.eval_shape(problem.model.apply, params, x, t, label)
+    answer = jax.eval_shape(problem.model.apply, params, x, t, told)
     if answer.shape != x.shape:
         raise ValueError(
             f"the model answers {list(x.shape)} with {list(answer.shape)}; training needs the same "

@@ -109,11 +109,12 @@ def _make_loss(problem: Problem):
                 params, x, t, condition, train=True, rngs={"dropout": dropout_key}
             )
 
-        condition = None
+        condition = {}
         if problem.num_classes:
-            condition = drop_labels(
+            label = drop_labels(
                 label_key, batch["label"], problem.num_classes, problem.loss.label_dropout
             )
+            condition = {"label": label}
         value, parts = diffusion_loss(
             apply,
             params,
