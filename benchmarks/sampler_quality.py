@@ -82,7 +82,7 @@ def measure(workdir: str, num: int) -> dict:
     """Every solver at every budget."""
     run = load_run(workdir)
     labels = jnp.arange(num) % 10
-    network = diffax.Network(run.model.apply, run.params, labels, run.parameterization)
+    network = diffax.Network(run.model.apply, run.params, {"label": labels}, run.parameterization)
     denoiser = diffax.guidance.Clip(network, 1.0)
     keys = diffax.sample_keys(0, num)
     noise = diffax.initial_noise(keys, (8, 8, 1))

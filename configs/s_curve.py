@@ -13,7 +13,7 @@ signal's power at the last step and samples from N(0, I) nevertheless, so it com
 
 from diffax.data import DataConfig, toy
 from diffax.evaluation import sliced_wasserstein
-from diffax.models import PointMLP, StepMLP
+from diffax.models import StepMLP, VectorMLP
 from diffax.training import (
     Config,
     EMAConfig,
@@ -63,7 +63,7 @@ def config(variant: str = "") -> Config:
     debug = variant == "debug"
     return Config(
         data=DataConfig(name="s_curve", points=0),
-        model=PointMLP(features=32 if debug else 128, num_blocks=1 if debug else 3),
+        model=VectorMLP(features=32 if debug else 128, num_blocks=1 if debug else 3),
         schedule=ScheduleConfig(name="cosine", num_steps=1000),
         loss=LossConfig(parameterization="v", times="stratified"),
         optimizer=OptimizerConfig(name="adam", learning_rate=2e-3, decay="cosine"),

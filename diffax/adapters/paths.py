@@ -3,7 +3,6 @@
 import re
 from typing import Any
 
-import jax
 from flax import traverse_util
 
 
@@ -34,7 +33,3 @@ def matching(names: Any, pattern: str, what: str) -> set[str]:
         raise ValueError(f"{what} {pattern!r} matches no parameter; they are called: {shown}, ...")
     return found
 
-
-def count(tree: Any) -> int:
-    """Numbers in a tree of arrays."""
-    return sum(leaf.size for leaf in jax.tree.leaves(tree))

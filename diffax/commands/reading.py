@@ -8,9 +8,7 @@ from diffax.commands.errors import UsageError
 from diffax.data import pixels
 
 
-def read_image(
-    path: str, *, channels: int = 3, size: tuple[int, int] | None = None
-) -> np.ndarray:
+def read_image(path: str, *, channels: int = 3, size: tuple[int, int] | None = None) -> np.ndarray:
     """An image, uint8 `[H, W, C]`.
 
     Args:

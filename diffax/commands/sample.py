@@ -263,9 +263,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("TOP", "BOTTOM", "LEFT", "RIGHT"),
         help="pixels to add to --init-image on each side",
     )
-    parser.add_argument(
-        "--variations", action="store_true", help="--num images like --init-image"
-    )
+    parser.add_argument("--variations", action="store_true", help="--num images like --init-image")
     add("--height", type=_positive, metavar="H", help="in pixels (default: the model's)")
     add("--width", type=_positive, metavar="W", help="in pixels (default: the model's)")
 
@@ -285,9 +283,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--clip-skip", type=int, metavar="N", help="leave out the text encoder's last layers")
     add("--tile", type=_positive, metavar="P", help="decode in tiles of so many pixels")
     add("--variant", metavar="NAME", help="of a folder's files, such as fp16")
-    add(
-        "--dtype", choices=("float32", "bfloat16"), help="of the computation (default: float32)"
-    )
+    add("--dtype", choices=("float32", "bfloat16"), help="of the computation (default: float32)")
     return parser
 
 

@@ -58,5 +58,5 @@ class Evaluation:
 
     @property
     def better(self) -> dict[str, str]:
-        """"lower" or "higher", by name, for all metrics."""
+        """ "lower" or "higher", by name, for all metrics."""
         return {name: way for metric in self.metrics for name, way in metric.better.items()}

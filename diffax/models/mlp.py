@@ -1,14 +1,15 @@
-"""Networks for points `[B, D]`: the S-curve tutorial's, and a better one."""
+"""Networks for vectors `[B, D]`: the S-curve tutorial's, and a better one."""
 
 import math
-from collections.abc import Callable
 
-import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from diffax.models.embeddings import sinusoidal_embedding
+from diffax.models import fields
+from diffax.models.blocks.embeddings import sinusoidal_embedding
+from diffax.models.blocks.style import uniform_within
+from diffax.models.condition import NOTHING, Condition, checked, labels
 
 
 class StepMLP(nn.Module):
@@ -33,12 +34,22 @@ class StepMLP(nn.Module):
     num_steps: int = 100
     features: int = 128
 
+    def __post_init__(self):
+        fields.whole(self, "num_steps", high=fields.MOST_ROWS)
+        fields.whole(self, "features")
+        super().__post_init__()
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of what it can be told: nothing."""
+        return ()
+
     @nn.compact
     def __call__(
         self,
         x: jax.Array,
         t: jax.Array,
-        condition: jax.Array | None = None,
+        condition: Condition = NOTHING,
         *,
         train: bool = False,
     ) -> jax.Array:
@@ -47,7 +58,7 @@ class StepMLP(nn.Module):
         Args:
           x: `[B, D]`.
           t: `[B]`, steps 0 ... num_steps - 1; a step beyond them gives NaN.
-          condition: None; the model knows no labels.
+          condition: `{}`; the network reads nothing else.
           train: makes no difference.
 
         Returns:
@@ -56,9 +67,8 @@ class StepMLP(nn.Module):
         Raises:
           ValueError: x is not `[B, D]`, or a condition was given.
         """
-        _check_points("StepMLP", x, t)
-        if condition is not None:
-            raise ValueError("StepMLP: expected no condition, got one; use PointMLP for labels")
+        _check_vectors("StepMLP", x, t)
+        checked(self, condition, x.shape[0])
         step = jnp.rint(t).astype(jnp.int32)
         h = x
         for i in range(3):
@@ -73,24 +83,24 @@ class StepMLP(nn.Module):
         return _torch_dense(x.shape[-1], h, "dense_3")
 
 
-class PointMLP(nn.Module):
-    """A residual MLP for points, its blocks scaled and shifted by time and label.
+class VectorMLP(nn.Module):
+    """A residual MLP for vectors, its blocks scaled and shifted by time and label.
 
     The modulation is FiLM's (Perez et al. 2018); continuous in t, so any time grid will do. Made
-    for points of about unit variance.
+    for vectors of about unit variance.
 
     Attributes:
       features: width.
       num_blocks: residual blocks of two layers each.
       num_classes: labels are 0 ... num_classes - 1, and num_classes is the null label; None for a
-        model without labels.
+        network without classes.
       time_scale: multiplies t before the embedding, which is made for 0 ... 1000: 1000 for times
         in [0, 1], 1000 / T for T steps.
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> from diffax.models import PointMLP
-      >>> model, x, t = PointMLP(), jnp.zeros((4, 2)), jnp.zeros(4)
+      >>> from diffax.models import VectorMLP
+      >>> model, x, t = VectorMLP(), jnp.zeros((4, 2)), jnp.zeros(4)
       >>> model.apply(model.init(jax.random.key(0), x, t), x, t).shape
       (4, 2)
     """
@@ -100,12 +110,24 @@ class PointMLP(nn.Module):
     num_classes: int | None = None
     time_scale: float = 1.0
 
+    def __post_init__(self):
+        fields.whole(self, "features", low=4)
+        fields.whole(self, "num_blocks", low=0, high=fields.MOST_LAYERS)
+        fields.whole(self, "num_classes", high=fields.MOST_ROWS, optional=True)
+        fields.number(self, "time_scale")
+        super().__post_init__()
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of what it can be told."""
+        return () if self.num_classes is None else ("label",)
+
     @nn.compact
     def __call__(
         self,
         x: jax.Array,
         t: jax.Array,
-        condition: jax.Array | None = None,
+        condition: Condition = NOTHING,
         *,
         train: bool = False,
     ) -> jax.Array:
@@ -114,30 +136,23 @@ class PointMLP(nn.Module):
         Args:
           x: `[B, D]`.
           t: `[B]`, times.
-          condition: labels `[B]`, integers; None is the null label for every point.
+          condition: "label" int `[B]`, where the network has classes; without it, the null label.
           train: makes no difference.
 
         Returns:
           `[B, D]`, float32.
 
         Raises:
-          ValueError: x is not `[B, D]`, or labels for a model without classes.
+          ValueError: x is not `[B, D]`, or labels for a network without classes.
         """
-        _check_points("PointMLP", x, t)
-        if condition is not None and self.num_classes is None:
-            raise ValueError(
-                "PointMLP: expected no condition, for num_classes is None; got one; set "
-                "num_classes or pass condition=None"
-            )
+        _check_vectors("VectorMLP", x, t)
+        condition = checked(self, condition, x.shape[0])
         embedding = sinusoidal_embedding(t * self.time_scale, self.features)
         embedding = nn.silu(nn.Dense(self.features, name="time")(embedding))
         if self.num_classes is not None:
-            if condition is None:
-                condition = jnp.full(t.shape, self.num_classes, jnp.int32)
-            chex.assert_shape(condition, t.shape)
-            embedding = embedding + nn.Embed(self.num_classes + 1, self.features, name="label")(
-                condition
-            )
+            label = labels(condition, x.shape[0], self.num_classes)
+            table = nn.Embed(self.num_classes + 1, self.features, name="class_embedding")
+            embedding = embedding + table(label)
 
         # No norm on the way: the far noise of large t must come through linearly, or deterministic
         # samplers, which never forget an early error, miss the data.
@@ -152,21 +167,13 @@ class PointMLP(nn.Module):
         return nn.Dense(x.shape[-1], kernel_init=zeros, name="dense_out")(h)
 
 
-def _check_points(name: str, x: jax.Array, t: jax.Array) -> None:
-    if x.ndim != 2:
-        raise ValueError(f"{name}: expected points [B, D], got shape {x.shape}")
-    chex.assert_shape(t, x.shape[:1])
+def _check_vectors(name: str, x: jax.Array, t: jax.Array) -> None:
+    if x.ndim != 2 or t.shape != x.shape[:1]:
+        raise ValueError(
+            f"{name}: expected vectors [B, D] and times [B], got shapes {x.shape} and {t.shape}"
+        )
 
 
 def _torch_dense(features: int, x: jax.Array, name: str) -> jax.Array:
-    init = _uniform(1 / math.sqrt(x.shape[-1]))
+    init = uniform_within(1 / math.sqrt(x.shape[-1]))
     return nn.Dense(features, kernel_init=init, bias_init=init, name=name)(x)
-
-
-def _uniform(bound: float) -> Callable[..., jax.Array]:
-    """Initialiser: uniform within -bound ... bound."""
-
-    def init(key, shape, dtype=jnp.float32):
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return init

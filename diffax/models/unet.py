@@ -1,73 +1,41 @@
 """The U-Net of denoising diffusion (Ho et al. 2020; Nichol & Dhariwal 2021)."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+import dataclasses
 from typing import Literal
 
-import chex
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
-from diffax.models.attention import AttentionBlock, TransformerBlock
-from diffax.models.convolution import Conv
-from diffax.models.embeddings import sinusoidal_embedding
-from diffax.models.normalization import GroupNorm
-from diffax.models.resampling import average_pool, max_pool, upsample_bilinear, upsample_nearest
+from diffax.models import fields
+from diffax.models.blocks.convolution import Conv
+from diffax.models.blocks.embeddings import TimestepEmbedding, sinusoidal_embedding
+from diffax.models.blocks.levels import (
+    AttentionSpec,
+    CrossSpec,
+    DownBlock,
+    MidBlock,
+    SelfSpec,
+    TutorialSpec,
+    UpBlock,
+)
+from diffax.models.blocks.normalization import GroupNorm, group_count
+from diffax.models.blocks.style import Style
+from diffax.models.condition import NOTHING, Condition, checked, labels
 
 # DDPM's initialisers. A branch that adds to something starts out as good as nothing: "near zero"
 # and not zero as in the paper's code.
 _INIT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
 _NEAR_ZERO = nn.initializers.variance_scaling(1e-10, "fan_avg", "uniform")
 
-_ATTENTION = {"ddpm": (AttentionBlock, 1), "tutorial": (TransformerBlock, 4)}
-_POOL = {"average": average_pool, "max": max_pool}
-_UPSAMPLE = {"nearest": upsample_nearest, "bilinear": upsample_bilinear}
-
-
-class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions with the time embedding in between, added to their input.
-
-    Attributes:
-      features: output channels; a 1 x 1 shortcut is learned where the input has others.
-      dropout: probability of dropping an activation before the second convolution.
-      scale_shift_norm: the embedding scales and shifts the second norm's output (iDDPM) instead
-        of being added before it (DDPM).
-      dtype: of the computation.
-    """
-
-    features: int
-    dropout: float = 0.0
-    scale_shift_norm: bool = False
-    dtype: jnp.dtype = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: jax.Array, embedding: jax.Array, train: bool) -> jax.Array:
-        """Map `[B, H, W, C]` and an embedding `[B, E]` to `[B, H, W, features]`."""
-        h = nn.silu(GroupNorm(dtype=self.dtype, name="norm_1")(x))
-        h = Conv(self.features, dtype=self.dtype, kernel_init=_INIT, name="conv_1")(h)
-
-        size = 2 * self.features if self.scale_shift_norm else self.features
-        embedding = nn.Dense(size, dtype=self.dtype, kernel_init=_INIT, name="embedding")(
-            nn.silu(embedding)
-        )[:, None, None, :]
-        norm_2 = GroupNorm(dtype=self.dtype, name="norm_2")
-        if self.scale_shift_norm:
-            scale, shift = jnp.split(embedding, 2, axis=-1)
-            h = norm_2(h) * (1 + scale) + shift
-        else:
-            h = norm_2(h + embedding)
-
-        h = nn.Dropout(self.dropout)(nn.silu(h), deterministic=not train)
-        h = Conv(self.features, dtype=self.dtype, kernel_init=_NEAR_ZERO, name="conv_2")(h)
-        if x.shape[-1] != self.features:
-            x = nn.Dense(self.features, dtype=self.dtype, kernel_init=_INIT, name="shortcut")(x)
-        return x + h
-
 
 class UNet(nn.Module):
-    """A network from a noisy image, its time and perhaps a label to an image of the same size.
+    """A network from a noisy image, its time and what it is told to an image of the same size.
 
-    The defaults are DDPM's for CIFAR-10: 35,746,307 parameters. Every field is plain data.
+    The defaults are DDPM's for CIFAR-10: 35,746,307 parameters. Every field is plain data. The
+    parameters have the published names (`down_blocks_0`, `resnets_0`, ...): with DDPM's fields
+    they are those of `UNet2DModel`.
 
     Attributes:
       channels: width of the first level.
@@ -79,7 +47,12 @@ class UNet(nn.Module):
       head_size: channels a head; replaces `num_heads` where given.
       dropout: probability in the residual blocks, while training.
       num_classes: labels are 0 ... num_classes - 1, and num_classes is the null label; None for a
-        model without labels.
+        network without classes.
+      context_size: K of the tokens `[B, L, K]`, such as a text encoder's, that every attending
+        level looks at, by the spatial transformer of latent diffusion (Rombach et al. 2022) in
+        place of plain self-attention; None for a network without a context.
+      embedding_size: E of a vector `[B, E]`, such as a whole text's or an image's embedding, that
+        is projected and added to the time embedding; None for a network without one.
       out_channels: channels of the output; None for as many as the input has.
       learned_variance: twice the output channels, the second half to be read as a variance.
       downsample: "conv" (stride 2), "max" or "average" pooling.
@@ -90,8 +63,8 @@ class UNet(nn.Module):
         in [0, 1], 1000 / T for T steps.
       flip_sin_to_cos: cosines first in the time embedding: False in DDPM, True in iDDPM.
       freq_shift: as in `sinusoidal_embedding`: 1 in DDPM, 0 in iDDPM.
-      remat: recompute each residual block's activations in the backward pass: less memory, about
-        a third more time.
+      remat: recompute the activations of each residual and attention block in the backward pass:
+        less memory, about a third more time.
       dtype: "float32" or "bfloat16", of the computation. Parameters, time embedding, norms,
         softmax and the last convolution are float32 in either case.
 
@@ -99,9 +72,10 @@ class UNet(nn.Module):
       >>> import jax, jax.numpy as jnp
       >>> from diffax.models import UNet
       >>> model = UNet(channels=32, multipliers=(1, 2), attention_resolutions=(4,), num_classes=10)
-      >>> x, t, label = jnp.zeros((2, 8, 8, 1)), jnp.array([0.0, 999.0]), jnp.array([3, 10])
-      >>> params = model.init(jax.random.key(0), x, t, label)
-      >>> model.apply(params, x, t, label).shape
+      >>> x, t = jnp.zeros((2, 8, 8, 1)), jnp.array([0.0, 999.0])
+      >>> condition = {"label": jnp.array([3, 10])}
+      >>> params = model.init(jax.random.key(0), x, t, condition)
+      >>> model.apply(params, x, t, condition).shape
       (2, 8, 8, 1)
     """
 
@@ -113,6 +87,8 @@ class UNet(nn.Module):
     head_size: int | None = None
     dropout: float = 0.0
     num_classes: int | None = None
+    context_size: int | None = None
+    embedding_size: int | None = None
     out_channels: int | None = None
     learned_variance: bool = False
     downsample: Literal["conv", "max", "average"] = "conv"
@@ -125,12 +101,46 @@ class UNet(nn.Module):
     remat: bool = False
     dtype: Literal["float32", "bfloat16"] = "float32"
 
+    def __post_init__(self):
+        fields.whole(self, "channels", low=4)
+        fields.whole(self, "multipliers", "num_heads", "head_size", "out_channels", optional=True)
+        fields.same_length(self, "multipliers")
+        fields.whole(self, "num_res_blocks", high=fields.MOST_LAYERS)
+        fields.whole(self, "attention_resolutions")
+        fields.whole(self, "num_classes", high=fields.MOST_ROWS, optional=True)
+        fields.whole(self, "context_size", "embedding_size", optional=True)
+        fields.number(self, "dropout", low=0, high=1)
+        fields.number(self, "time_scale", "freq_shift")
+        fields.one_of(
+            self,
+            downsample=("conv", "average", "max"),
+            upsample=("nearest", "bilinear"),
+            attention=("ddpm", "tutorial"),
+            dtype=("float32", "bfloat16"),
+        )
+        if self.context_size is not None and self.attention != "ddpm":
+            raise ValueError(
+                f'UNet.attention: expected "ddpm" where context_size is given, got '
+                f"{self.attention!r}; the tutorials' block looks at no context"
+            )
+        super().__post_init__()
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of what it can be told."""
+        told = {
+            "label": self.num_classes,
+            "context": self.context_size,
+            "embedding": self.embedding_size,
+        }
+        return tuple(name for name, size in told.items() if size is not None)
+
     @nn.compact
     def __call__(
         self,
         x: jax.Array,
         t: jax.Array,
-        condition: jax.Array | None = None,
+        condition: Condition = NOTHING,
         *,
         train: bool = False,
     ) -> jax.Array:
@@ -139,75 +149,113 @@ class UNet(nn.Module):
         Args:
           x: `[B, H, W, C]`, H and W divisible by 2 ** (levels - 1).
           t: `[B]`, times.
-          condition: labels `[B]`, integers; None is the null label for every image.
+          condition: what the fields ask for: "label" int `[B]` (without it, the null label for
+            every image), "context" `[B, L, context_size]`, "embedding" `[B, embedding_size]`.
           train: with dropout (random stream "dropout").
 
         Returns:
           `[B, H, W, out_channels]`, float32.
 
         Raises:
-          ValueError: a size that cannot be halved often enough, labels for a model without
-            classes, or a field with an unknown value.
+          ValueError: a size that cannot be halved often enough, or a condition with names that
+            the network does not read, or without one that it needs.
         """
-        self._check(x, condition)
-        batch, height, width, in_channels = x.shape
-        chex.assert_shape(t, (batch,))
-        out_channels = self.out_channels or in_channels
-        if self.learned_variance:
-            out_channels *= 2
+        self._check_sizes(x, t)
+        needed = tuple(name for name in self.reads if name != "label")
+        condition = checked(self, condition, x.shape[0], needed)
+        style = self._style()
+        embedding = self._embed(t, condition, style)
+        context = None
+        if self.context_size is not None:
+            context = self._sized(condition, "context", 3, self.context_size).astype(style.dtype)
 
-        embedding = self._embed(t, condition)
-        block, attend = self._blocks(embedding, train)
-
-        h = self._conv(self.channels, "conv_in")(x)
+        widths = [multiplier * self.channels for multiplier in self.multipliers]
+        h = style.conv(self.channels, "conv_in")(x)
         skips = [h]
-        for level, multiplier in enumerate(self.multipliers):
-            for i in range(self.num_res_blocks):
-                h = block(h, multiplier * self.channels, f"down_{level}_{i}")
-                if self._attends(h):
-                    h = attend(h, f"down_{level}_{i}_attention")
-                skips.append(h)
-            if level < len(self.multipliers) - 1:
-                h = self._halve(h, f"down_{level}_conv")
-                skips.append(h)
+        for i, width in enumerate(widths):
+            h, new = DownBlock(
+                style,
+                width,
+                (self._attention(h, width),) * self.num_res_blocks,
+                resample=self.downsample if i < len(widths) - 1 else None,
+                padding=0,
+                name=f"down_blocks_{i}",
+            )(h, embedding, context, train)
+            skips += new
 
-        h = block(h, h.shape[-1], "middle_0")
-        h = attend(h, "middle_attention")
-        h = block(h, h.shape[-1], "middle_1")
+        middle = MidBlock(style, (self._attention_of(widths[-1]),), name="mid_block")
+        h = middle(h, embedding, context, train)
 
-        for level, multiplier in reversed(list(enumerate(self.multipliers))):
-            for i in range(self.num_res_blocks + 1):
-                h = jnp.concatenate([h, skips.pop()], axis=-1)
-                h = block(h, multiplier * self.channels, f"up_{level}_{i}")
-                if self._attends(h):
-                    h = attend(h, f"up_{level}_{i}_attention")
-            if level > 0:
-                h = _UPSAMPLE[self.upsample](h)
-                h = self._conv(h.shape[-1], f"up_{level}_conv")(h)
-        assert not skips
+        layers = self.num_res_blocks + 1
+        doubling = {"nearest": "conv", "bilinear": "bilinear"}[self.upsample]
+        for i, width in enumerate(reversed(widths)):
+            own, skips = skips[-layers:], skips[:-layers]
+            h = UpBlock(
+                style,
+                width,
+                (self._attention(h, width),) * layers,
+                resample=doubling if i < len(widths) - 1 else None,
+                name=f"up_blocks_{i}",
+            )(h, own, embedding, context, train)
 
-        h = nn.silu(GroupNorm(name="norm_out")(h))
-        out = Conv(out_channels, kernel_init=_NEAR_ZERO, name="conv_out")(h)
-        chex.assert_shape(out, (batch, height, width, out_channels))
-        return out
+        out_channels = (self.out_channels or x.shape[-1]) * (2 if self.learned_variance else 1)
+        h = nn.silu(GroupNorm(name="conv_norm_out")(h))
+        return Conv(out_channels, kernel_init=_NEAR_ZERO, name="conv_out")(h)
 
-    @property
-    def _dtype(self) -> jnp.dtype:
-        return jnp.dtype(self.dtype)
+    def _style(self) -> Style:
+        return Style(
+            dropout=self.dropout,
+            scale_shift=self.scale_shift_norm,
+            remat=self.remat,
+            dtype=self.dtype,
+            kernel_init=_INIT,
+            out_init=_NEAR_ZERO,
+        )
 
-    def _check(self, x: jax.Array, condition: jax.Array | None) -> None:
-        for field, known in (
-            ("downsample", ("conv", *_POOL)),
-            ("upsample", tuple(_UPSAMPLE)),
-            ("attention", tuple(_ATTENTION)),
-            ("dtype", ("float32", "bfloat16")),
-        ):
-            if getattr(self, field) not in known:
+    def _embed(self, t: jax.Array, condition: Condition, style: Style) -> jax.Array:
+        """Time, label and embedding as one float32 vector `[B, 4 * channels]`."""
+        style, size = dataclasses.replace(style, dtype="float32"), 4 * self.channels
+        waves = sinusoidal_embedding(
+            t * self.time_scale,
+            self.channels,
+            flip_sin_to_cos=self.flip_sin_to_cos,
+            freq_shift=self.freq_shift,
+        )
+        embedding = TimestepEmbedding(style, size, name="time_embedding")(waves)
+        if self.num_classes is not None:
+            table = style.embed(self.num_classes + 1, size, "class_embedding")
+            embedding = embedding + table(labels(condition, t.shape[0], self.num_classes))
+        if self.embedding_size is not None:
+            told = self._sized(condition, "embedding", 2, self.embedding_size)
+            embedding = embedding + TimestepEmbedding(style, size, name="add_embedding")(told)
+        return embedding
+
+    def _attention(self, h: jax.Array, width: int) -> AttentionSpec:
+        """The attention of a level: where either side of the map is listed."""
+        listed = {h.shape[1], h.shape[2]} & set(self.attention_resolutions)
+        return self._attention_of(width) if listed else None
+
+    def _attention_of(self, width: int) -> AttentionSpec:
+        heads = self.num_heads or {"ddpm": 1, "tutorial": 4}[self.attention]
+        if self.head_size is not None:
+            if width % self.head_size:
                 raise ValueError(
-                    f"UNet.{field}: expected one of {', '.join(known)}; got {getattr(self, field)}"
+                    f"UNet: expected every attending level's width to be divisible by head_size "
+                    f"{self.head_size}, got {width}; change head_size or channels"
                 )
-        if x.ndim != 4:
-            raise ValueError(f"UNet: expected images [B, H, W, C], got shape {x.shape}")
+            heads = width // self.head_size
+        if self.context_size is not None:
+            return CrossSpec(heads)
+        if self.attention == "tutorial":
+            return TutorialSpec(heads)
+        return SelfSpec(heads, group_count(width))
+
+    def _check_sizes(self, x: jax.Array, t: jax.Array) -> None:
+        if x.ndim != 4 or t.shape != x.shape[:1]:
+            raise ValueError(
+                f"UNet: expected images [B, H, W, C] and times [B], got shapes {x.shape} and "
+                f"{t.shape}"
+            )
         factor = 2 ** (len(self.multipliers) - 1)
         if x.shape[1] % factor or x.shape[2] % factor:
             raise ValueError(
@@ -216,69 +264,12 @@ class UNet(nn.Module):
                 f"got {x.shape[1]}x{x.shape[2]}; resize or pad the images, or give `multipliers` "
                 "fewer entries"
             )
-        if condition is not None and self.num_classes is None:
+
+    def _sized(self, condition: Condition, name: str, rank: int, size: int) -> jax.Array:
+        value = condition[name]
+        if value.ndim != rank or value.shape[-1] != size:
             raise ValueError(
-                "UNet: expected no condition, for num_classes is None; got one; set num_classes "
-                "or pass condition=None"
+                f'UNet: expected condition["{name}"] [{"B, " + "L, " * (rank - 2)}{size}], got '
+                f"{value.shape}; give the network {name}_size of what it will be told"
             )
-
-    def _embed(self, t: jax.Array, condition: jax.Array | None) -> jax.Array:
-        """Time and label as one float32 vector `[B, 4 * channels]`."""
-        size = 4 * self.channels
-        embedding = sinusoidal_embedding(
-            t * self.time_scale,
-            self.channels,
-            flip_sin_to_cos=self.flip_sin_to_cos,
-            freq_shift=self.freq_shift,
-        )
-        embedding = nn.silu(nn.Dense(size, kernel_init=_INIT, name="time_1")(embedding))
-        embedding = nn.Dense(size, kernel_init=_INIT, name="time_2")(embedding)
-        if self.num_classes is not None:
-            if condition is None:
-                condition = jnp.full(t.shape, self.num_classes, jnp.int32)
-            chex.assert_shape(condition, t.shape)
-            table = nn.Embed(
-                self.num_classes + 1,
-                size,
-                embedding_init=nn.initializers.normal(1.0),
-                name="label",
-            )
-            embedding = embedding + table(condition)
-        return embedding
-
-    def _blocks(
-        self, embedding: jax.Array, train: bool
-    ) -> tuple[Callable[..., jax.Array], Callable[..., jax.Array]]:
-        """The two building blocks with everything that is the same at all levels filled in."""
-        residual = nn.remat(ResidualBlock, static_argnums=(3,)) if self.remat else ResidualBlock
-        attention, default_heads = _ATTENTION[self.attention]
-
-        def block(h: jax.Array, features: int, name: str) -> jax.Array:
-            module = residual(features, self.dropout, self.scale_shift_norm, self._dtype, name=name)
-            return module(h, embedding, train)
-
-        def attend(h: jax.Array, name: str) -> jax.Array:
-            heads = self.num_heads or default_heads
-            if self.head_size is not None:
-                if h.shape[-1] % self.head_size:
-                    raise ValueError(
-                        f"UNet: expected every attending level's width to be divisible by head_size"
-                        f" {self.head_size}, got {h.shape[-1]}; change head_size or channels"
-                    )
-                heads = h.shape[-1] // self.head_size
-            return attention(heads, self._dtype, _INIT, _NEAR_ZERO, name=name)(h)
-
-        return block, attend
-
-    def _attends(self, h: jax.Array) -> bool:
-        return bool({h.shape[1], h.shape[2]} & set(self.attention_resolutions))
-
-    def _conv(self, features: int, name: str, stride: int = 1) -> Conv:
-        return Conv(
-            features, strides=(stride, stride), dtype=self._dtype, kernel_init=_INIT, name=name
-        )
-
-    def _halve(self, h: jax.Array, name: str) -> jax.Array:
-        if self.downsample == "conv":
-            return self._conv(h.shape[-1], name, stride=2)(h)
-        return _POOL[self.downsample](h)
+        return value

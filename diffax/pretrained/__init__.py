@@ -13,7 +13,15 @@ from diffax.pretrained.published import Published, components_of, model_of
 from diffax.pretrained.schedulers import from_diffusers
 from diffax.pretrained.tokenizer import Tokenizer, load_tokenizer
 
+# Choices of a recipe that are read from published files, by their names on command lines.
+NETWORKS: dict[str, type] = {}
+CODECS: dict[str, type] = {}
+CONDITIONERS: dict[str, type] = {}
+
 __all__ = [
+    "CODECS",
+    "CONDITIONERS",
+    "NETWORKS",
     "Components",
     "Published",
     "Tokenizer",

@@ -9,8 +9,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from diffax.models import CLIPTextModel, VQModel
 from diffax.models.bound import BoundModule
-from diffax.models.latent import CLIPTextModel, VQModel
 from diffax.pretrained.network import save_network
 from diffax.pretrained.saving import LAYOUT_VERSION, write_json
 from diffax.pretrained.tokenizer import Tokenizer, save_tokenizer

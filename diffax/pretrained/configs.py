@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from diffax.models.latent import (
+from diffax.models import (
     AutoencoderKL,
     ClassEmbedder,
     CLIPTextModel,
@@ -22,7 +22,7 @@ from diffax.models.latent import (
     VQModel,
     autoencoder,
     clip_text,
-    unet,
+    unet_2d,
     unet_condition,
 )
 from diffax.pretrained.saving import LAYOUT_VERSION
@@ -30,40 +30,38 @@ from diffax.pretrained.saving import LAYOUT_VERSION
 # Module fields that are ours and not a checkpoint's.
 OURS = ("query_chunk", "remat", "dtype", "param_dtype", "parent", "name")
 
-SCALE_SHIFT = ("default", "scale_shift")
-
-# Fields a module has not, or has not in full: the values that mean what the module does.
+# Fields of which a module knows some values, and fields it has not: the values that mean what it
+# does.
 ONLY: dict[type[nn.Module], dict[str, tuple]] = {
     UNet2DConditionModel: {
+        **unet_condition.CHOICES,
         "act_fn": ("silu", "swish"),
-        "addition_embed_type": (None, "text_time"),
         "attention_type": ("default",),
-        "class_embed_type": (None, "timestep", "identity", "projection", "simple_projection"),
         "class_embeddings_concat": (False,),
         "cross_attention_norm": (None,),
         "dual_cross_attention": (False,),
         "encoder_hid_dim": (None,),
         "encoder_hid_dim_type": (None,),
-        "mid_block_type": (None, "UNetMidBlock2DCrossAttn", "UNetMidBlock2D"),
         "num_attention_heads": (None,),
         "resnet_out_scale_factor": (1,),
         "resnet_skip_time_act": (False,),
-        "resnet_time_scale_shift": SCALE_SHIFT,
         "time_embedding_act_fn": (None,),
         "time_embedding_type": ("positional",),
         "timestep_post_act": (None,),
     },
     UNet2DModel: {
+        **unet_2d.CHOICES,
         "act_fn": ("silu", "swish"),
-        "class_embed_type": (None, "timestep", "identity"),
-        "downsample_type": ("conv", "resnet"),
-        "mid_block_type": (None, "UNetMidBlock2D"),
-        "resnet_time_scale_shift": SCALE_SHIFT,
         "time_embedding_type": ("positional",),
-        "upsample_type": ("conv", "resnet"),
     },
-    AutoencoderKL: {"act_fn": ("silu", "swish"), "latents_mean": (None,), "latents_std": (None,)},
+    AutoencoderKL: {
+        **autoencoder.CHOICES,
+        "act_fn": ("silu", "swish"),
+        "latents_mean": (None,),
+        "latents_std": (None,),
+    },
     VQModel: {
+        **autoencoder.CHOICES,
         "act_fn": ("silu", "swish"),
         "lookup_from_codebook": (False,),
         "norm_type": ("group",),
@@ -71,13 +69,6 @@ ONLY: dict[type[nn.Module], dict[str, tuple]] = {
     ClassEmbedder: {},
     CLIPTextModel: {"hidden_act": tuple(clip_text.ACTIVATIONS)},
     CLIPTextModelWithProjection: {"hidden_act": tuple(clip_text.ACTIVATIONS)},
-}
-
-BLOCKS = {
-    UNet2DConditionModel: (unet_condition.DOWN_BLOCKS, unet_condition.UP_BLOCKS),
-    UNet2DModel: (unet.DOWN_BLOCKS, unet.UP_BLOCKS),
-    AutoencoderKL: (autoencoder.DOWN_BLOCKS, autoencoder.UP_BLOCKS),
-    VQModel: (autoencoder.DOWN_BLOCKS, autoencoder.UP_BLOCKS),
 }
 
 # Fields that need no counterpart: softmax is always float32 here; the others configure layers
@@ -105,15 +96,15 @@ def read_json(file: Path) -> dict[str, Any]:
 def module_from_config(
     config: Mapping[str, Any],
     *,
-    dtype: jnp.dtype = jnp.float32,
-    param_dtype: jnp.dtype = jnp.float32,
+    dtype: Any = "float32",
+    param_dtype: Any = "float32",
     **options: Any,
 ) -> nn.Module:
     """The Flax module that a `config.json` describes.
 
     Args:
         config: the file's content.
-        dtype: of the computation.
+        dtype: of the computation, by name or as `jnp.float32`.
         param_dtype: of the parameters.
         **options: `query_chunk`, `remat`, for the networks that have them.
 
@@ -128,14 +119,8 @@ def module_from_config(
     problems = [
         f"{key} = {config[key]!r} (supported: {', '.join(map(repr, values))})"
         for key, values in ONLY[cls].items()
-        if key in config and config[key] not in values
+        if key in config and not _all_known(config[key], values)
     ]
-    for key, known in zip(
-        ("down_block_types", "up_block_types"), BLOCKS.get(cls, ()), strict=False
-    ):
-        strange = sorted(set(config.get(key, ())) - set(known))
-        if strange:
-            problems.append(f"{key} {strange} (supported: {', '.join(known)})")
     if cls not in TEXT:  # transformers' files also hold dozens of text-generation settings
         known = fields | set(ONLY[cls]) | set(NO_EFFECT)
         problems += [
@@ -146,7 +131,8 @@ def module_from_config(
     if problems:
         raise ValueError(f"{name} with {'; '.join(problems)} is not supported")
     settings = {key: _frozen(value) for key, value in config.items() if key in fields}
-    return cls(**settings, dtype=dtype, param_dtype=param_dtype, **options)
+    dtypes = dict(dtype=jnp.dtype(dtype).name, param_dtype=jnp.dtype(param_dtype).name)
+    return cls(**settings, **dtypes, **options)
 
 
 def class_name(config: Mapping[str, Any]) -> str:
@@ -196,30 +182,35 @@ def parameter_shapes(module: nn.Module) -> dict:
     else:
         size = 2 ** (len(module.block_out_channels) - 1)
         x = jnp.zeros((1, size, size, module.in_channels))
-        inputs = (x, jnp.zeros(1), _example_condition(module))
+        inputs = (x, jnp.zeros(1), example_condition(module))
     return jax.eval_shape(lambda key: module.init(key, *inputs), jax.random.key(0))
 
 
-def _example_condition(module: UNet2DModel | UNet2DConditionModel):
+def example_condition(module: UNet2DModel | UNet2DConditionModel) -> dict[str, jax.Array]:
+    """A condition of one example with all that the network must be told, zeros."""
     width = module.time_embedding_dim or 4 * module.block_out_channels[0]
-    inputs = {
-        "identity": jnp.zeros((1, width)),
+    projected = getattr(module, "projection_class_embeddings_input_dim", None) or 1
+    label = {
+        None: jnp.zeros(1, jnp.int32),
         "timestep": jnp.zeros(1),
-        None: jnp.zeros(1, jnp.int32) if module.num_class_embeds is not None else None,
+        "identity": jnp.zeros((1, width)),
+        "projection": jnp.zeros((1, projected)),
+        "simple_projection": jnp.zeros((1, projected)),
     }
+    condition = {"label": label[module.class_embed_type]} if module.labelled else {}
     if isinstance(module, UNet2DModel):
-        return inputs[module.class_embed_type]
-    projected = module.projection_class_embeddings_input_dim or 1
-    inputs |= dict.fromkeys(("projection", "simple_projection"), jnp.zeros((1, projected)))
+        return condition
     context = module.cross_attention_dim
-    condition = {"context": jnp.zeros((1, 1, context if isinstance(context, int) else context[0]))}
-    if inputs[module.class_embed_type] is not None:
-        condition["label"] = inputs[module.class_embed_type]
-    if module.addition_embed_type == "text_time":
+    condition["context"] = jnp.zeros((1, 1, context if isinstance(context, int) else context[0]))
+    if module.sized:
         # Only the sum of both widths shapes the parameters.
         condition["size_ids"] = jnp.zeros((1, 1))
         condition["pooled"] = jnp.zeros((1, projected - module.addition_time_embed_dim))
     return condition
+
+
+def _all_known(value: Any, known: tuple) -> bool:
+    return all(v in known for v in value) if isinstance(value, (list, tuple)) else value in known
 
 
 def _frozen(value: Any) -> Any:

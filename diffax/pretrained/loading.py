@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from diffax.generation import Model
-from diffax.models.latent import UNet2DConditionModel
+from diffax.models import UNet2DConditionModel
 from diffax.pretrained.components import NOT_READ, PIPELINES, Components
 from diffax.pretrained.configs import read_json
 from diffax.pretrained.network import load_network

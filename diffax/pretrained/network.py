@@ -8,8 +8,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from diffax.models import CLIPTextModel
 from diffax.models.bound import BoundModule
-from diffax.models.latent import CLIPTextModel
 from diffax.pretrained.configs import (
     module_from_config,
     parameter_shapes,

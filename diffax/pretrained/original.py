@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from diffax.models.latent import (
+from diffax.models import (
     AutoencoderKL,
     ClassEmbedder,
     CLIPTextModel,

@@ -11,8 +11,8 @@ from typing import Any
 from diffax.codecs import Latent, Pixels
 from diffax.conditioning import Nothing
 from diffax.generation import Model, Plan, Request
+from diffax.models import UNet2DModel
 from diffax.models.bound import BoundModule
-from diffax.models.latent import UNet2DModel
 from diffax.nearest import nearest
 from diffax.pretrained.components import Components
 from diffax.pretrained.conditioning import PublishedClasses, PublishedLabels, PublishedText

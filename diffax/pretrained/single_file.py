@@ -7,8 +7,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from diffax.models import AutoencoderKL, ClassEmbedder, CLIPTextModel, VQModel
 from diffax.models.bound import BoundModule
-from diffax.models.latent import AutoencoderKL, ClassEmbedder, CLIPTextModel, VQModel
 from diffax.pretrained import families, naming, original
 from diffax.pretrained.components import Components
 from diffax.pretrained.configs import module_from_config, parameter_shapes

@@ -117,7 +117,9 @@ def choose(family: str, name: str, values: Mapping[str, Any] | None = None, *, w
     try:
         return kind(**(values or {}))
     except TypeError as error:
-        raise ValueError(f"{where}: {name} cannot be made ({error}); set the missing fields") from None
+        raise ValueError(
+            f"{where}: {name} cannot be made ({error}); set the missing fields"
+        ) from None
 
 
 def _own_class(name: str, where: str) -> type:
@@ -277,9 +279,7 @@ def _from_json(name: str, value: Any, default: Any, where: str) -> Any:
     for field in values:
         if field not in allowed:
             raise ValueError(f"config has no field {where}.{field}; {nearest(field, allowed)}")
-    values = {
-        n: _from_json(n, v, getattr(default, n), f"{where}.{n}") for n, v in values.items()
-    }
+    values = {n: _from_json(n, v, getattr(default, n), f"{where}.{n}") for n, v in values.items()}
     return _checked(where, lambda: replaced(default, values))
 
 

@@ -71,9 +71,7 @@ class TrainConfig:
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"train.seed must lie in 0 to 4294967295, got {self.seed}")
         if not (self.spike_factor >= 0 and math.isfinite(self.spike_factor)):
-            raise ValueError(
-                f"train.spike_factor must be >= 0 and finite, got {self.spike_factor}"
-            )
+            raise ValueError(f"train.spike_factor must be >= 0 and finite, got {self.spike_factor}")
         if self.batch_size % self.accumulate:
             raise ValueError(
                 f"train.batch_size {self.batch_size} cannot be cut into train.accumulate = "

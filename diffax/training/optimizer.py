@@ -273,9 +273,7 @@ class Optimizer:
         """
         return self._rate(self.learning_rate, steps, batch_size)(step)
 
-    def build(
-        self, trainable: Any, *, steps: int, batch_size: int
-    ) -> optax.GradientTransformation:
+    def build(self, trainable: Any, *, steps: int, batch_size: int) -> optax.GradientTransformation:
         """The optimizer: clipping, then the update of the chosen method.
 
         Args:

@@ -36,7 +36,8 @@ def override(config: Config, given: Mapping[str, Sequence[str]]) -> Config:
         >>> from diffax.models import VectorMLP
         >>> from diffax.objectives import Denoising
         >>> config = Config(Toy(), Denoising(VectorMLP()))
-        >>> override(config, {"schedule": ["linear"], "schedule.num_steps": ["10"]}).objective.schedule
+        >>> given = {"schedule": ["linear"], "schedule.num_steps": ["10"]}
+        >>> override(config, given).objective.schedule
         Linear(num_steps=10, beta_start=0.0001, beta_end=0.02, zero_terminal_snr=False)
     """
     pending = dict(given)
@@ -73,7 +74,8 @@ def full_name(name: str, known: Mapping[str, Any]) -> str | None:
     if name in known:
         return name
     ends = [full for full in known if full.endswith(f".{name}")]
-    shortest = [full for full in ends if full.count(".") == min(f.count(".") for f in ends)]
+    least = min((full.count(".") for full in ends), default=0)
+    shortest = [full for full in ends if full.count(".") == least]
     if len(shortest) > 1:
         raise ValueError(f"--{name} may mean --{', --'.join(shortest)}: say which")
     return shortest[0] if shortest else None
@@ -89,9 +91,7 @@ def parsed(name: str, words: Sequence[str], kind: Any) -> Any:
             return tyro.cli(record, args=["--value", *words], config=_TYRO).value
         except SystemExit:
             got = " ".join(words) or "nothing"
-            raise ValueError(
-                f"--{name} should be {choices.type_name(kind)}, got {got!r}"
-            ) from None
+            raise ValueError(f"--{name} should be {choices.type_name(kind)}, got {got!r}") from None
 
 
 def _literal(name: str, words: Sequence[str]) -> Any:
@@ -99,7 +99,9 @@ def _literal(name: str, words: Sequence[str]) -> Any:
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
-        raise ValueError(f"--{name} should be a number, text in quotes, a list or None, got {text!r}")
+        raise ValueError(
+            f"--{name} should be a number, text in quotes, a list or None, got {text!r}"
+        )
     return tuple(value) if isinstance(value, list) else value
 
 

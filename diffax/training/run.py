@@ -185,9 +185,7 @@ def _reconstruct(
         gamma = averages.power_exponent(float(request.partition("=")[2]))
     except ValueError as error:
         raise ValueError(f"expected width=W with W in (0, 0.288], got {request!r}") from error
-    kept: Sequence[str] = (
-        config.ema.names[-len(config.ema.widths) :] if config.ema.widths else ()
-    )
+    kept: Sequence[str] = config.ema.names[-len(config.ema.widths) :] if config.ema.widths else ()
     if not kept:
         raise ValueError(
             f"{request!r} is built from power-function averages, and this run kept none; "

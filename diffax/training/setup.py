@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from diffax.adapters.paths import count
 from diffax.data import Dataset, Spec
+from diffax.models import parameter_count
 from diffax.objectives import Objective
 from diffax.training import devices
 from diffax.training.config import Config, TrainConfig
@@ -101,12 +101,12 @@ class Setup:
         each = devices.bytes_per_device(state, sizes)
         shared = self.mesh.shape["fsdp"]
         spread = f", one copy shared by {shared}" if shared > 1 else ""
-        kept = f", {count(frozen):,} frozen" if jax.tree.leaves(frozen) else ""
+        kept = f", {parameter_count(frozen):,} frozen" if jax.tree.leaves(frozen) else ""
         return "\n".join(
             [
                 self.dataset.summary(),
                 f"objective {type(self.config.objective).__name__}: "
-                f"{count(state.trainable):,} parameters{kept}",
+                f"{parameter_count(state.trainable):,} parameters{kept}",
                 f"devices: {self.mesh.size} x {jax.devices()[0].device_kind}{spread}; "
                 f"state {each / 2**20:,.1f} MiB a device (parameters, optimizer, "
                 f"{len(state.ema)} averages)",

@@ -23,9 +23,7 @@ def make_evaluate(setup: Setup) -> Evaluate:
     return evaluate
 
 
-def watched(
-    setup: Setup, evaluate: Evaluate, trainable: Any, frozen: Any, model: Any
-) -> Watched:
+def watched(setup: Setup, evaluate: Evaluate, trainable: Any, frozen: Any, model: Any) -> Watched:
     """A run as its metrics see it, with these parameters."""
 
     def loss(batch: Any, key: Any) -> dict[str, float]:

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from jax import lax
 
-from diffax.models.convolution import Conv, conv2d
+from diffax.models.blocks.convolution import Conv, conv2d
 
 CASES = [
     ((3, 3), (1, 1), "SAME", (6, 8)),
     ((3, 3), (2, 2), "SAME", (6, 8)),  # pads (0, 1)
     ((3, 3), (2, 2), ((1, 1), (1, 1)), (6, 8)),
     ((4, 2), (2, 1), "VALID", (7, 5)),
+    ((3, 3), (2, 2), ((0, 1), (0, 1)), (5, 7)),
     ((1, 1), (1, 1), "SAME", (3, 3)),
+    ((1, 1), (2, 2), "SAME", (4, 4)),
 ]
 
 

@@ -1,11 +1,11 @@
-"""The networks for points."""
+"""The networks for vectors."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffax.models import PointMLP, StepMLP, parameter_count
+from diffax.models import StepMLP, VectorMLP, parameter_count
 
 
 def test_step_mlp_is_the_tutorials_network():
@@ -44,16 +44,20 @@ def test_step_mlp_says_nan_beyond_its_steps():
     np.testing.assert_array_equal(bad, [True, False, True])
 
 
-def test_point_mlp_knows_time_label_and_scale():
-    model = PointMLP(features=16, num_blocks=2, num_classes=3)
+def test_vector_mlp_knows_time_label_and_scale():
+    model = VectorMLP(features=16, num_blocks=2, num_classes=3)
     x = jax.random.normal(jax.random.key(0), (3, 5))
     t, label = jnp.array([10.0, 20.0, 30.0]), jnp.array([0, 1, 3])
-    params = model.init(jax.random.key(1), x, t, label)
-    np.testing.assert_array_equal(model.apply(params, x, t, label), np.zeros((3, 5)))
+    params = model.init(jax.random.key(1), x, t, {"label": label})
+    np.testing.assert_array_equal(model.apply(params, x, t, {"label": label}), np.zeros((3, 5)))
 
     draw = np.random.default_rng(0).standard_normal
     params = jax.tree.map(lambda p: p + 0.3 * jnp.asarray(draw(p.shape), p.dtype), params)
-    apply = jax.jit(model.apply)
+    network = jax.jit(model.apply)
+
+    def apply(params, x, t, label=None):
+        return network(params, x, t, {} if label is None else {"label": label})
+
     out = apply(params, x, t, label)
     assert out.shape == (3, 5) and out.dtype == jnp.float32
 
@@ -63,13 +67,15 @@ def test_point_mlp_knows_time_label_and_scale():
     assert differs(apply(params, x, t, jnp.array([0, 2, 3]))) == [False, True, False]
     assert differs(apply(params, x, t.at[2].add(1.0), label)) == [False, False, True]
     np.testing.assert_array_equal(apply(params, x, t), apply(params, x, t, jnp.full(3, 3)))
-    scaled = PointMLP(features=16, num_blocks=2, num_classes=3, time_scale=1000.0)
-    np.testing.assert_allclose(jax.jit(scaled.apply)(params, x, t / 1000, label), out, atol=1e-3)
+    scaled = VectorMLP(features=16, num_blocks=2, num_classes=3, time_scale=1000.0)
+    np.testing.assert_allclose(
+        jax.jit(scaled.apply)(params, x, t / 1000, {"label": label}), out, atol=1e-3
+    )
 
 
-def test_point_mlp_carries_distant_points_linearly():
-    """A bounded network could not name the noise of a far point."""
-    model = PointMLP(features=16, num_blocks=2)
+def test_vector_mlp_carries_distant_vectors_linearly():
+    """A bounded network could not name the noise of a far vector."""
+    model = VectorMLP(features=16, num_blocks=2)
     x = jnp.array([[1.0, -2.0]])
     params = model.init(jax.random.key(0), x, jnp.zeros(1))
     params["params"]["dense_out"]["kernel"] = jnp.ones((16, 2))
@@ -77,10 +83,29 @@ def test_point_mlp_carries_distant_points_linearly():
     np.testing.assert_allclose(far, 1000 * near, rtol=1e-4)
 
 
-@pytest.mark.parametrize("model", [StepMLP(), PointMLP()])
+@pytest.mark.parametrize("model", [StepMLP(), VectorMLP()])
 def test_faults(model):
     key, x, t = jax.random.key(0), jnp.zeros((2, 2)), jnp.zeros(2)
-    with pytest.raises(ValueError, match=r"points \[B, D\]"):
+    assert model.reads == ()
+    with pytest.raises(ValueError, match=r"vectors \[B, D\]"):
         model.init(key, jnp.zeros((2, 4, 4, 1)), t)
-    with pytest.raises(ValueError, match="no condition"):
+    with pytest.raises(ValueError, match=r"\['label'\] is unknown.*reads nothing: pass {}"):
+        model.init(key, x, t, {"label": jnp.zeros(2, jnp.int32)})
+    with pytest.raises(ValueError, match="as a dict"):
         model.init(key, x, t, jnp.zeros(2, jnp.int32))
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: StepMLP(num_steps=0), r"StepMLP\.num_steps: expected whole numbers from 1"),
+        (lambda: StepMLP(features=10**9), r"StepMLP\.features: .*to 65,536, got 1000000000"),
+        (lambda: VectorMLP(features=2), r"VectorMLP\.features: expected whole numbers from 4"),
+        (lambda: VectorMLP(num_blocks=10**9), r"VectorMLP\.num_blocks"),
+        (lambda: VectorMLP(num_classes=0), r"VectorMLP\.num_classes: .* or None, got 0"),
+        (lambda: VectorMLP(time_scale=float("nan")), r"VectorMLP\.time_scale: expected a finite"),
+    ],
+)
+def test_fields_are_checked_before_anything_is_built(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

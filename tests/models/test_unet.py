@@ -5,18 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffax.models import UNet, parameter_count
+from diffax.models import UNet, UNet2DModel, parameter_count
+from diffax.models.blocks.transformer import SpatialTransformer
 
 SMALL = {"channels": 8, "multipliers": (1, 2), "num_res_blocks": 1, "attention_resolutions": (4,)}
 
 
-def shapes(model, size=(8, 8, 1), labels=False):
+def shapes(model, size=(8, 8, 1), condition=None):
     x, t = jnp.zeros((2, *size)), jnp.zeros((2,))
-    condition = jnp.zeros((2,), jnp.int32) if labels else None
+    condition = condition or {}
     return jax.eval_shape(lambda key: model.init(key, x, t, condition), jax.random.key(0))
 
 
-def trained(model, size=(8, 8, 1)):
+def trained(model, size=(8, 8, 1), condition=None):
     """Parameters as if trained, none near zero. Drawn by numpy: compiling `init` takes longer."""
     draw = np.random.default_rng(0).standard_normal
     # A kernel's outputs keep the size of its inputs; scales lie near one.
@@ -27,7 +28,7 @@ def trained(model, size=(8, 8, 1)):
             else draw(p.shape) * 0.1 + ("scale" in jax.tree_util.keystr(path)),
             p.dtype,
         ),
-        shapes(model, size),
+        shapes(model, size, condition),
     )
 
 
@@ -44,7 +45,7 @@ def test_iddpm_and_learned_variance_have_the_expected_shapes():
     model = UNet(scale_shift_norm=True, learned_variance=True, num_heads=4, num_res_blocks=3)
     params = shapes(model, (32, 32, 3))["params"]
     assert params["conv_out"]["kernel"].shape == (3, 3, 128, 6)
-    assert params["down_1_0"]["embedding"]["kernel"].shape == (512, 512)
+    assert params["down_blocks_1"]["resnets_0"]["time_emb_proj"]["kernel"].shape == (512, 512)
     assert shapes(UNet(**SMALL, out_channels=5))["params"]["conv_out"]["bias"].shape == (5,)
 
 
@@ -68,16 +69,16 @@ def test_every_parameter_has_a_gradient_and_the_output_is_float32(options):
     """On a non-square image; where a label table is, only the rows that were asked for."""
     model = UNet(**SMALL, **options)
     x = jax.random.normal(jax.random.key(0), (2, 8, 12, 3))
-    t, label = jnp.array([1.0, 700.0]), None
-    if model.num_classes:
-        label = jnp.array([1, 3])  # 3 is the null label
+    t = jnp.array([1.0, 700.0])
+    # 3 is the null label.
+    condition = {"label": jnp.array([1, 3])} if model.num_classes else {}
     params = trained(model, x.shape[1:])
 
     @quick_jit
     def run(params):
         def loss(params):
             rngs = {"dropout": jax.random.key(2)}
-            out = model.apply(params, x, t, label, train=True, rngs=rngs)
+            out = model.apply(params, x, t, condition, train=True, rngs=rngs)
             return jnp.mean(out**2), out
 
         return jax.grad(loss, has_aux=True)(params)
@@ -88,10 +89,10 @@ def test_every_parameter_has_a_gradient_and_the_output_is_float32(options):
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(jnp.float32)}
     for path, leaf in jax.tree.leaves_with_path(gradient):
         # A key's bias shifts all logits of a query alike, which the softmax ignores.
-        if "key" not in jax.tree_util.keystr(path) or leaf.ndim > 1:
+        if "to_k" not in jax.tree_util.keystr(path) or leaf.ndim > 1:
             assert float(jnp.abs(leaf).max()) > 0, path
     if model.num_classes:
-        rows = np.abs(gradient["params"]["label"]["embedding"]).max(axis=1) > 0
+        rows = np.abs(gradient["params"]["class_embedding"]["embedding"]).max(axis=1) > 0
         np.testing.assert_array_equal(rows, [False, True, False, True])
 
 
@@ -100,7 +101,11 @@ def test_the_output_depends_on_time_label_and_every_example_only_on_itself():
     x = jax.random.normal(jax.random.key(0), (3, 8, 8, 1))
     t, label = jnp.array([5.0, 5.0, 5.0]), jnp.array([0, 1, 3])
     params = trained(model)
-    apply = quick_jit(model.apply)
+    network = quick_jit(model.apply)
+
+    def apply(params, x, t, label=None):
+        return network(params, x, t, {} if label is None else {"label": label})
+
     out = apply(params, x, t, label)
 
     def differs(other):
@@ -118,9 +123,10 @@ def test_it_starts_by_predicting_nothing():
     x, t = jax.random.normal(jax.random.key(0), (2, 4, 4, 1)), jnp.zeros(2)
     out, params = quick_jit(lambda: model.init_with_output(jax.random.key(1), x, t))()
     assert 0 < float(jnp.abs(out).max()) < 1e-3
-    assert 0 < float(jnp.abs(params["params"]["middle_0"]["conv_2"]["kernel"]).max()) < 1e-3
+    block = params["params"]["mid_block"]["resnets_0"]
+    assert 0 < float(jnp.abs(block["conv2"]["kernel"]).max()) < 1e-3
     # Uniform of variance 2 / (fan_in + fan_out) = 1 / 72 for 3 x 3 kernels from 8 to 8.
-    kernel = params["params"]["middle_0"]["conv_1"]["kernel"]
+    kernel = block["conv1"]["kernel"]
     assert float(jnp.abs(kernel).max()) <= (3 / 72) ** 0.5
     np.testing.assert_allclose(72 * kernel.var(), 1, atol=0.15)
 
@@ -150,22 +156,141 @@ def test_bfloat16_remat_and_time_scale_agree_with_plain_float32():
 
 
 def test_attention_sits_where_the_map_has_the_resolution():
-    params = shapes(UNet(dropout=0.1), (32, 32, 3))["params"]
-    attending = sorted(name for name in params if "attention" in name)
-    assert attending == sorted(
-        ["down_1_0_attention", "down_1_1_attention", "middle_attention"]
-        + [f"up_1_{i}_attention" for i in range(3)]
+    def attending(params):
+        return sorted(
+            f"{block} {layer}" for block in params for layer in params[block] if "att" in layer
+        )
+
+    assert attending(shapes(UNet(dropout=0.1), (32, 32, 3))["params"]) == sorted(
+        ["down_blocks_1 attentions_0", "down_blocks_1 attentions_1", "mid_block attentions_0"]
+        + [f"up_blocks_2 attentions_{i}" for i in range(3)]
     )
     # Not square: where either side has it.
-    assert "down_0_0_attention" in shapes(UNet(**SMALL), (4, 8, 1))["params"]
+    oblong = shapes(UNet(**SMALL), (4, 8, 1))["params"]
+    assert "down_blocks_0 attentions_0" in attending(oblong)
+
+
+def test_ddpm_is_the_published_network_under_the_same_names():
+    """google/ddpm-cifar10-32 could be loaded into it: parameters, and what they do."""
+    fields = dict(
+        flip_sin_to_cos=False,
+        freq_shift=1,
+        norm_eps=1e-6,
+        downsample_padding=0,
+        attention_head_dim=None,
+    )
+    published = UNet2DModel(
+        block_out_channels=(128, 256, 256, 256),
+        down_block_types=("DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+        **fields,
+    )
+    assert shapes(published, (32, 32, 3)) == shapes(UNet(), (32, 32, 3))
+
+    # At 128 channels and more both have 32 groups, whatever is joined.
+    ours = UNet(multipliers=(1,), num_res_blocks=1, attention_resolutions=())
+    theirs = UNet2DModel(
+        block_out_channels=(128,),
+        down_block_types=("DownBlock2D",),
+        up_block_types=("UpBlock2D",),
+        layers_per_block=1,
+        **fields,
+    )
+    x, t = jax.random.normal(jax.random.key(0), (1, 4, 4, 3)), jnp.array([700.0])
+    params = trained(ours, x.shape[1:])
+    a, b = quick_jit(lambda p: (ours.apply(p, x, t), theirs.apply(p, x, t)))(params)
+    np.testing.assert_allclose(a, b, atol=1e-5 * float(jnp.abs(b).max()))
+
+
+TOLD = {"context": jnp.ones((2, 5, 6)), "embedding": jnp.ones((2, 7))}
+
+
+def test_a_context_and_an_embedding_reach_their_own_example_and_every_parameter():
+    tiny = {"channels": 8, "multipliers": (1,), "num_res_blocks": 1, "attention_resolutions": ()}
+    model = UNet(**tiny, context_size=6, embedding_size=7)
+    assert model.reads == ("context", "embedding")
+    x, t = jax.random.normal(jax.random.key(0), (2, 4, 4, 1)), jnp.array([5.0, 700.0])
+    params = trained(model, x.shape[1:], TOLD)
+    draw = np.random.default_rng(1).standard_normal
+    told = {name: jnp.asarray(draw(value.shape), jnp.float32) for name, value in TOLD.items()}
+
+    @quick_jit
+    def run(params, told):
+        def loss(params, told):
+            out = model.apply(params, x, t, told)
+            return jnp.mean(out**2), out
+
+        return jax.grad(loss, argnums=(0, 1), has_aux=True)(params, told)
+
+    (by_params, by_told), out = run(params, told)
+    for path, leaf in jax.tree.leaves_with_path(by_params):
+        assert float(jnp.abs(leaf).max()) > 0, path
+    for name, value in told.items():
+        # Every token and number is heard.
+        assert float(jnp.abs(by_told[name]).min()) > 0, name
+        other = run(params, told | {name: value.at[0].add(1.0)})[1]
+        changed = [bool(np.abs(a - b).max() > 1e-3) for a, b in zip(out, other, strict=True)]
+        assert changed == [True, False], name
+    # What is told in another order is the same: tokens carry their own places.
+    shuffled = run(params, told | {"context": told["context"][:, ::-1]})[1]
+    np.testing.assert_allclose(shuffled, out, atol=1e-4 * float(jnp.abs(out).max()))
+
+
+def test_a_context_changes_nothing_at_the_beginning():
+    """The branch that looks at it is closed by a map near zero, as all branches are."""
+    model = UNet(**SMALL, context_size=6)
+    told = {"context": TOLD["context"]}
+    middle = shapes(model, condition=told)["params"]["mid_block"]["attentions_0"]
+    assert middle["transformer_blocks_0"]["attn2"]["to_k"]["kernel"].shape == (6, 16)
+    block = SpatialTransformer(model._style(), 1)
+    x = jax.random.normal(jax.random.key(0), (2, 4, 4, 16))
+    out, _ = block.init_with_output(jax.random.key(1), x, TOLD["context"])
+    assert 0 < float(jnp.abs(out - x).max()) < 1e-3
+
+
+@pytest.mark.parametrize(
+    "fields, condition, message",
+    [
+        ({}, {"label": jnp.zeros(2, jnp.int32)}, r"\['label'\] is unknown.*reads nothing"),
+        ({"num_classes": 3}, {"text": jnp.zeros(2)}, r"\['text'\] is unknown.*reads \"label\""),
+        ({"num_classes": 3}, {"label": jnp.zeros(2)}, r"as integers \[B\], got float32"),
+        ({"num_classes": 3}, {"label": jnp.zeros(3, jnp.int32)}, r"B = 2 as x has"),
+        ({"context_size": 6}, {}, r"\['context'\] is missing"),
+        ({"context_size": 4}, TOLD | {}, r"\['embedding'\] is unknown"),
+        ({"context_size": 4}, {"context": TOLD["context"]}, r"\[B, L, 4\], got \(2, 5, 6\)"),
+        ({"embedding_size": 4}, {"embedding": TOLD["embedding"]}, r"\[B, 4\], got \(2, 7\)"),
+    ],
+)
+def test_conditions_that_it_does_not_read(fields, condition, message):
+    with pytest.raises(ValueError, match=message):
+        shapes(UNet(**SMALL, **fields), condition=condition)
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        (
+            {"downsample": "stride"},
+            r"UNet\.downsample: expected one of conv, average, max, got 'stride'",
+        ),
+        ({"dtype": "float16"}, r"UNet\.dtype: expected one of float32, bfloat16, got"),
+        ({"num_res_blocks": 10**9}, r"UNet\.num_res_blocks: expected whole numbers from 1 to 128"),
+        ({"num_heads": 0}, r"UNet\.num_heads: expected whole numbers.* or None, got 0"),
+        ({"multipliers": ()}, r"multipliers, from 1 to 12; got 0"),
+        ({"multipliers": (1, 2.5)}, r"UNet\.multipliers: expected whole numbers"),
+        ({"context_size": 6, "attention": "tutorial"}, r"UNet\.attention: expected \"ddpm\""),
+        ({"time_scale": float("inf")}, r"UNet\.time_scale: expected a finite number"),
+    ],
+)
+def test_fields_are_checked_before_anything_is_built(fields, message):
+    with pytest.raises(ValueError, match=message):
+        UNet(**fields)
 
 
 @pytest.mark.parametrize(
     "model, size, message",
     [
         (UNet(**SMALL), (8, 9, 1), r"divisible by 2.*got 8x9.*resize"),
-        (UNet(**SMALL, downsample="stride"), (8, 8, 1), r"UNet\.downsample.*conv, average, max"),
-        (UNet(**SMALL, dtype="float16"), (8, 8, 1), r"UNet\.dtype"),
         (UNet(**SMALL, head_size=5), (8, 8, 1), r"head_size 5"),
         (UNet(**SMALL, num_heads=3), (8, 8, 1), r"num_heads"),
         (UNet(**SMALL), (8, 8), r"\[B, H, W, C\]"),
@@ -174,8 +299,3 @@ def test_attention_sits_where_the_map_has_the_resolution():
 def test_faults(model, size, message):
     with pytest.raises(ValueError, match=message):
         shapes(model, size)
-
-
-def test_labels_need_classes():
-    with pytest.raises(ValueError, match="num_classes is None"):
-        shapes(UNet(**SMALL), labels=True)

@@ -16,7 +16,7 @@ from test_full_size import Listing
 
 from diffax.commands import sample as command
 from diffax.commands import sample_pretrained
-from diffax.models.latent import ClassEmbedder
+from diffax.models import ClassEmbedder
 from diffax.pretrained import (
     Pipeline,
     class_to_image,
@@ -248,7 +248,7 @@ def test_context_is_a_row_of_the_table(pipe):
     assert context.shape == (3, 1, 512)
     np.testing.assert_array_equal(context[:, 0], table[[4, 0, 5]])
     assert pipe.class_embedder.module.null == 5
-    half = ClassEmbedder(6, 512, dtype=jnp.bfloat16)
+    half = ClassEmbedder(6, 512, dtype="bfloat16")
     assert half.apply(pipe.class_embedder.params, jnp.array([1])).dtype == jnp.bfloat16
 
 

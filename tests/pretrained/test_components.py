@@ -30,8 +30,6 @@ def run_unet(name, **residuals):
     module, params = build(name)
     inputs = {k: jnp.asarray(v) for k, v in tiny_models.unet_inputs(name).items()}
     x, t = inputs.pop("x"), inputs.pop("t")
-    if tiny_models.CONFIGS[name]["_class_name"] == "UNet2DModel":
-        inputs = inputs.get("label")
     return fast(lambda p, c: module.apply(p, x, t, c, **residuals))(params, inputs)
 
 

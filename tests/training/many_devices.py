@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import tiny_run
 
-from diffax.models import PointMLP
+from diffax.models import VectorMLP
 from diffax.training import EMAConfig, OptimizerConfig, devices, prepare, state
 
 
@@ -35,7 +35,7 @@ def wide_config(**changes):
 
 def shards(path: str, fsdp: str) -> None:
     mesh = devices.make_mesh(int(fsdp))
-    model = PointMLP(features=256, num_blocks=2)
+    model = VectorMLP(features=256, num_blocks=2)
     optimizer = OptimizerConfig().build(steps=10, batch_size=8)
     init = state.make_init(model, (2,), optimizer, EMAConfig())
     abstract = state.abstract_state(init, mesh)

@@ -10,7 +10,7 @@ import pytest
 import tiny_run
 
 from diffax.data import DataConfig
-from diffax.models import PointMLP
+from diffax.models import VectorMLP
 from diffax.training import (
     Config,
     EMAConfig,
@@ -90,13 +90,13 @@ def test_samples_depend_on_seed_and_number_only(whole):
 def test_a_model_takes_its_classes_from_the_data():
     facts = facts_of(prepare(_moons()).dataset)
     assert facts.class_names == ("upper", "lower")
-    assert fitted_model(PointMLP(), facts)[0].num_classes == 2
-    assert fitted_model(PointMLP(num_classes=5), facts)[1] == 5
+    assert fitted_model(VectorMLP(), facts)[0].num_classes == 2
+    assert fitted_model(VectorMLP(num_classes=5), facts)[1] == 5
     with pytest.raises(ValueError, match="num_classes is 1"):
-        fitted_model(PointMLP(num_classes=1), facts)
+        fitted_model(VectorMLP(num_classes=1), facts)
     with pytest.raises(ValueError, match="have 0 classes"):
-        fitted_model(PointMLP(num_classes=1), dataclasses.replace(facts, class_names=()))
-    assert fitted_model(PointMLP(), dataclasses.replace(facts, class_names=()))[1] == 0
+        fitted_model(VectorMLP(num_classes=1), dataclasses.replace(facts, class_names=()))
+    assert fitted_model(VectorMLP(), dataclasses.replace(facts, class_names=()))[1] == 0
 
 
 def _moons(**changes) -> Config:

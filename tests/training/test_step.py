@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from diffax import parameterization, schedules
+from diffax.models.condition import NOTHING, labels
 from diffax.training import EMAConfig, LossConfig, OptimizerConfig
 from diffax.training.state import make_init
 from diffax.training.step import Problem, drop_labels, make_step, model_range
@@ -21,11 +22,11 @@ class Linear(nn.Module):
     dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, x, t, condition=None, *, train=False):
+    def __call__(self, x, t, condition=NOTHING, *, train=False):
         """Apply."""
         h = nn.Dense(x.shape[-1])(jnp.concatenate([x, t[:, None] / 1000], axis=-1))
         if self.num_classes is not None:
-            label = jnp.zeros(t.shape, jnp.int32) if condition is None else condition
+            label = labels(condition, t.shape[0], self.num_classes)
             h = h + nn.Embed(self.num_classes + 1, x.shape[-1])(label)
         return nn.Dropout(self.dropout)(h, deterministic=not train)
 

@@ -14,7 +14,7 @@ import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
 from diffax.data import DataConfig
-from diffax.models import PointMLP
+from diffax.models import VectorMLP
 from diffax.training import (
     Checkpoints,
     Config,
@@ -47,7 +47,7 @@ def tiny_config(**changes) -> Config:
     )
     return Config(
         data=DataConfig(points=512),
-        model=PointMLP(features=16, num_blocks=1),
+        model=VectorMLP(features=16, num_blocks=1),
         ema=EMAConfig(decays=(0.99,), widths=(0.1,)),
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=3, decay="cosine"),
         train=TrainConfig(**fields | changes),

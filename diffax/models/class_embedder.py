@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
+
+from diffax.models import fields
+from diffax.models.blocks.style import Style
 
 
 class ClassEmbedder(nn.Module):
@@ -18,6 +20,7 @@ class ClassEmbedder(nn.Module):
         embed_dim: width of the context.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> model = ClassEmbedder(n_classes=11, embed_dim=16)
         >>> params = model.init(jax.random.key(0), jnp.zeros(1, jnp.int32))
         >>> model.apply(params, jnp.array([3, 10])).shape
@@ -26,8 +29,14 @@ class ClassEmbedder(nn.Module):
 
     n_classes: int = 1000
     embed_dim: int = 512
-    dtype: jnp.dtype = jnp.float32
-    param_dtype: jnp.dtype = jnp.float32
+    dtype: str = "float32"
+    param_dtype: str = "float32"
+
+    def __post_init__(self):
+        fields.whole(self, "n_classes", low=2, high=fields.MOST_ROWS)
+        fields.whole(self, "embed_dim")
+        fields.one_of(self, dtype=fields.DTYPES, param_dtype=fields.DTYPES)
+        super().__post_init__()
 
     @property
     def null(self) -> int:
@@ -37,11 +46,5 @@ class ClassEmbedder(nn.Module):
     @nn.compact
     def __call__(self, label: jax.Array) -> jax.Array:
         """`[B]` int, in 0..n_classes - 1, to a context of one token `[B, 1, embed_dim]`."""
-        table = nn.Embed(
-            self.n_classes,
-            self.embed_dim,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-            name="embedding",
-        )
-        return table(label[:, None])
+        style = Style(dtype=self.dtype, param_dtype=self.param_dtype)
+        return style.embed(self.n_classes, self.embed_dim, "embedding")(label[:, None])

@@ -1,4 +1,4 @@
-"""Down, middle and up blocks shared by the published U-Nets and autoencoders.
+"""Down, middle and up blocks of U-Nets and autoencoders: residual blocks with attention.
 
 Submodules carry the names of the published state dicts (`resnets_0`, `attentions_0`,
 `downsamplers_0`), so that converting a checkpoint is one rule instead of a table.
@@ -12,9 +12,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from diffax.models.latent.attention import PixelAttention
-from diffax.models.latent.residual import Downsample, ResnetBlock, Style, Upsample
-from diffax.models.latent.transformer import SpatialTransformer
+from diffax.models.blocks.attention import Attention
+from diffax.models.blocks.resampling import Downsample, Upsample, average_pool, max_pool
+from diffax.models.blocks.residual import ResidualBlock, added
+from diffax.models.blocks.style import Style
+from diffax.models.blocks.transformer import SpatialTransformer, TutorialBlock
+
+POOLS = {"average": average_pool, "max": max_pool}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,11 +27,11 @@ class SelfSpec:
 
     Attributes:
         heads: number of heads.
-        groups: groups of its GroupNorm.
+        groups: groups of the GroupNorm before it; None for no norm.
     """
 
     heads: int
-    groups: int
+    groups: int | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,16 +51,27 @@ class CrossSpec:
     only_cross_attention: bool = False
 
 
-AttentionSpec = SelfSpec | CrossSpec | None
+@dataclasses.dataclass(frozen=True)
+class TutorialSpec:
+    """One layer's `TutorialBlock`.
+
+    Attributes:
+        heads: number of heads.
+    """
+
+    heads: int
 
 
-def _resnet(style: Style, features: int, name: str, **options) -> ResnetBlock:
+AttentionSpec = SelfSpec | CrossSpec | TutorialSpec | None
+
+
+def _residual(style: Style, features: int, name: str, **options) -> ResidualBlock:
     # `train` (the third argument after the module itself) is a Python bool.
-    block = nn.remat(ResnetBlock, static_argnums=(3,)) if style.remat else ResnetBlock
+    block = nn.remat(ResidualBlock, static_argnums=(3,)) if style.remat else ResidualBlock
     return block(style, features, name=name, **options)
 
 
-def _attention(
+def _attended(
     style: Style,
     spec: AttentionSpec,
     name: str,
@@ -64,29 +79,31 @@ def _attention(
     context: jax.Array | None,
     rescale: float = 1.0,
 ) -> jax.Array:
-    if spec is None:
-        return x
-    options = dict(heads=spec.heads, query_chunk=style.query_chunk, name=name, **style.dtypes)
-    if isinstance(spec, SelfSpec):
-        block = nn.remat(PixelAttention) if style.remat else PixelAttention
-        return block(groups=spec.groups, eps=style.eps, rescale=rescale, **options)(x)
-    block = nn.remat(SpatialTransformer) if style.remat else SpatialTransformer
-    return block(
-        depth=spec.depth,
-        groups=style.groups,
-        linear_projection=spec.linear_projection,
-        only_cross_attention=spec.only_cross_attention,
-        **options,
-    )(x, context)
+    """`x` after the attention of a layer."""
+
+    def block(kind: type[nn.Module], *options) -> nn.Module:
+        return (nn.remat(kind) if style.remat else kind)(style, *options, name=name)
+
+    match spec:
+        case None:
+            return x
+        case SelfSpec():
+            return added(x, block(Attention, spec.heads, spec.groups)(x), rescale)
+        case TutorialSpec():
+            return block(TutorialBlock, spec.heads)(x)
+        case CrossSpec():
+            shape = (spec.heads, spec.depth, spec.linear_projection, spec.only_cross_attention)
+            return block(SpatialTransformer, *shape)(x, context)
 
 
 class DownBlock(nn.Module):
     """Residual (and attention) layers, then a downsampling.
 
     Attributes:
+        style: see `Style`.
         features: output channels.
         attentions: one spec (or None) a layer; their number is the number of layers.
-        resample: "conv", "resnet" or None (the last block).
+        resample: "conv", "max", "average", "resnet" or None (the last block).
         padding: of the downsampling convolution; see `Downsample`.
     """
 
@@ -107,16 +124,19 @@ class DownBlock(nn.Module):
         """Returns the output and every layer's output, for the up path."""
         skips = []
         for i, spec in enumerate(self.attentions):
-            x = _resnet(self.style, self.features, f"resnets_{i}")(x, temb, train)
-            x = _attention(self.style, spec, f"attentions_{i}", x, context)
+            x = _residual(self.style, self.features, f"resnets_{i}")(x, temb, train)
+            x = _attended(self.style, spec, f"attentions_{i}", x, context)
             skips.append(x)
         if self.resample == "conv":
             x = Downsample(self.style, self.padding, name="downsamplers_0")(x)
             skips.append(x)
         elif self.resample == "resnet":
-            x = _resnet(self.style, self.features, "downsamplers_0", resample="down")(
+            x = _residual(self.style, self.features, "downsamplers_0", resample="down")(
                 x, temb, train
             )
+            skips.append(x)
+        elif self.resample is not None:
+            x = POOLS[self.resample](x)
             skips.append(x)
         return x, skips
 
@@ -125,6 +145,7 @@ class MidBlock(nn.Module):
     """A residual layer, then attention and a residual layer for each spec.
 
     Attributes:
+        style: see `Style`.
         attentions: specs; None in it keeps the residual layer without attention.
         rescale: every residual sum is divided by this.
     """
@@ -143,10 +164,10 @@ class MidBlock(nn.Module):
     ) -> jax.Array:
         """`[B, H, W, C]` to the same shape."""
         features = x.shape[-1]
-        x = _resnet(self.style, features, "resnets_0", rescale=self.rescale)(x, temb, train)
+        x = _residual(self.style, features, "resnets_0", rescale=self.rescale)(x, temb, train)
         for i, spec in enumerate(self.attentions):
-            x = _attention(self.style, spec, f"attentions_{i}", x, context, self.rescale)
-            x = _resnet(self.style, features, f"resnets_{i + 1}", rescale=self.rescale)(
+            x = _attended(self.style, spec, f"attentions_{i}", x, context, self.rescale)
+            x = _residual(self.style, features, f"resnets_{i + 1}", rescale=self.rescale)(
                 x, temb, train
             )
         return x
@@ -156,9 +177,11 @@ class UpBlock(nn.Module):
     """Residual (and attention) layers, each with a skip from the way down; then an upsampling.
 
     Attributes:
+        style: see `Style`.
         features: output channels.
         attentions: one spec (or None) a layer; their number is the number of layers.
-        resample: "conv", "resnet" or None (the last block).
+        resample: "conv" (repeat pixels, then a convolution), "bilinear" (interpolate, then a
+            convolution), "resnet" or None (the last block).
     """
 
     style: Style
@@ -180,10 +203,11 @@ class UpBlock(nn.Module):
         for i, spec in enumerate(self.attentions):
             if skips is not None:
                 x = jnp.concatenate([x, skips[-1 - i]], axis=-1)
-            x = _resnet(self.style, self.features, f"resnets_{i}")(x, temb, train)
-            x = _attention(self.style, spec, f"attentions_{i}", x, context)
-        if self.resample == "conv":
-            x = Upsample(self.style, name="upsamplers_0")(x, size)
+            x = _residual(self.style, self.features, f"resnets_{i}")(x, temb, train)
+            x = _attended(self.style, spec, f"attentions_{i}", x, context)
+        if self.resample in ("conv", "bilinear"):
+            bilinear = self.resample == "bilinear"
+            x = Upsample(self.style, bilinear, name="upsamplers_0")(x, size)
         elif self.resample == "resnet":
-            x = _resnet(self.style, self.features, "upsamplers_0", resample="up")(x, temb, train)
+            x = _residual(self.style, self.features, "upsamplers_0", resample="up")(x, temb, train)
         return x

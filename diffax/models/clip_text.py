@@ -9,7 +9,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from diffax.models.latent.attention import attend
+from diffax.models import fields
+from diffax.models.blocks.attention import Attention
+from diffax.models.blocks.style import Style
 
 ACTIVATIONS = {
     "quick_gelu": lambda x: x * nn.sigmoid(1.702 * x),
@@ -33,27 +35,19 @@ class TextEncoding(NamedTuple):
     projected: jax.Array | None
 
 
+# The names of the attention's maps in the published files.
+MAPS = ("q_proj", "k_proj", "v_proj", "out_proj")
+
+
 @dataclasses.dataclass(frozen=True)
 class _Shape:
     """What all layers share."""
 
+    style: Style
     width: int
     heads: int
     intermediate: int
     activation: str
-    eps: float
-    dtype: jnp.dtype
-    param_dtype: jnp.dtype
-
-    @property
-    def dtypes(self) -> dict:
-        return dict(dtype=self.dtype, param_dtype=self.param_dtype)
-
-    def dense(self, features: int, name: str) -> nn.Dense:
-        return nn.Dense(features, name=name, **self.dtypes)
-
-    def norm(self, name: str) -> nn.LayerNorm:
-        return nn.LayerNorm(epsilon=self.eps, use_fast_variance=False, name=name, **self.dtypes)
 
 
 class _Embeddings(nn.Module):
@@ -63,30 +57,12 @@ class _Embeddings(nn.Module):
 
     @nn.compact
     def __call__(self, ids):
-        table = dict(
-            features=self.shape.width,
-            embedding_init=nn.initializers.normal(0.02),
-            **self.shape.dtypes,
-        )
-        tokens = nn.Embed(self.vocabulary, name="token_embedding", **table)(ids)
-        places = nn.Embed(self.positions, name="position_embedding", **table)(
-            jnp.arange(ids.shape[-1])
-        )
-        return tokens + places[None]
+        def table(rows, name):
+            init = nn.initializers.normal(0.02)
+            return self.shape.style.embed(rows, self.shape.width, name, init)
 
-
-class _SelfAttention(nn.Module):
-    shape: _Shape
-
-    @nn.compact
-    def __call__(self, x):
-        width, heads = self.shape.width, self.shape.heads
-        query, key, value = (
-            self.shape.dense(width, name)(x).reshape(*x.shape[:-1], heads, width // heads)
-            for name in ("q_proj", "k_proj", "v_proj")
-        )
-        out = attend(query, key, value, causal=True).reshape(x.shape)
-        return self.shape.dense(width, "out_proj")(out)
+        places = table(self.positions, "position_embedding")(jnp.arange(ids.shape[-1]))
+        return table(self.vocabulary, "token_embedding")(ids) + places[None]
 
 
 class _MLP(nn.Module):
@@ -94,8 +70,8 @@ class _MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        h = self.shape.dense(self.shape.intermediate, "fc1")(x)
-        return self.shape.dense(x.shape[-1], "fc2")(ACTIVATIONS[self.shape.activation](h))
+        h = self.shape.style.dense(self.shape.intermediate, "fc1")(x)
+        return self.shape.style.dense(x.shape[-1], "fc2")(ACTIVATIONS[self.shape.activation](h))
 
 
 class _Layer(nn.Module):
@@ -103,8 +79,14 @@ class _Layer(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        x = x + _SelfAttention(self.shape, name="self_attn")(self.shape.norm("layer_norm1")(x))
-        return x + _MLP(self.shape, name="mlp")(self.shape.norm("layer_norm2")(x))
+        style = self.shape.style
+
+        def norm(name):
+            return style.layer_norm(name, style.eps)
+
+        attention = Attention(style, self.shape.heads, causal=True, names=MAPS, name="self_attn")
+        x = x + attention(norm("layer_norm1")(x))
+        return x + _MLP(self.shape, name="mlp")(norm("layer_norm2")(x))
 
 
 class _Encoder(nn.Module):
@@ -127,9 +109,10 @@ class _TextTransformer(nn.Module):
 
     @nn.compact
     def __call__(self, ids, skip):
+        style = self.shape.style
         x = _Embeddings(self.shape, self.vocabulary, self.positions, name="embeddings")(ids)
         hidden = _Encoder(self.shape, self.layers, name="encoder")(x)
-        return hidden, self.shape.norm("final_layer_norm")(hidden[-1 - skip])
+        return hidden, style.layer_norm("final_layer_norm", style.eps)(hidden[-1 - skip])
 
 
 class CLIPTextModel(nn.Module):
@@ -158,8 +141,23 @@ class CLIPTextModel(nn.Module):
     layer_norm_eps: float = 1e-5
     eos_token_id: int = 49407
     projection_dim: int = 512
-    dtype: jnp.dtype = jnp.float32
-    param_dtype: jnp.dtype = jnp.float32
+    dtype: str = "float32"
+    param_dtype: str = "float32"
+
+    def __post_init__(self):
+        fields.whole(self, "vocab_size", high=fields.MOST_ROWS)
+        fields.whole(self, "hidden_size", "intermediate_size", "num_attention_heads")
+        fields.whole(self, "max_position_embeddings", "projection_dim")
+        fields.whole(self, "num_hidden_layers", high=fields.MOST_LAYERS)
+        fields.whole(self, "eos_token_id", low=0, high=fields.MOST_ROWS)
+        fields.number(self, "layer_norm_eps", low=0)
+        fields.one_of(
+            self,
+            hidden_act=tuple(ACTIVATIONS),
+            dtype=fields.DTYPES,
+            param_dtype=fields.DTYPES,
+        )
+        super().__post_init__()
 
     @nn.compact
     def __call__(self, ids: jax.Array, skip: int = 0) -> TextEncoding:
@@ -179,13 +177,11 @@ class CLIPTextModel(nn.Module):
                 "encode a long text in chunks"
             )
         shape = _Shape(
+            self._style(),
             self.hidden_size,
             self.num_attention_heads,
             self.intermediate_size,
             self.hidden_act,
-            self.layer_norm_eps,
-            self.dtype,
-            self.param_dtype,
         )
         hidden, last = _TextTransformer(
             shape,
@@ -198,18 +194,15 @@ class CLIPTextModel(nn.Module):
         pooled = jnp.take_along_axis(last, jnp.argmax(end, axis=-1)[:, None, None], axis=1)[:, 0]
         return TextEncoding(last, hidden, pooled, self._project(pooled))
 
-    def _project(self, pooled):
+    def _style(self) -> Style:
+        return Style(eps=self.layer_norm_eps, dtype=self.dtype, param_dtype=self.param_dtype)
+
+    def _project(self, pooled: jax.Array) -> jax.Array | None:
         return None
 
 
 class CLIPTextModelWithProjection(CLIPTextModel):
-    """CLIP's text transformer with the map into the joint space of texts and pictures."""
+    """CLIP's text transformer with the map into the joint space of texts and images."""
 
-    def _project(self, pooled):
-        return nn.Dense(
-            self.projection_dim,
-            use_bias=False,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-            name="text_projection",
-        )(pooled)
+    def _project(self, pooled: jax.Array) -> jax.Array:
+        return self._style().dense(self.projection_dim, "text_projection", use_bias=False)(pooled)

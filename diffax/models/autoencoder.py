@@ -8,11 +8,16 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from diffax.models.latent.blocks import DownBlock, MidBlock, SelfSpec, UpBlock
-from diffax.models.latent.residual import Style
+from diffax.models import fields
+from diffax.models.blocks.convolution import Conv
+from diffax.models.blocks.levels import DownBlock, MidBlock, SelfSpec, UpBlock
+from diffax.models.blocks.style import Style, uniform_within
 
-DOWN_BLOCKS = ("DownEncoderBlock2D", "AttnDownEncoderBlock2D")
-UP_BLOCKS = ("UpDecoderBlock2D", "AttnUpDecoderBlock2D")
+# The values that both networks know, by field.
+CHOICES = {
+    "down_block_types": ("DownEncoderBlock2D", "AttnDownEncoderBlock2D"),
+    "up_block_types": ("UpDecoderBlock2D", "AttnUpDecoderBlock2D"),
+}
 
 
 class DiagonalGaussian(NamedTuple):
@@ -85,9 +90,9 @@ class AutoencoderKL(nn.Module):
     """KL-regularized autoencoder (Rombach et al. 2022, section 3.1).
 
     The attributes are the fields of a checkpoint's `config.json`; the last four are ours (see
-    `diffax.models.latent.residual.Style`). Latents are the posterior's own; a diffusion model
+    `diffax.models.blocks.style.Style`). Latents are the posterior's own; a diffusion model
     sees them through `scale` and `unscale`. `force_upcast` says that half precision overflows
-    (XL): then give `dtype=jnp.float32`, as the pipelines do.
+    (XL): then give `dtype="float32"`, as the pipelines do.
 
     Example:
         >>> model = AutoencoderKL(block_out_channels=(32, 64), down_block_types=2 * (
@@ -116,8 +121,13 @@ class AutoencoderKL(nn.Module):
     mid_block_add_attention: bool = True
     query_chunk: int | None = None
     remat: bool = False
-    dtype: jnp.dtype = jnp.float32
-    param_dtype: jnp.dtype = jnp.float32
+    dtype: str = "float32"
+    param_dtype: str = "float32"
+
+    def __post_init__(self):
+        _check(self)
+        fields.number(self, "shift_factor", optional=True)
+        super().__post_init__()
 
     def setup(self):
         """Builds encoder and decoder."""
@@ -135,9 +145,9 @@ class AutoencoderKL(nn.Module):
             kinds=tuple(self.up_block_types), out_channels=self.out_channels, **shared
         )
         if self.use_quant_conv:
-            self.quant_conv = nn.Conv(2 * self.latent_channels, (1, 1), **style.dtypes)
+            self.quant_conv = Conv(2 * self.latent_channels, (1, 1), **style.dtypes)
         if self.use_post_quant_conv:
-            self.post_quant_conv = nn.Conv(self.latent_channels, (1, 1), **style.dtypes)
+            self.post_quant_conv = Conv(self.latent_channels, (1, 1), **style.dtypes)
 
     @property
     def factor(self) -> int:
@@ -145,7 +155,7 @@ class AutoencoderKL(nn.Module):
         return 2 ** (len(self.block_out_channels) - 1)
 
     def encode(self, x: jax.Array) -> DiagonalGaussian:
-        """The posterior of pictures `[B, H, W, 3]` in [-1, 1]."""
+        """The posterior of images `[B, H, W, 3]` in [-1, 1]."""
         moments = self.encoder(x)
         if self.use_quant_conv:
             moments = self.quant_conv(moments)
@@ -153,7 +163,7 @@ class AutoencoderKL(nn.Module):
         return DiagonalGaussian(mean, jnp.clip(log_variance, -30.0, 20.0))
 
     def decode(self, z: jax.Array) -> jax.Array:
-        """Pictures `[B, H, W, 3]`, about [-1, 1], of latents `[B, h, w, C]`."""
+        """Images `[B, H, W, 3]`, about [-1, 1], of latents `[B, h, w, C]`."""
         if self.use_post_quant_conv:
             z = self.post_quant_conv(z)
         return self.decoder(z)
@@ -200,8 +210,14 @@ class VQModel(nn.Module):
     force_upcast: bool = False
     query_chunk: int | None = None
     remat: bool = False
-    dtype: jnp.dtype = jnp.float32
-    param_dtype: jnp.dtype = jnp.float32
+    dtype: str = "float32"
+    param_dtype: str = "float32"
+
+    def __post_init__(self):
+        _check(self)
+        fields.whole(self, "num_vq_embeddings", high=fields.MOST_ROWS)
+        fields.whole(self, "vq_embed_dim", optional=True)
+        super().__post_init__()
 
     def setup(self):
         """Builds encoder, codebook and decoder."""
@@ -219,9 +235,9 @@ class VQModel(nn.Module):
             kinds=tuple(self.up_block_types), out_channels=self.out_channels, **shared
         )
         code = self.vq_embed_dim or self.latent_channels
-        self.quant_conv = nn.Conv(code, (1, 1), **style.dtypes)
-        self.post_quant_conv = nn.Conv(self.latent_channels, (1, 1), **style.dtypes)
-        self.quantize = _Codebook(self.num_vq_embeddings, code, self.param_dtype)
+        self.quant_conv = Conv(code, (1, 1), **style.dtypes)
+        self.post_quant_conv = Conv(self.latent_channels, (1, 1), **style.dtypes)
+        self.quantize = Codebook(style, self.num_vq_embeddings, code)
 
     @property
     def factor(self) -> int:
@@ -229,11 +245,11 @@ class VQModel(nn.Module):
         return 2 ** (len(self.block_out_channels) - 1)
 
     def encode(self, x: jax.Array) -> jax.Array:
-        """Latents `[B, h, w, C]`, before quantization, of pictures `[B, H, W, 3]` in [-1, 1]."""
+        """Latents `[B, h, w, C]`, before quantization, of images `[B, H, W, 3]` in [-1, 1]."""
         return self.quant_conv(self.encoder(x)).astype(jnp.float32)
 
     def decode(self, z: jax.Array, quantize: bool = True) -> jax.Array:
-        """Pictures `[B, H, W, 3]` of latents, which are first moved to the nearest codes."""
+        """Images `[B, H, W, 3]` of latents, which are first moved to the nearest codes."""
         if quantize:
             z = self.quantize(z)
         return self.decoder(self.post_quant_conv(z))
@@ -251,26 +267,41 @@ class VQModel(nn.Module):
         return z / self.scaling_factor
 
 
-class _Codebook(nn.Module):
-    """Nearest code of each latent; the gradient passes straight through."""
+class Codebook(nn.Module):
+    """Nearest code of each latent; the gradient passes straight through (van den Oord 2017).
 
+    Attributes:
+        style: see `Style`.
+        codes: number of codes.
+        features: C, length of a code.
+    """
+
+    style: Style
     codes: int
     features: int
-    param_dtype: jnp.dtype
 
     @nn.compact
-    def __call__(self, z):
-        book = nn.Embed(
-            self.codes,
-            self.features,
-            embedding_init=nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"),
-            param_dtype=self.param_dtype,
-            name="embedding",
-        ).embedding.astype(jnp.float32)
+    def __call__(self, z: jax.Array) -> jax.Array:
+        """`[B, h, w, C]` to the nearest codes, the same shape, float32."""
+        init = uniform_within(1 / self.codes)
+        table = self.style.embed(self.codes, self.features, "embedding", init)
+        book = table.embedding.astype(jnp.float32)
         z = z.astype(jnp.float32)
         distance = jnp.sum(book**2, axis=-1)[None, :] - 2 * z.reshape(-1, self.features) @ book.T
         nearest = book[jnp.argmin(distance, axis=-1)].reshape(z.shape)
         return z + jax.lax.stop_gradient(nearest - z)
+
+
+def _check(model: nn.Module) -> None:
+    """The fields that both networks have."""
+    fields.same_length(model, "block_out_channels", "down_block_types", "up_block_types")
+    fields.whole(model, "in_channels", "out_channels", "block_out_channels", "latent_channels")
+    fields.whole(model, "norm_num_groups")
+    fields.whole(model, "layers_per_block", high=fields.MOST_LAYERS)
+    fields.whole(model, "sample_size", high=fields.MOST_ROWS)
+    fields.whole(model, "query_chunk", high=fields.MOST_ROWS, optional=True)
+    fields.number(model, "scaling_factor")
+    fields.one_of(model, **CHOICES, dtype=fields.DTYPES, param_dtype=fields.DTYPES)
 
 
 def _style(model: nn.Module) -> Style:

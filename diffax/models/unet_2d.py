@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from diffax.models.embeddings import sinusoidal_embedding
-from diffax.models.latent.blocks import AttentionSpec, DownBlock, MidBlock, SelfSpec, UpBlock
-from diffax.models.latent.embeddings import TimestepEmbedding
-from diffax.models.latent.residual import Style
+from diffax.models import fields
+from diffax.models.blocks.embeddings import (
+    TimestepEmbedding,
+    label_embedding,
+    sinusoidal_embedding,
+)
+from diffax.models.blocks.levels import AttentionSpec, DownBlock, MidBlock, SelfSpec, UpBlock
+from diffax.models.blocks.style import Style
+from diffax.models.condition import NOTHING, Condition, checked
 
-DOWN_BLOCKS = ("DownBlock2D", "AttnDownBlock2D", "ResnetDownsampleBlock2D")
-UP_BLOCKS = ("UpBlock2D", "AttnUpBlock2D", "ResnetUpsampleBlock2D")
+# The values that the network knows, by field.
+CHOICES = {
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "ResnetDownsampleBlock2D"),
+    "up_block_types": ("UpBlock2D", "AttnUpBlock2D", "ResnetUpsampleBlock2D"),
+    "mid_block_type": (None, "UNetMidBlock2D"),
+    "downsample_type": ("conv", "resnet"),
+    "upsample_type": ("conv", "resnet"),
+    "resnet_time_scale_shift": ("default", "scale_shift"),
+    "class_embed_type": (None, "timestep", "identity"),
+}
 
 
 class UNet2DModel(nn.Module):
     """U-Net of DDPM (Ho et al. 2020, appendix B) in the form of the published checkpoints.
 
     The attributes are the fields of a checkpoint's `config.json`; the last four are ours (see
-    `diffax.models.latent.residual.Style`). `attention_head_dim` is the width of a head; None is
-    one head of full width.
+    `diffax.models.blocks.style.Style`). `attention_head_dim` is the width of a head; None is one
+    head of full width.
 
     Example:
         >>> model = UNet2DModel(block_out_channels=(32, 64), norm_num_groups=8,
@@ -59,24 +74,60 @@ class UNet2DModel(nn.Module):
     num_class_embeds: int | None = None
     query_chunk: int | None = None
     remat: bool = False
-    dtype: jnp.dtype = jnp.float32
-    param_dtype: jnp.dtype = jnp.float32
+    dtype: str = "float32"
+    param_dtype: str = "float32"
+
+    def __post_init__(self):
+        fields.same_length(self, "block_out_channels", "down_block_types", "up_block_types")
+        fields.whole(self, "in_channels", "out_channels", "block_out_channels", "norm_num_groups")
+        fields.whole(
+            self, "time_embedding_dim", "attention_head_dim", "attn_norm_num_groups", optional=True
+        )
+        fields.whole(self, "sample_size", "query_chunk", high=fields.MOST_ROWS, optional=True)
+        fields.whole(self, "num_class_embeds", high=fields.MOST_ROWS, optional=True)
+        fields.whole(self, "layers_per_block", high=fields.MOST_LAYERS)
+        fields.whole(self, "downsample_padding", low=0, high=1)
+        fields.number(self, "dropout", low=0, high=1)
+        fields.number(self, "norm_eps", low=0)
+        fields.number(self, "freq_shift", "mid_block_scale_factor")
+        fields.one_of(self, **CHOICES, dtype=fields.DTYPES, param_dtype=fields.DTYPES)
+        super().__post_init__()
+
+    @property
+    def labelled(self) -> bool:
+        """Whether it was made for classes."""
+        return self.class_embed_type is not None or self.num_class_embeds is not None
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of what it can be told."""
+        return ("label",) if self.labelled else ()
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, t: jax.Array, condition: jax.Array | None = None, *, train: bool = False
+        self,
+        x: jax.Array,
+        t: jax.Array,
+        condition: Condition = NOTHING,
+        *,
+        train: bool = False,
     ) -> jax.Array:
         """Evaluates the network.
 
         Args:
             x: `[B, H, W, in_channels]`, H and W multiples of `2 ** (blocks - 1)`.
             t: `[B]`, in the schedule's steps (0..T-1).
-            condition: int labels `[B]` where the model has class embeddings, else None.
+            condition: "label" int `[B]` where the network has classes, else `{}`. (A
+                `class_embed_type` of "timestep" takes numbers `[B]`, "identity" vectors.)
             train: whether dropout is active (rng "dropout").
 
         Returns:
             `[B, H, W, out_channels]`, float32.
+
+        Raises:
+            ValueError: no label for a network with classes, or one for a network without.
         """
+        condition = checked(self, condition, x.shape[0], needed=self.reads)
         style = Style(
             groups=self.norm_num_groups,
             eps=self.norm_eps,
@@ -107,13 +158,9 @@ class UNet2DModel(nn.Module):
             )(x, temb, None, train)
             skips += new
         if self.mid_block_type is not None:
-            # A given number of groups is for the middle attention; else it has the norms' number,
-            # and only with plainly added time embeddings (`_check` refuses the other case).
-            groups = self.attn_norm_num_groups or self.norm_num_groups
-            spec = SelfSpec(channels[-1] // self._head(channels[-1]), groups)
             x = MidBlock(
                 style,
-                (spec if self.add_attention else None,),
+                (self._middle_attention() if self.add_attention else None,),
                 self.mid_block_scale_factor,
                 name="mid_block",
             )(x, temb, None, train)
@@ -133,31 +180,31 @@ class UNet2DModel(nn.Module):
         return style.conv(self.out_channels, "conv_out")(x).astype(jnp.float32)
 
     def _time_embedding(self, t, condition, style) -> jax.Array:
-        channels = self.block_out_channels[0]
-        width = self.time_embedding_dim or 4 * channels
-        wave = dict(flip_sin_to_cos=self.flip_sin_to_cos, freq_shift=self.freq_shift)
-        features = sinusoidal_embedding(t, channels, **wave).astype(self.dtype)
-        temb = TimestepEmbedding(width, name="time_embedding", **style.dtypes)(features)
-        labelled = self.class_embed_type is not None or self.num_class_embeds is not None
-        if labelled != (condition is not None):
-            raise ValueError(
-                "this network is class-conditional: expected condition = labels [B], got None"
-                if labelled
-                else "this network has no classes: expected condition = None, got labels"
-            )
-        if self.class_embed_type == "timestep":
-            features = sinusoidal_embedding(condition, channels, **wave).astype(self.dtype)
-            temb += TimestepEmbedding(width, name="class_embedding", **style.dtypes)(features)
-        elif self.class_embed_type == "identity":
-            temb += condition.astype(self.dtype)
-        elif labelled:
-            temb += nn.Embed(self.num_class_embeds, width, name="class_embedding", **style.dtypes)(
-                condition
+        width = self.time_embedding_dim or 4 * self.block_out_channels[0]
+        waves = functools.partial(
+            sinusoidal_embedding,
+            size=self.block_out_channels[0],
+            flip_sin_to_cos=self.flip_sin_to_cos,
+            freq_shift=self.freq_shift,
+        )
+        temb = TimestepEmbedding(style, width, name="time_embedding")(waves(t))
+        if self.labelled:
+            kind, rows = self.class_embed_type, self.num_class_embeds
+            temb += label_embedding(
+                condition["label"], style, width, kind=kind, rows=rows, waves=waves
             )
         return temb
 
     def _head(self, features: int) -> int:
         return self.attention_head_dim or features
+
+    def _middle_attention(self) -> AttentionSpec:
+        # Where the time embedding scales and shifts, the middle attention has no norm of its own,
+        # unless the file gives it a number of groups: so it was trained.
+        plain = self.resnet_time_scale_shift == "default"
+        groups = self.attn_norm_num_groups or (self.norm_num_groups if plain else None)
+        width = self.block_out_channels[-1]
+        return SelfSpec(width // self._head(width), groups)
 
     def _attention(self, kind: str, features: int) -> AttentionSpec:
         if not kind.startswith("Attn"):

@@ -1,4 +1,4 @@
-"""Embeddings, norms, resampling and attention against closed forms and the libraries' versions."""
+"""Embeddings, norms, resampling and transformers against closed forms and libraries."""
 
 import flax.linen as nn
 import jax
@@ -6,10 +6,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffax.models.attention import AttentionBlock, SelfAttention, TransformerBlock
-from diffax.models.embeddings import FourierEmbedding, sinusoidal_embedding
-from diffax.models.normalization import GroupNorm, group_count
-from diffax.models.resampling import average_pool, max_pool, upsample_bilinear, upsample_nearest
+from diffax.models.blocks.embeddings import (
+    FourierEmbedding,
+    TimestepEmbedding,
+    guidance_embedding,
+    sinusoidal_embedding,
+)
+from diffax.models.blocks.normalization import GroupNorm, group_count
+from diffax.models.blocks.resampling import (
+    Upsample,
+    average_pool,
+    max_pool,
+    upsample_bilinear,
+    upsample_nearest,
+)
+from diffax.models.blocks.style import Style
+from diffax.models.blocks.transformer import SpatialTransformer, TutorialBlock
 
 
 def pixels(shape=(2, 4, 6, 8), dtype=jnp.float32):
@@ -22,14 +34,40 @@ def test_sinusoidal_embedding_is_the_formula(flip, shift):
     angles = t[:, None] * 10_000.0 ** (-np.arange(half) / (half - shift))
     waves = [np.sin(angles), np.cos(angles)]
     got = sinusoidal_embedding(
-        jnp.asarray(t, jnp.bfloat16 if t.max() < 256 else jnp.float32),
-        2 * half,
-        flip_sin_to_cos=flip,
-        freq_shift=shift,
+        jnp.asarray(t, jnp.float32), 2 * half, flip_sin_to_cos=flip, freq_shift=shift
     )
     assert got.dtype == jnp.float32
     # An angle of 999 in float32 is known to 3e-5, and so is its sine.
-    np.testing.assert_allclose(got, np.concatenate(waves[::-1] if flip else waves, 1), atol=1.5e-4)
+    np.testing.assert_allclose(got, np.concatenate(waves[::-1] if flip else waves, 1), atol=5e-5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.int32])
+def test_times_of_any_dtype_are_embedded_in_float32(dtype):
+    t = np.array([0.0, 3.0, 200.0, 992.0])  # bfloat16 has these exactly
+    got = sinusoidal_embedding(jnp.asarray(t, dtype), 32)
+    assert got.dtype == jnp.float32
+    # Sines of bfloat16 angles would be off by up to 1, for 992 is known to 4 there.
+    np.testing.assert_array_equal(got, sinusoidal_embedding(jnp.asarray(t, jnp.float32), 32))
+
+
+def test_guidance_embedding_is_the_embedding_of_a_thousandfold():
+    w = jnp.array([0.0, 0.5, 7.5])
+    angles = 1000 * np.asarray(w, np.float64)[:, None] * 10_000.0 ** -(np.arange(8) / 7)
+    expected = np.concatenate([np.sin(angles), np.cos(angles)], 1)
+    # An angle of 7500 in float32 is known to 5e-4.
+    np.testing.assert_allclose(guidance_embedding(w, 16), expected, atol=1e-3)
+
+
+def test_a_condition_of_a_time_embedding_is_added_at_its_input():
+    x, told = pixels((2, 6)), 3 * pixels((2, 4))
+    model = TimestepEmbedding(Style(), 5, condition_size=4)
+    params = model.init(jax.random.key(0), x)
+    shifted = x + told @ params["params"]["cond_proj"]["kernel"]
+    np.testing.assert_allclose(
+        model.apply(params, x, told), model.apply(params, shifted), atol=1e-5
+    )
+    silent = model.apply(params, x, jnp.zeros((2, 4)))
+    np.testing.assert_array_equal(model.apply(params, x), silent)
 
 
 def test_sinusoidal_embedding_pads_odd_sizes_and_refuses_tiny_ones():
@@ -103,43 +141,35 @@ def test_pooling_is_that_of_linen():
     np.testing.assert_allclose(average_pool(upsample_nearest(x)), x, atol=1e-6)
 
 
-@pytest.mark.parametrize("heads", [1, 4])
-def test_attention_is_the_formula(heads):
-    tokens = pixels((2, 6, 8))
-    model = SelfAttention(heads)
-    params = model.init(jax.random.key(0), tokens)
-    weights = jax.tree.map(lambda p: np.asarray(p, np.float64), params["params"])
-
-    def project(name, x):
-        return x @ weights[name]["kernel"] + weights[name]["bias"]
-
-    q, k, v = (
-        project(name, np.asarray(tokens, np.float64)).reshape(2, 6, heads, 8 // heads)
-        for name in ("query", "key", "value")
-    )
-    logits = np.einsum("bthd,bshd->bhts", q, k) / np.sqrt(8 / heads)
-    attended = np.einsum("bhts,bshd->bthd", np.exp(logits) / np.exp(logits).sum(-1)[..., None], v)
-    np.testing.assert_allclose(
-        model.apply(params, tokens), project("out", attended.reshape(2, 6, 8)), atol=1e-5
-    )
+def test_upsampling_to_an_odd_size():
+    x = pixels((1, 2, 3, 4))
+    layer = Upsample(Style())
+    kernel = jnp.zeros((3, 3, 4, 4)).at[1, 1].set(jnp.eye(4))
+    params = {"params": {"conv": {"kernel": kernel, "bias": jnp.zeros(4)}}}
+    expected = np.repeat(np.repeat(x, 2, axis=1), 2, axis=2)
+    np.testing.assert_allclose(layer.apply(params, x, (3, 5)), expected[:, :3, :5])
+    np.testing.assert_allclose(layer.apply(params, x), expected)
 
 
-@pytest.mark.parametrize("block", [AttentionBlock, TransformerBlock])
-def test_attention_blocks_treat_pixels_alike_and_start_as_identity(block):
-    x = pixels()
-    model = block(num_heads=2)
-    params = model.init(jax.random.key(0), x)
-    out = model.apply(params, x)
+@pytest.mark.parametrize("block", [SpatialTransformer, TutorialBlock])
+def test_transformers_treat_pixels_alike_and_start_as_their_out_init_says(block):
+    x = pixels((2, 2, 3, 8))
+    told = (pixels((2, 5, 6)),) if block is SpatialTransformer else ()
+    model = block(Style(), 2)
+    params = model.init(jax.random.key(0), x, *told)
+    # No positions: another order of the pixels is the same order of the result.
+    both = jnp.concatenate([x, x[:, ::-1]])
+    out, turned = jnp.split(model.apply(params, both, *(jnp.tile(v, (2, 1, 1)) for v in told)), 2)
     assert np.abs(out - x).max() > 1e-2
-    # No positions: transposing the picture transposes the result.
-    np.testing.assert_allclose(model.apply(params, x.swapaxes(1, 2)), out.swapaxes(1, 2), atol=1e-5)
-    silent = block(num_heads=2, out_init=nn.initializers.zeros)
-    np.testing.assert_array_equal(silent.apply(silent.init(jax.random.key(0), x), x), x)
-    half = block(num_heads=2, dtype=jnp.bfloat16).apply(params, x.astype(jnp.bfloat16))
+    np.testing.assert_allclose(turned, out[:, ::-1], atol=1e-5)
+    silent = block(Style(out_init=nn.initializers.zeros), 2)
+    same, _ = silent.init_with_output(jax.random.key(0), x, *told)
+    np.testing.assert_array_equal(same, x)
+    half = block(Style(dtype="bfloat16"), 2).apply(params, x.astype(jnp.bfloat16), *told)
     assert half.dtype == jnp.bfloat16
-    np.testing.assert_allclose(half.astype(jnp.float32), out, atol=6e-2)
+    np.testing.assert_allclose(half.astype(jnp.float32), out, atol=0.1)
 
 
-def test_heads_that_do_not_divide_are_refused():
-    with pytest.raises(ValueError, match="divisible by num_heads"):
-        SelfAttention(3).init(jax.random.key(0), pixels((1, 4, 8)))
+def test_groups_that_do_not_divide_are_refused():
+    with pytest.raises(ValueError, match="8 channels and 3 groups"):
+        GroupNorm(3).init(jax.random.key(0), pixels())

@@ -1,7 +1,12 @@
 """Halving and doubling of feature maps, `[B, H, W, C]`, in forms whose gradients are cheap."""
 
+from __future__ import annotations
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from diffax.models.blocks.style import Style
 
 
 def average_pool(x: jax.Array) -> jax.Array:
@@ -27,6 +32,45 @@ def upsample_bilinear(x: jax.Array) -> jax.Array:
     The same as `jax.image.resize(..., "bilinear")` and PyTorch's `align_corners=False`.
     """
     return _double_linear(_double_linear(x, 1), 2)
+
+
+class Downsample(nn.Module):
+    """A 3 x 3 convolution of stride 2.
+
+    Attributes:
+        style: see `Style`.
+        padding: pixels on each side; 0 means none before and one after, as in the published files
+            (DDPM and the autoencoders).
+    """
+
+    style: Style
+    padding: int = 0
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """`[B, H, W, C]` to half the height and width."""
+        pad = (0, 1) if self.padding == 0 else (self.padding, self.padding)
+        return self.style.conv(x.shape[-1], "conv", stride=2, padding=(pad, pad))(x)
+
+
+class Upsample(nn.Module):
+    """Doubling (to `size` where given) and a 3 x 3 convolution.
+
+    Attributes:
+        style: see `Style`.
+        bilinear: interpolate between pixel centres, instead of repeating pixels.
+    """
+
+    style: Style
+    bilinear: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array, size: tuple[int, int] | None = None) -> jax.Array:
+        """`[B, H, W, C]` to twice the height and width, cropped to `size`."""
+        x = upsample_bilinear(x) if self.bilinear else upsample_nearest(x)
+        if size is not None:
+            x = x[:, : size[0], : size[1]]
+        return self.style.conv(x.shape[-1], "conv")(x)
 
 
 def _squares(x: jax.Array) -> jax.Array:

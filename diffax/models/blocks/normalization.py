@@ -1,10 +1,15 @@
-"""Group normalization, computed in float32 whatever the dtype around it."""
+"""Group and layer normalization, computed in float32 whatever the dtype around it."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+# Layer normalization (Ba et al. 2016) over the channels. Linen's own takes its statistics in
+# float32; in two passes, for E[x^2] - E[x]^2 would cancel where the mean is large.
+LayerNorm = functools.partial(nn.LayerNorm, use_fast_variance=False)
 
 
 def group_count(channels: int, largest: int = 32) -> int:
@@ -13,6 +18,10 @@ def group_count(channels: int, largest: int = 32) -> int:
     At least four channels a group, as in DDPM's narrowest level. With one channel a group a norm
     would undo any constant added to a channel, and a time embedding is just that: the network
     would not know the time.
+
+    Example:
+      >>> group_count(128), group_count(48), group_count(3)
+      (32, 12, 1)
     """
     bound = min(largest, max(1, channels // 4))
     return next(groups for groups in range(bound, 0, -1) if channels % groups == 0)
@@ -22,22 +31,30 @@ class GroupNorm(nn.Module):
     """Group normalization (Wu & He 2018) with `nn.GroupNorm`'s parameters: `scale` and `bias`.
 
     Attributes:
-      num_groups: groups at most; fewer where there are few channels, see `group_count`.
+      num_groups: groups; None for as many as the channels allow, see `group_count`.
       epsilon: added to the variance; 1e-6 in DDPM.
-      dtype: of the result; the statistics and parameters are float32.
+      dtype: of the result; the statistics are float32.
+      param_dtype: of the parameters.
     """
 
-    num_groups: int = 32
+    num_groups: int | None = None
     epsilon: float = 1e-6
     dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Normalise `[B, ..., C]` over each group's channels and all positions."""
         channels = x.shape[-1]
-        groups = group_count(channels, self.num_groups)
-        scale = self.param("scale", nn.initializers.ones, (channels,), jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, (channels,), jnp.float32)
+        groups = group_count(channels) if self.num_groups is None else self.num_groups
+        if channels % groups:
+            raise ValueError(
+                f"GroupNorm: expected channels divisible by the number of groups, got {channels} "
+                f"channels and {groups} groups; change the network's widths or its groups"
+            )
+        scale = self.param("scale", nn.initializers.ones, (channels,), self.param_dtype)
+        bias = self.param("bias", nn.initializers.zeros, (channels,), self.param_dtype)
+        scale, bias = scale.astype(jnp.float32), bias.astype(jnp.float32)
         positions = x.astype(jnp.float32).reshape(x.shape[0], -1, channels)
 
         def group_mean(values: jax.Array) -> jax.Array:

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from diffax.models.embeddings import sinusoidal_embedding
-from diffax.models.latent.blocks import AttentionSpec, CrossSpec, DownBlock, MidBlock, UpBlock
-from diffax.models.latent.embeddings import TimestepEmbedding
-from diffax.models.latent.residual import Style
+from diffax.models import fields
+from diffax.models.blocks.embeddings import (
+    TimestepEmbedding,
+    label_embedding,
+    sinusoidal_embedding,
+)
+from diffax.models.blocks.levels import AttentionSpec, CrossSpec, DownBlock, MidBlock, UpBlock
+from diffax.models.blocks.style import Style
+from diffax.models.condition import Condition, checked
 
-DOWN_BLOCKS = ("DownBlock2D", "CrossAttnDownBlock2D", "ResnetDownsampleBlock2D")
-UP_BLOCKS = ("UpBlock2D", "CrossAttnUpBlock2D", "ResnetUpsampleBlock2D")
+# The values that the network knows, by field.
+CHOICES = {
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "ResnetDownsampleBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
+    "mid_block_type": (None, "UNetMidBlock2DCrossAttn", "UNetMidBlock2D"),
+    "resnet_time_scale_shift": ("default", "scale_shift"),
+    "class_embed_type": (None, "timestep", "identity", "projection", "simple_projection"),
+    "addition_embed_type": (None, "text_time"),
+}
+
+# Transformer blocks in all: a file may multiply levels, layers and depths.
+MOST_TRANSFORMERS = 2048
 
 
 class UNet2DConditionModel(nn.Module):
     """U-Net with cross-attention to a text (Rombach et al. 2022; XL: Podell et al. 2023).
 
     The attributes are the fields of a checkpoint's `config.json`; the last four are ours (see
-    `diffax.models.latent.residual.Style`). `attention_head_dim` means the *number of heads* here,
-    as in all published files.
+    `diffax.models.blocks.style.Style`). `attention_head_dim` means the *number of heads* here, as
+    in all published files.
 
     Example:
         >>> model = UNet2DConditionModel(block_out_channels=(32, 64), cross_attention_dim=16,
@@ -69,15 +85,77 @@ class UNet2DConditionModel(nn.Module):
     conv_out_kernel: int = 3
     query_chunk: int | None = None
     remat: bool = False
-    dtype: jnp.dtype = jnp.float32
-    param_dtype: jnp.dtype = jnp.float32
+    dtype: str = "float32"
+    param_dtype: str = "float32"
+
+    def __post_init__(self):
+        fields.same_length(self, "block_out_channels", "down_block_types", "up_block_types")
+        fields.whole(
+            self,
+            *("in_channels", "out_channels", "block_out_channels", "norm_num_groups"),
+            *("cross_attention_dim", "attention_head_dim"),
+        )
+        fields.whole(
+            self,
+            *("time_embedding_dim", "time_cond_proj_dim", "addition_time_embed_dim"),
+            "projection_class_embeddings_input_dim",
+            optional=True,
+        )
+        fields.whole(
+            self,
+            *("sample_size", "num_class_embeds", "query_chunk"),
+            high=fields.MOST_ROWS,
+            optional=True,
+        )
+        fields.whole(self, "layers_per_block", high=fields.MOST_LAYERS)
+        fields.whole(self, "transformer_layers_per_block", high=fields.MOST_LAYERS)
+        fields.whole(
+            self, "reverse_transformer_layers_per_block", high=fields.MOST_LAYERS, optional=True
+        )
+        fields.whole(self, "downsample_padding", low=0, high=1)
+        fields.number(self, "dropout", low=0, high=1)
+        fields.number(self, "norm_eps", low=0)
+        fields.number(self, "freq_shift", "mid_block_scale_factor")
+        fields.one_of(
+            self,
+            **CHOICES,
+            conv_in_kernel=(1, 3, 5, 7),
+            conv_out_kernel=(1, 3, 5, 7),
+            dtype=fields.DTYPES,
+            param_dtype=fields.DTYPES,
+        )
+        self._check_levels()
+        super().__post_init__()
+
+    @property
+    def labelled(self) -> bool:
+        """Whether it was made for classes."""
+        return self.class_embed_type is not None or self.num_class_embeds is not None
+
+    @property
+    def sized(self) -> bool:
+        """Whether it is told a pooled text and the image's sizes (XL)."""
+        return self.addition_embed_type == "text_time"
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of what it can be told."""
+        told = {
+            "context": True,
+            "label": self.labelled,
+            "pooled": self.sized,
+            "size_ids": self.sized,
+            "guidance": self.time_cond_proj_dim is not None,
+            "channels": True,
+        }
+        return tuple(name for name, asked in told.items() if asked)
 
     @nn.compact
     def __call__(
         self,
         x: jax.Array,
         t: jax.Array,
-        condition: dict[str, jax.Array],
+        condition: Condition,
         *,
         down_residuals: tuple[jax.Array, ...] | None = None,
         mid_residual: jax.Array | None = None,
@@ -94,14 +172,21 @@ class UNet2DConditionModel(nn.Module):
                 "pooled" `[B, K]` and "size_ids" `[B, 6]`, the pooled text and the original size,
                 crop and target size (XL);
                 "label" `[B]` int, or `[B, K]` for class embeddings that are projections;
-                "guidance" `[B, time_cond_proj_dim]`, the guidance embedding of distilled models.
+                "guidance" `[B, time_cond_proj_dim]`, of distilled models, see
+                `diffax.models.blocks.embeddings.guidance_embedding`; without it they are told
+                nothing of guidance.
             down_residuals: added to the skips, input convolution first (ControlNet).
             mid_residual: added to the middle block's output (ControlNet).
             train: whether dropout is active (rng "dropout").
 
         Returns:
             `[B, H, W, out_channels]`, float32.
+
+        Raises:
+            ValueError: a condition that is missing, or that the network does not read.
         """
+        needed = tuple(name for name in self.reads if name not in ("guidance", "channels"))
+        condition = checked(self, condition, x.shape[0], needed)
         style = Style(
             groups=self.norm_num_groups,
             eps=self.norm_eps,
@@ -126,7 +211,7 @@ class UNet2DConditionModel(nn.Module):
         if self.center_input_sample:
             x = 2 * x - 1
 
-        x = style.conv(channels[0], "conv_in", self.conv_in_kernel)(x)
+        x = style.conv(channels[0], "conv_in", size=self.conv_in_kernel)(x)
         layers = _per_block(self.layers_per_block, count)
         depths = _per_block(self.transformer_layers_per_block, count)
         skips = [x]
@@ -168,43 +253,78 @@ class UNet2DConditionModel(nn.Module):
                 name=f"up_blocks_{i}",
             )(x, mine, temb, context, train, skips[-1].shape[1:3] if skips else None)
         x = nn.silu(style.norm("conv_norm_out")(x))
-        out = style.conv(self.out_channels, "conv_out", self.conv_out_kernel)(x)
+        out = style.conv(self.out_channels, "conv_out", size=self.conv_out_kernel)(x)
         return out.astype(jnp.float32)
 
     def _time_embedding(self, t, condition, style) -> jax.Array:
-        channels = self.block_out_channels[0]
-        width = self.time_embedding_dim or 4 * channels
-        wave = dict(flip_sin_to_cos=self.flip_sin_to_cos, freq_shift=self.freq_shift)
-
-        def embed(features, name):
-            return TimestepEmbedding(width, name=name, **style.dtypes)(features.astype(self.dtype))
-
-        temb = TimestepEmbedding(
-            width, self.time_cond_proj_dim, name="time_embedding", **style.dtypes
-        )(sinusoidal_embedding(t, channels, **wave).astype(self.dtype), condition.get("guidance"))
-
-        if self.class_embed_type == "timestep":
-            temb += embed(
-                sinusoidal_embedding(condition["label"], channels, **wave), "class_embedding"
+        width = self.time_embedding_dim or 4 * self.block_out_channels[0]
+        waves = functools.partial(
+            sinusoidal_embedding,
+            flip_sin_to_cos=self.flip_sin_to_cos,
+            freq_shift=self.freq_shift,
+        )
+        times = functools.partial(waves, size=self.block_out_channels[0])
+        embed = TimestepEmbedding(style, width, self.time_cond_proj_dim, name="time_embedding")
+        temb = embed(times(t), condition.get("guidance"))
+        if self.labelled:
+            kind, rows = self.class_embed_type, self.num_class_embeds
+            temb += label_embedding(
+                condition["label"], style, width, kind=kind, rows=rows, waves=times
             )
-        elif self.class_embed_type == "projection":
-            temb += embed(condition["label"], "class_embedding")
-        elif self.class_embed_type == "simple_projection":
-            temb += nn.Dense(width, name="class_embedding", **style.dtypes)(condition["label"])
-        elif self.class_embed_type == "identity":
-            temb += condition["label"].astype(self.dtype)
-        elif self.num_class_embeds is not None:
-            temb += nn.Embed(self.num_class_embeds, width, name="class_embedding", **style.dtypes)(
-                condition["label"]
-            )
-
-        if self.addition_embed_type == "text_time":
+        if self.sized:
             ids = condition["size_ids"]
-            sizes = sinusoidal_embedding(ids.reshape(-1), self.addition_time_embed_dim, **wave)
-            sizes = sizes.reshape(ids.shape[0], -1)
+            sizes = waves(ids.reshape(-1), size=self.addition_time_embed_dim)
             pooled = condition["pooled"].astype(jnp.float32)
-            temb += embed(jnp.concatenate([pooled, sizes], axis=-1), "add_embedding")
+            told = jnp.concatenate([pooled, sizes.reshape(ids.shape[0], -1)], axis=-1)
+            temb += TimestepEmbedding(style, width, name="add_embedding")(told)
         return temb
+
+    def _check_levels(self) -> None:
+        """Refuses tuples of a wrong length, and more layers than a network can have."""
+        count = len(self.block_out_channels)
+        for name in ("only_cross_attention", "attention_head_dim", "layers_per_block"):
+            self._each(name, count)
+        if isinstance(self.sample_size, tuple) and len(self.sample_size) != 2:
+            raise ValueError(
+                f"UNet2DConditionModel.sample_size: expected a side or (height, width), got "
+                f"{self.sample_size}"
+            )
+        down = self._each("transformer_layers_per_block", count)
+        up = down[::-1]
+        if self.reverse_transformer_layers_per_block is not None:
+            up = self._each("reverse_transformer_layers_per_block", count)
+        layers = _per_block(self.layers_per_block, count)
+        total = 0
+        for depths, extra, ordered in ((down, 0, layers), (up, 1, layers[::-1])):
+            for depth, own in zip(depths, ordered, strict=True):
+                if isinstance(depth, tuple) and len(depth) != own + extra:
+                    raise ValueError(
+                        f"UNet2DConditionModel.transformer_layers_per_block: expected one number "
+                        f"for each of a level's {own + extra} layers, got {len(depth)}"
+                    )
+                total += sum(_per_block(depth, own + extra))
+        if total > MOST_TRANSFORMERS:
+            raise ValueError(
+                f"UNet2DConditionModel.transformer_layers_per_block: expected at most "
+                f"{MOST_TRANSFORMERS:,} transformer blocks in all, got {total:,}"
+            )
+        if self.sized and not (
+            self.addition_time_embed_dim and self.projection_class_embeddings_input_dim
+        ):
+            raise ValueError(
+                "UNet2DConditionModel.addition_embed_type: text_time needs "
+                "addition_time_embed_dim and projection_class_embeddings_input_dim"
+            )
+
+    def _each(self, name: str, count: int) -> tuple:
+        """A field as one value for each level."""
+        values = _per_block(getattr(self, name), count)
+        if len(values) != count:
+            raise ValueError(
+                f"UNet2DConditionModel.{name}: expected one value, or one for each of {count} "
+                f"levels, got {len(values)}"
+            )
+        return values
 
     def _attentions(
         self, kind: str, level: int, layers: int, depth: Any, middle: bool = False

@@ -56,6 +56,8 @@ def conv2d(
         padding = lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
     top_bottom, left_right = padding
     pads = (tuple(top_bottom), tuple(left_right))
+    if kernel.shape[:2] == strides == (1, 1) and pads == ((0, 0), (0, 0)):
+        return x @ kernel[0, 0]
     # Other back ends recognise autodiff's own forms and have kernels of their own for them.
     convolve = _cpu_conv if jax.default_backend() == "cpu" else _conv
     return convolve(x, kernel, tuple(strides), pads)
@@ -106,7 +108,8 @@ class Conv(nn.Module):
       strides: rows and columns to move by.
       padding: "SAME", "VALID" or pixels `((top, bottom), (left, right))`.
       use_bias: add a learned constant per channel.
-      dtype: of the computation; parameters are float32.
+      dtype: of the computation.
+      param_dtype: of the parameters.
       kernel_init: initialiser of the kernel.
     """
 
@@ -116,15 +119,16 @@ class Conv(nn.Module):
     padding: str | Sequence[tuple[int, int]] = "SAME"
     use_bias: bool = True
     dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
     kernel_init: Callable[..., jax.Array] = nn.initializers.lecun_normal()
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Convolve `[B, H, W, C]`; returns `[B, H', W', features]` in `dtype`."""
         shape = (*self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         y = conv2d(x.astype(self.dtype), kernel.astype(self.dtype), self.strides, self.padding)
         if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+            bias = self.param("bias", nn.initializers.zeros, (self.features,), self.param_dtype)
             y = y + bias.astype(self.dtype)[None, None, None, :]
         return y

@@ -1,0 +1,175 @@
+"""Attention: the formula, where it may be taken from cuDNN, and the one multi-head module."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from diffax.models.blocks.normalization import GroupNorm
+from diffax.models.blocks.style import Style
+
+# Above this many bytes of float32 scores, queries are processed slice by slice.
+SCORE_BYTES = 512 * 2**20
+
+
+def attend(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    *,
+    causal: bool = False,
+    query_chunk: int | None = None,
+) -> jax.Array:
+    """softmax(Q K^T / sqrt(D)) V for every head (Vaswani et al. 2017, eq. 1).
+
+    Scores and softmax are float32 whatever the inputs' dtype. cuDNN's fused attention is taken
+    where it holds (`cudnn_fits`), XLA's elsewhere.
+
+    Args:
+        query: `[B, N, heads, D]`.
+        key: `[B, M, heads, D]`.
+        value: `[B, M, heads, D]`.
+        causal: token i sees tokens 0 ... i only.
+        query_chunk: at most this many queries at a time, to bound memory in both directions; 1 or
+            more. None: only where the scores would take more than `SCORE_BYTES`.
+
+    Returns:
+        `[B, N, heads, D]`, in the dtype of `query`.
+
+    Example:
+        >>> q, kv = jnp.ones((1, 3, 2, 4)), jnp.ones((1, 5, 2, 4))
+        >>> attend(q, kv, kv).shape
+        (1, 3, 2, 4)
+    """
+    batch, length, heads, size = query.shape
+    keys = key.shape[1]
+    # Chosen in Python: cuDNN's custom call does not lower on other back ends, not even in the
+    # branch of `lax.platform_dependent` that is never taken.
+    if cudnn_fits(jax.default_backend(), query.dtype, size, length, keys):
+        return jax.nn.dot_product_attention(
+            query, key, value, is_causal=causal, implementation="cudnn"
+        )
+    rows = SCORE_BYTES // (4 * batch * heads * keys) if query_chunk is None else query_chunk
+    if length <= rows:
+        return jax.nn.dot_product_attention(
+            query, key, value, is_causal=causal, implementation="xla"
+        )
+    return _attend_in_slices(query, key, value, causal, max(rows, 1))
+
+
+def cudnn_fits(backend: str, dtype: Any, head_size: int, queries: int, keys: int) -> bool:
+    """Whether cuDNN's fused attention takes such inputs, forward and backward.
+
+    Args:
+        backend: as `jax.default_backend()` says it.
+        dtype: of query, key and value; half precision only.
+        head_size: D; a multiple of 8, at most 128.
+        queries: N. An odd number of tokens on either side, such as the 49 of a 7 x 7 map or the 77
+            of a text, runs forward but has no backward pass there.
+        keys: M.
+
+    Example:
+        >>> [cudnn_fits("gpu", jnp.bfloat16, 64, n, n) for n in (256, 49)]
+        [True, False]
+    """
+    return (
+        backend == "gpu"
+        and jnp.dtype(dtype) in (jnp.bfloat16, jnp.float16)
+        and head_size % 8 == 0
+        and head_size <= 128
+        and queries % 2 == 0
+        and keys % 2 == 0
+    )
+
+
+def _attend_in_slices(query, key, value, causal, rows) -> jax.Array:
+    """The same, at most `rows` queries at a time, in slices of one size."""
+    length = query.shape[1]
+    count = math.ceil(length / rows)
+    size = math.ceil(length / count)
+    # Queries do not see each other: what is computed for the padding is cut off again.
+    padded = jnp.pad(query, ((0, 0), (0, count * size - length), (0, 0), (0, 0)))
+    slices = jnp.moveaxis(padded.reshape(query.shape[0], count, size, *query.shape[2:]), 1, 0)
+
+    # Recomputed in the backward pass: else all slices' scores would be kept for it.
+    @jax.checkpoint
+    def one(numbered):
+        i, slice_ = numbered
+        seen = None
+        if causal:
+            rows_, columns = i * size + jnp.arange(size), jnp.arange(key.shape[1])
+            seen = (columns[None, :] <= rows_[:, None])[None, None]
+        return jax.nn.dot_product_attention(slice_, key, value, mask=seen, implementation="xla")
+
+    out = jax.lax.map(one, (jnp.arange(count), slices))
+    return jnp.moveaxis(out, 0, 1).reshape(padded.shape)[:, :length]
+
+
+class Attention(nn.Module):
+    """Multi-head attention from every token to a context, or of the tokens to each other.
+
+    Attributes:
+        style: see `Style`.
+        heads: number of heads; the channels must be a multiple of it.
+        norm_groups: groups of a GroupNorm before it (`group_norm`); None for no norm.
+        qkv_bias: whether the query, key and value maps have a bias; the output map always has.
+        causal: token i sees tokens 0 ... i only.
+        names: of the query, key, value and output maps.
+
+    Example:
+        >>> attention, x = Attention(Style(), heads=2), jnp.ones((1, 4, 4, 8))
+        >>> attention.apply(attention.init(jax.random.key(0), x), x).shape
+        (1, 4, 4, 8)
+    """
+
+    style: Style
+    heads: int
+    norm_groups: int | None = None
+    qkv_bias: bool = True
+    causal: bool = False
+    names: tuple[str, str, str, str] = ("to_q", "to_k", "to_v", "to_out_0")
+
+    @nn.compact
+    def __call__(self, x: jax.Array, context: jax.Array | None = None) -> jax.Array:
+        """What each token gathers.
+
+        Args:
+            x: tokens `[B, N, C]`, or images `[B, H, W, C]` of which every pixel is a token.
+            context: `[B, M, K]`; None for the tokens themselves, after the norm.
+
+        Returns:
+            The shape of `x`; not added to it.
+
+        Raises:
+            ValueError: the channels do not split into that many heads.
+        """
+        style, channels = self.style, x.shape[-1]
+        if self.heads < 1 or channels % self.heads:
+            raise ValueError(
+                f"Attention: expected channels divisible by the number of heads, got {channels} "
+                f"channels and {self.heads} heads; change num_heads, head_size or channels"
+            )
+        tokens = x.reshape(x.shape[0], -1, channels)
+        if self.norm_groups is not None:
+            norm = GroupNorm(self.norm_groups, style.eps, name="group_norm", **style.dtypes)
+            tokens = norm(tokens)
+        source = tokens if context is None else context
+
+        def project(tokens: jax.Array, name: str) -> jax.Array:
+            out = style.dense(channels, name, use_bias=self.qkv_bias)(tokens)
+            return out.reshape(*out.shape[:-1], self.heads, channels // self.heads)
+
+        to_query, to_key, to_value, to_out = self.names
+        out = attend(
+            project(tokens, to_query),
+            project(source, to_key),
+            project(source, to_value),
+            causal=self.causal,
+            query_chunk=style.query_chunk,
+        )
+        out = style.dense(channels, to_out, kernel_init=style.out_init)(out.reshape(tokens.shape))
+        return out.reshape(x.shape)

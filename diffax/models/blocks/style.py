@@ -1,0 +1,108 @@
+"""What all blocks of one network have in common: norm, initialisers, dtypes, memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from diffax.models.blocks.convolution import Conv
+from diffax.models.blocks.normalization import GroupNorm, LayerNorm
+
+Initializer = Callable[..., jax.Array]
+
+_LECUN = nn.initializers.lecun_normal()
+_NORMAL = nn.initializers.normal(1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Style:
+    """Settings that every block of a network is built with.
+
+    Attributes:
+        groups: groups of each GroupNorm; None for as many as the width allows, see `group_count`.
+        eps: added to the variance in GroupNorms.
+        dropout: probability in the residual blocks, while training; 0 to 1.
+        scale_shift: the time embedding scales and shifts after the second norm of a residual block
+            (iDDPM) instead of being added before it (DDPM).
+        query_chunk: see `diffax.models.blocks.attention.attend`.
+        remat: recompute each residual and attention block in the backward pass, to save memory.
+        dtype: of the computation; statistics and softmax are float32 inside.
+        param_dtype: of the parameters.
+        kernel_init: initialiser of linear maps and convolutions.
+        out_init: initialiser of the last map of each branch that is added to something.
+    """
+
+    groups: int | None = None
+    eps: float = 1e-6
+    dropout: float = 0.0
+    scale_shift: bool = False
+    query_chunk: int | None = None
+    remat: bool = False
+    dtype: str = "float32"
+    param_dtype: str = "float32"
+    kernel_init: Initializer = _LECUN
+    out_init: Initializer = _LECUN
+
+    @property
+    def dtypes(self) -> dict[str, Any]:
+        """`dtype` and `param_dtype` as keyword arguments of a layer."""
+        return dict(dtype=jnp.dtype(self.dtype), param_dtype=jnp.dtype(self.param_dtype))
+
+    def norm(self, name: str, eps: float | None = None) -> GroupNorm:
+        """A GroupNorm; `eps` replaces the style's own."""
+        return GroupNorm(self.groups, self.eps if eps is None else eps, name=name, **self.dtypes)
+
+    def layer_norm(self, name: str, eps: float = 1e-5) -> nn.LayerNorm:
+        """A LayerNorm over the channels."""
+        return LayerNorm(epsilon=eps, name=name, **self.dtypes)
+
+    def dense(
+        self,
+        features: int,
+        name: str,
+        *,
+        use_bias: bool = True,
+        kernel_init: Initializer | None = None,
+    ) -> nn.Dense:
+        """A linear map of the channels."""
+        init = self.kernel_init if kernel_init is None else kernel_init
+        return nn.Dense(features, use_bias=use_bias, kernel_init=init, name=name, **self.dtypes)
+
+    def conv(
+        self,
+        features: int,
+        name: str,
+        *,
+        size: int = 3,
+        stride: int = 1,
+        padding: str | tuple[tuple[int, int], tuple[int, int]] = "SAME",
+        kernel_init: Initializer | None = None,
+    ) -> Conv:
+        """A convolution with a kernel of `size` x `size` pixels."""
+        return Conv(
+            features,
+            (size, size),
+            (stride, stride),
+            padding,
+            kernel_init=self.kernel_init if kernel_init is None else kernel_init,
+            name=name,
+            **self.dtypes,
+        )
+
+    def embed(self, rows: int, features: int, name: str, init: Initializer = _NORMAL) -> nn.Embed:
+        """A table of `rows` vectors; they begin standard normal."""
+        return nn.Embed(rows, features, embedding_init=init, name=name, **self.dtypes)
+
+
+def uniform_within(bound: float) -> Initializer:
+    """Initialiser: uniform within -bound ... bound."""
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init

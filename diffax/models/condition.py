@@ -1,0 +1,65 @@
+"""What a network is told besides x and t: arrays, each under a name that the network reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Condition = Mapping[str, jax.Array]
+
+NOTHING: Condition = MappingProxyType({})
+
+
+def checked(
+    network: Any, condition: Condition, batch: int, needed: tuple[str, ...] = ()
+) -> Condition:
+    """The condition, where it is one that the network reads.
+
+    Args:
+        network: has the property `reads`, the names it knows.
+        condition: arrays `[B, ...]` by name.
+        batch: B.
+        needed: names that must be there.
+
+    Raises:
+        ValueError: not a dict, a name that the network does not read, one that is missing, or an
+            array for another batch.
+    """
+    name = type(network).__name__
+    known = ", ".join(f'"{key}"' for key in network.reads) or "nothing: pass {}"
+    if not isinstance(condition, Mapping):
+        raise ValueError(
+            f'{name}: expected a condition as a dict of arrays, such as {{"label": ...}}, or {{}}; '
+            f"got {type(condition).__name__}"
+        )
+    strange = [key for key in condition if key not in network.reads]
+    if strange:
+        raise ValueError(
+            f"{name}: condition {strange} is unknown; with its fields it reads {known}"
+        )
+    missing = [key for key in needed if key not in condition]
+    if missing:
+        raise ValueError(f"{name}: condition {missing} is missing; got {sorted(condition)}")
+    for key, value in condition.items():
+        if jnp.shape(value)[:1] != (batch,):
+            raise ValueError(
+                f'{name}: expected condition["{key}"] [B, ...] with B = {batch} as x has, got '
+                f"shape {jnp.shape(value)}"
+            )
+    return condition
+
+
+def labels(condition: Condition, batch: int, num_classes: int) -> jax.Array:
+    """The labels int `[B]`; without any the null label, `num_classes`, for every example."""
+    if "label" not in condition:
+        return jnp.full((batch,), num_classes, jnp.int32)
+    label = jnp.asarray(condition["label"])
+    if label.ndim != 1 or not jnp.issubdtype(label.dtype, jnp.integer):
+        raise ValueError(
+            f'expected condition["label"] as integers [B], got {label.dtype} {label.shape}'
+        )
+    return label
