@@ -7,18 +7,15 @@ fixed-large variance, after 800,000 steps. 35,746,307 parameters. DIR holds CIFA
 tensorflow-datasets prepares it. `reduced` is a small network for a few hundred steps on a CPU.
 """
 
-from diffax.data import DataConfig
+from diffax.data import TFDS
+from diffax.generation import Sampling
+from diffax.losses import Uniform
 from diffax.models import UNet
-from diffax.training import (
-    Config,
-    EMAConfig,
-    LossConfig,
-    OptimizerConfig,
-    SampleConfig,
-    ScheduleConfig,
-    TrainConfig,
-    unknown_variant,
-)
+from diffax.objectives import Denoising
+from diffax.parameterization import Eps
+from diffax.schedules import Linear
+from diffax.solvers import DDPM
+from diffax.training import Config, EMAConfig, Optimizer, TrainConfig, unknown_variant
 
 VARIANTS = ("", "debug", "reduced")
 
@@ -30,20 +27,21 @@ def config(variant: str = "") -> Config:
     small = variant in ("debug", "reduced")
     steps = {"debug": 8, "reduced": 400}.get(variant, 800_000)
     return Config(
-        data=DataConfig(name="cifar10", split="train", labels=False, flip=True),
-        model=UNet(
-            channels=32 if small else 128,
-            multipliers=(1, 2, 2) if small else (1, 2, 2, 2),
-            num_res_blocks=1 if small else 2,
-            attention_resolutions=(8,) if small else (16,),
-            num_heads=1,
-            dropout=0.1,
+        data=TFDS("cifar10", split="train", labels=False, flip=True),
+        objective=Denoising(
+            network=UNet(
+                channels=32 if small else 128,
+                multipliers=(1, 2, 2) if small else (1, 2, 2, 2),
+                num_res_blocks=1 if small else 2,
+                attention_resolutions=(8,) if small else (16,),
+                num_heads=1,
+                dropout=0.1,
+            ),
+            schedule=Linear(num_steps=1000, beta_start=1e-4, beta_end=0.02),
+            parameterization=Eps(),
+            times=Uniform(),
         ),
-        schedule=ScheduleConfig(name="linear", num_steps=1000, beta_start=1e-4, beta_end=0.02),
-        loss=LossConfig(parameterization="eps", times="uniform"),
-        optimizer=OptimizerConfig(
-            name="adam", learning_rate=2e-4, clip=1.0, warmup_steps=50 if small else 5000
-        ),
+        optimizer=Optimizer(learning_rate=2e-4, clip=1.0, warmup_steps=50 if small else 5000),
         ema=EMAConfig(decays=(0.99 if small else 0.9999,)),
         train=TrainConfig(
             steps=steps,
@@ -53,10 +51,9 @@ def config(variant: str = "") -> Config:
             save_every=4 if variant == "debug" else 200 if small else 10_000,
             sample_every=8 if variant == "debug" else 200 if small else 10_000,
         ),
-        sample=SampleConfig(
-            sampler="ddpm",
+        sample=Sampling(
+            solver=DDPM("fixed_large"),
             steps=10 if variant == "debug" else 50 if small else 1000,
-            variance="fixed_large",
             num=4 if variant == "debug" else 16 if small else 64,
         ),
     )

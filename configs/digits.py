@@ -10,20 +10,18 @@ how the classes are spread, and how far the samples are from the training images
 
 from dataclasses import asdict
 
-from diffax.data import DataConfig
+from diffax.conditioning import Labels
+from diffax.data import Digits
 from diffax.evaluation import digit_quality
+from diffax.generation import Sampling, generate
+from diffax.losses import Stratified
 from diffax.models import UNet
-from diffax.training import (
-    Config,
-    EMAConfig,
-    LossConfig,
-    OptimizerConfig,
-    Run,
-    SampleConfig,
-    ScheduleConfig,
-    TrainConfig,
-    unknown_variant,
-)
+from diffax.objectives import Denoising
+from diffax.parameterization import V
+from diffax.schedules import Cosine
+from diffax.solvers import DDIM
+from diffax.training import Config, EMAConfig, Optimizer, Run, TrainConfig, unknown_variant
+from diffax.training import Cosine as CosineDecay
 
 VARIANTS = ("", "debug")
 
@@ -34,17 +32,21 @@ def config(variant: str = "") -> Config:
         raise unknown_variant(variant, list(VARIANTS))
     debug = variant == "debug"
     return Config(
-        data=DataConfig(name="digits", split="train"),
-        model=UNet(
-            channels=8 if debug else 32,
-            multipliers=(1, 2),
-            num_res_blocks=1,
-            attention_resolutions=(4,),
+        data=Digits(split="train"),
+        objective=Denoising(
+            network=UNet(
+                channels=8 if debug else 32,
+                multipliers=(1, 2),
+                num_res_blocks=1,
+                attention_resolutions=(4,),
+            ),
+            schedule=Cosine(num_steps=1000),
+            parameterization=V(),
+            times=Stratified(),
+            conditioner=Labels(dropout=0.1),
         ),
-        schedule=ScheduleConfig(name="cosine", num_steps=1000),
-        loss=LossConfig(parameterization="v", times="stratified", label_dropout=0.1),
-        optimizer=OptimizerConfig(
-            name="adam", learning_rate=2e-3, warmup_steps=2 if debug else 100, decay="cosine"
+        optimizer=Optimizer(
+            learning_rate=2e-3, warmup_steps=2 if debug else 100, decay=CosineDecay()
         ),
         ema=EMAConfig(decays=(0.9 if debug else 0.995,)),
         train=TrainConfig(
@@ -55,10 +57,9 @@ def config(variant: str = "") -> Config:
             save_every=10 if debug else 500,
             sample_every=10 if debug else 500,
         ),
-        sample=SampleConfig(
-            sampler="ddim",
+        sample=Sampling(
+            solver=DDIM(eta=0.0),
             steps=5 if debug else 50,
-            eta=0.0,
             num=20 if debug else 100,
             batch_size=500,
         ),
@@ -67,4 +68,4 @@ def config(variant: str = "") -> Config:
 
 def summarize(run: Run) -> dict[str, float]:
     """Figures of 1,000 samples: see `diffax.evaluation.DigitQuality`."""
-    return asdict(digit_quality(run.sample(1000).images))
+    return asdict(digit_quality(generate(run.model, num=1000).images))

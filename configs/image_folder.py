@@ -1,48 +1,55 @@
-"""Your own pictures: a folder of PNG, JPEG or WebP files, classes as sub-folders where there are.
+"""Your own images: a folder of PNG, JPEG or WebP files, classes as sub-folders where there are.
 
-    python train.py --config image_folder --data.dir PICTURES
-    python train.py --config image_folder --data.dir PICTURES --data.image_size 32
+    python train.py --config image_folder --data.dir IMAGES
+    python train.py --config image_folder --data.dir IMAGES --data.image_size 32
+    python train.py --config image_folder:captions --data.dir IMAGES
 
-64x64, v-prediction on the cosine schedule, guidance by label dropout where there are classes. On
-one GPU a few thousand pictures take a night; on a CPU start with --data.image_size 32.
+64x64, v-prediction on the cosine schedule, guidance by label dropout where there are classes.
+`captions` reads a text for each image, from metadata.jsonl or .txt files beside the images, byte by
+byte; sample it with `sample.py --workdir runs/image_folder_captions --prompt "..."`. On one GPU a
+few thousand images take a night; on a CPU start with --data.image_size 32.
 """
 
-from diffax.data import DataConfig
+from diffax.conditioning import Captions
+from diffax.data import ImageFolder
+from diffax.generation import Sampling
+from diffax.losses import MinSNR, Stratified
 from diffax.models import UNet
-from diffax.training import (
-    Config,
-    EMAConfig,
-    LossConfig,
-    OptimizerConfig,
-    SampleConfig,
-    ScheduleConfig,
-    TrainConfig,
-    unknown_variant,
-)
+from diffax.objectives import Denoising
+from diffax.parameterization import V
+from diffax.schedules import Cosine
+from diffax.training import AdamW, Config, EMAConfig, Optimizer, TrainConfig, unknown_variant
 
-VARIANTS = ("", "debug")
+VARIANTS = ("", "debug", "captions")
 
 
 def config(variant: str = "") -> Config:
     """The recipe."""
     if variant not in VARIANTS:
         raise unknown_variant(variant, list(VARIANTS))
-    debug = variant == "debug"
+    debug, captions = variant == "debug", variant == "captions"
     return Config(
-        data=DataConfig(name="image_folder", image_size=16 if debug else 64, flip=True),
-        model=UNet(
-            channels=16 if debug else 96,
-            multipliers=(1, 2) if debug else (1, 2, 3, 4),
-            num_res_blocks=1 if debug else 2,
-            attention_resolutions=(8,) if debug else (16, 8),
-            num_heads=None,
-            head_size=None if debug else 32,
-            dropout=0.1,
+        data=ImageFolder(image_size=16 if debug else 64, flip=not captions, captions=captions),
+        objective=Denoising(
+            network=UNet(
+                channels=16 if debug else 96,
+                multipliers=(1, 2) if debug else (1, 2, 3, 4),
+                num_res_blocks=1 if debug else 2,
+                attention_resolutions=(8,) if debug else (16, 8),
+                num_heads=None,
+                head_size=None if debug else 32,
+                dropout=0.1,
+            ),
+            schedule=Cosine(num_steps=1000),
+            parameterization=V(),
+            times=Stratified(),
+            weighting=MinSNR(),
+            conditioner=Captions() if captions else None,
         ),
-        schedule=ScheduleConfig(name="cosine", num_steps=1000),
-        loss=LossConfig(parameterization="v", times="stratified", weighting="min_snr"),
-        optimizer=OptimizerConfig(
-            name="adamw", learning_rate=2e-4, warmup_steps=1 if debug else 1000
+        optimizer=Optimizer(
+            method=AdamW(weight_decay=0.0),
+            learning_rate=2e-4,
+            warmup_steps=1 if debug else 1000,
         ),
         ema=EMAConfig(decays=(0.9 if debug else 0.9995,)),
         train=TrainConfig(
@@ -53,5 +60,5 @@ def config(variant: str = "") -> Config:
             save_every=4 if debug else 1000,
             sample_every=4 if debug else 1000,
         ),
-        sample=SampleConfig(sampler="ddim", steps=5 if debug else 50, num=4 if debug else 64),
+        sample=Sampling(steps=5 if debug else 50, num=4 if debug else 64),
     )

@@ -32,4 +32,3 @@ def matching(names: Any, pattern: str, what: str) -> set[str]:
         shown = ", ".join(names[:3])
         raise ValueError(f"{what} {pattern!r} matches no parameter; they are called: {shown}, ...")
     return found
-

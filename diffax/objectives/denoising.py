@@ -294,13 +294,14 @@ def _fitted(network: Any, objective: DenoisingObjective) -> Any:
             changes[field] = shapes[entry][-1]
     if objective.variance is not None and hasattr(network, "learned_variance"):
         changes["learned_variance"] = True
+    network = network.clone(**changes) if changes else network
     read = set(getattr(network, "reads", shapes)) & set(shapes)
     if shapes and not read:
         raise ValueError(
             f"{type(network).__name__} reads {', '.join(network.reads) or 'no condition'}, the "
             f"conditioner gives {', '.join(shapes)}; use another network or --conditioner nothing"
         )
-    return network.clone(**changes) if changes else network
+    return network
 
 
 def _read(network: Any, condition: dict[str, Array]) -> dict[str, Array]:
@@ -327,7 +328,8 @@ def _sources(recipe: Denoising) -> dict[str, str]:
     """Where frozen and starting parameters come from, by part."""
     found = {}
     for part in ("network", "codec", "conditioner"):
-        path = getattr(getattr(recipe, part), "path", None)
-        if path is not None:
-            found[part] = str(path)
+        noun = getattr(recipe, part)
+        # Every Flax module has a `path` of another meaning.
+        if noun is not None and "path" in {f.name for f in dataclasses.fields(noun)}:
+            found[part] = str(noun.path)
     return found

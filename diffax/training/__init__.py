@@ -1,6 +1,6 @@
 """Training: one loop for one CPU and for a pod, which loses nothing.
 
-    setup = prepare(config)              # data, objective, optimizer, mesh: checked, nothing written
+    setup = prepare(config)              # all of it built and checked, nothing written
     status = train(recipe, config, workdir)
     model = load_run(workdir)            # ready for diffax.generation.generate
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -298,7 +299,7 @@ class _Session:
         row["learning_rate"] = float(rate)
         clock.logged(step)
         if journal is not None:
-            with voice.reported("a line of metrics"):
+            with _reported("a line of metrics"):
                 journal.write(
                     row,
                     images_per_second=clock.images_per_second,
@@ -337,7 +338,7 @@ class _Session:
             return
         image = images.grid(samples)
         if image is not None:
-            with voice.reported("a grid of samples"):
+            with _reported("a grid of samples"):
                 plotting.save_image(self.workdir / "samples" / f"{step:08d}.png", image)
             journal.image("samples", image, step)
         denoising = images.strip(model, samples)
@@ -382,6 +383,15 @@ def _postfix(row: dict[str, float], clock: Clock) -> str:
     parts = [f"loss {row.get('loss', float('nan')):.4f}"]
     parts += [f"{speed:,.0f} images/s"] if speed else []  # nothing is known of the first call
     return ", ".join([*parts, f"{memory_mb() / 1024:.1f} GiB"])
+
+
+@contextlib.contextmanager
+def _reported(what: str) -> Iterator[None]:
+    """A file that cannot be written is reported; training goes on."""
+    try:
+        yield
+    except OSError as error:
+        voice.warn(f"{what} could not be written: {error}")
 
 
 def _silent(line: str) -> None:

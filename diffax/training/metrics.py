@@ -43,7 +43,7 @@ class Window:
         """
         while self._pending:
             first, count, metrics = self._pending.popleft()
-            host = jax.tree.map(lambda m: m[:count], jax.device_get(metrics))
+            host = jax.tree.map(lambda m, count=count: m[:count], jax.device_get(metrics))
             if refuse_nonfinite and not host["finite"].all():
                 bad = int(np.argmin(host["finite"]))
                 loss, norm = (float(host[n][bad]) for n in ("loss", "gradient_norm"))

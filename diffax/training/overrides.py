@@ -101,7 +101,7 @@ def _literal(name: str, words: Sequence[str]) -> Any:
     except (ValueError, SyntaxError):
         raise ValueError(
             f"--{name} should be a number, text in quotes, a list or None, got {text!r}"
-        )
+        ) from None
     return tuple(value) if isinstance(value, list) else value
 
 

@@ -13,6 +13,25 @@ from diffax.training.keeping import manifest, reading
 from diffax.training.recipe import Recipe
 
 
+def check_workdir(text: str) -> Path:
+    """The folder that a command line names.
+
+    Raises:
+        ValueError: no name, a file, or a place on another machine, which is not supported.
+    """
+    if not text.strip():
+        raise ValueError("--workdir is empty (an unset variable?); give a folder")
+    if "://" in text:
+        raise ValueError(
+            f"--workdir {text} is on another machine, which is not supported; mount it and give "
+            "the folder"
+        )
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"--workdir {path} is a file; give a folder")
+    return path
+
+
 def previous_config(workdir: Path) -> Config | None:
     """The config that a folder's run was begun with, or None for a new run."""
     if workdir.exists() and not workdir.is_dir():
