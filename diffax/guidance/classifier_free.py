@@ -8,7 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffax.denoiser import Denoiser, Network
-from diffax.noun import noun, number, structure
+from diffax.noun import check_range, noun, number, structure
 from diffax.parameterization import X0, Parameterization, Prediction
 from diffax.schedules import Point
 
@@ -38,6 +38,10 @@ class ClassifierFree:
     rescale: ArrayLike | None = number(None)
     interval: tuple[ArrayLike, ArrayLike] | None = number(None)
     batched: bool = structure(True)
+
+    def __post_init__(self) -> None:
+        """Checks plain numbers."""
+        _check(self.scale, self.rescale, self.interval)
 
     def __call__(self, x: Array, point: Point) -> Prediction:
         """The guided guess."""
@@ -95,6 +99,10 @@ class Guided:
     interval: tuple[ArrayLike, ArrayLike] | None = number(None)
     reading: Parameterization = X0()
 
+    def __post_init__(self) -> None:
+        """Checks plain numbers."""
+        _check(self.scale, self.rescale, self.interval)
+
     def __call__(self, x: Array, point: Point) -> Prediction:
         """The guided guess."""
 
@@ -135,6 +143,14 @@ def rescaled(
     ratio = jnp.std(wanted, axis=axes, keepdims=True) / jnp.std(output, axis=axes, keepdims=True)
     read = reading.read((share * ratio + (1 - share)) * output, x, point)
     return Prediction(read.x0, read.eps, guess.log_variance)
+
+
+def _check(scale: ArrayLike, rescale: ArrayLike | None, interval: tuple | None) -> None:
+    check_range("scale", scale)
+    if rescale is not None:
+        check_range("rescale", rescale, least=0, most=1)
+    if interval is not None and len(interval) != 2:
+        raise ValueError(f"interval should be (low, high), got {interval!r}")
 
 
 def _extrapolated(good: Prediction, bad: Prediction, scale: ArrayLike, x: Array) -> Prediction:

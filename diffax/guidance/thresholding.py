@@ -5,7 +5,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffax.denoiser import Denoiser
-from diffax.noun import noun, number, structure
+from diffax.noun import check_range, noun, number, structure
 from diffax.parameterization import Prediction
 from diffax.schedules import Point
 
@@ -27,7 +27,7 @@ class Clip:
 
     Attributes:
         denoiser: what is wrapped.
-        limit: largest magnitude of x0.
+        limit: largest magnitude of x0, > 0.
         keep_eps: leave eps as the network said it instead of making it agree with the clipped x0
             (what diffusers' DDIM does by default).
     """
@@ -35,6 +35,10 @@ class Clip:
     denoiser: Denoiser
     limit: ArrayLike = number(1.0)
     keep_eps: bool = structure(False)
+
+    def __post_init__(self) -> None:
+        """Checks a plain limit."""
+        check_range("limit", self.limit, above=0)
 
     def __call__(self, x: Array, point: Point) -> Prediction:
         """The wrapped guess with x0 clipped."""
@@ -50,7 +54,7 @@ class DynamicThreshold:
 
     Attributes:
         denoiser: what is wrapped.
-        quantile: the share of an example's values that stays inside, such as 0.995.
+        quantile: the share, in `[0, 1]`, of an example's values that stays inside, such as 0.995.
         max_limit: no example is scaled by more than this; below 1 nothing is scaled.
         keep_eps: as in `Clip`.
     """
@@ -59,6 +63,10 @@ class DynamicThreshold:
     quantile: ArrayLike = number(0.995)
     max_limit: ArrayLike = number(jnp.inf)
     keep_eps: bool = structure(False)
+
+    def __post_init__(self) -> None:
+        """Checks a plain quantile."""
+        check_range("quantile", self.quantile, least=0, most=1)
 
     def __call__(self, x: Array, point: Point) -> Prediction:
         """The wrapped guess with x0 clipped at its own quantile and scaled back to [-1, 1]."""

@@ -227,3 +227,22 @@ def test_a_plain_number_is_a_null_label(batched):
     np.testing.assert_allclose(
         guess.eps[:, 0], [2 * 0.1 - 0.3, 2 * 0.2 - 0.3], rtol=1e-6, atol=1e-7
     )
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (
+            lambda n: guidance.ClassifierFree(n, jnp.zeros(4), float("nan")),
+            "scale should be a fini",
+        ),
+        (lambda n: guidance.Guided(n, n, float("inf")), "scale should be a finite number, got inf"),
+        (lambda n: guidance.Guided(n, n, rescale=1.5), "rescale should .* >= 0 and <= 1"),
+        (lambda n: guidance.ClassifierFree(n, None, interval=(1.0,)), "interval should be"),
+        (lambda n: guidance.Clip(n, 0), "limit should .* > 0, got 0.0"),
+        (lambda n: guidance.DynamicThreshold(n, 99.5), "quantile should .* <= 1, got 99.5"),
+    ],
+)
+def test_numbers_without_meaning_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make(conditional_network())
