@@ -31,6 +31,11 @@ class Prediction:
     eps: Array
     log_variance: Array | None = None
 
+    def at(self, point):
+        """The guess put back on the path at `point`: `alpha x0 + sigma eps`, `[B, ...]`."""
+        at = point.broadcast(self.x0)
+        return at.alpha * self.x0 + at.sigma * self.eps
+
 
 class Parameterization(Protocol):
     """What every parameterization offers."""

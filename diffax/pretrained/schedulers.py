@@ -20,12 +20,11 @@ from diffax.pretrained import scheduler_grids
 from diffax.pretrained.stride import by_stride
 from diffax.schedules import EDM, Discrete, Point, RectifiedFlow, Schedule
 from diffax.solvers.consistency import LCM, TCD
-from diffax.solvers.ddim import DDIM
+from diffax.solvers.ddim import DDIM, EulerAncestral
 from diffax.solvers.ddpm import DDPM
 from diffax.solvers.deis import DEIS
 from diffax.solvers.dpm_solver import DPMSolver, DPMSolverPP, SDEDPMSolver, SDEDPMSolverPP
-from diffax.solvers.euler import Euler, EulerAncestral
-from diffax.solvers.heun import Heun
+from diffax.solvers.edm import Euler, Heun
 from diffax.solvers.inversion import DDIMInversion
 from diffax.solvers.kdpm2 import KDPM2, KDPM2Ancestral
 from diffax.solvers.lms import LMS
