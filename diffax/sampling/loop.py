@@ -25,22 +25,25 @@ def sample(
     """Run the reverse process from `grid[0]` to `grid[-1]`.
 
     Everything but shapes and structure is traced: other labels, guidance scales, etas, start
-    points or grid values of the same length run the same compiled program.
+    points or grid values of the same length run the same compiled program. The state is carried in
+    float32, or wider, whatever type it is given in: the steps' small differences are lost in less.
 
     Args:
         denoiser: guesses x0 and eps, `(x, point) -> Prediction`.
         solver: how a step is made, such as `DDIM(eta=0.0)`.
         grid: points `[S+1]` from noise to data, see `time_grid`.
-        x: the state at `grid[0]`, `[B, ...]`; for pure noise see `initial_noise`.
+        x: the state at `grid[0]`, `[B, ...]`, of any floating type; for pure noise see
+            `initial_noise`.
         keys: one random key a sample, `[B]`, see `sample_keys`. Sample i uses only key i. Or a
             `NoiseTape`, to repeat a run with its own noise.
         trajectory: also return every state; without it memory does not grow with the steps.
-        on_step: called on the host as `on_step(index, x, there)` after every step, in order. It
-            costs a transfer a step; None costs nothing.
+        on_step: called on the host as `on_step(index, x, point)` after every step, in order, with
+            the step's number from 0, the new state and where it is. It costs a transfer a step;
+            None costs nothing.
 
     Returns:
-        The samples `[B, ...]`; with `trajectory`, `(samples, states [S, B, ...])`, the last of
-        the states being the samples.
+        The samples `[B, ...]`, of the type of `x`; with `trajectory`, `(samples, states
+        [S+1, B, ...])`: a state for every point of the grid, first `x`, last the samples.
 
     Raises:
         ValueError: the grid has no interval, or there is not one key a sample.
@@ -65,14 +68,19 @@ def sample(
             "see diffax.sample_keys"
         )
 
+    start, dtype = x, x.dtype
+    if jnp.issubdtype(dtype, jnp.floating):
+        x = x.astype(jnp.promote_types(dtype, jnp.float32))
+
     def advance(carry: tuple[Array, Any], interval: tuple[Array, Point, Point]):
         x, state = carry
-        index, here, there = interval
-        x, state = solver.step(denoiser, x, state, here, there, fold_in(keys, index))
+        index, current, next = interval
+        x, state = solver.step(denoiser, x, state, current, next, fold_in(keys, index))
         if on_step is not None:
-            jax.debug.callback(on_step, index, x, there, ordered=True)
-        return (x, state), (x if trajectory else None)
+            jax.debug.callback(on_step, index, x.astype(dtype), next, ordered=True)
+        return (x, state), (x.astype(dtype) if trajectory else None)
 
     intervals = (jnp.arange(steps), grid[:-1], grid[1:])
     (x, _), states = jax.lax.scan(advance, (x, solver.init(x, grid)), intervals)
-    return (x, states) if trajectory else x
+    x = x.astype(dtype)
+    return (x, jnp.concatenate([start[None], states])) if trajectory else x

@@ -89,9 +89,9 @@ def _root_of_sigmoid(x: Array) -> Array:
 
 
 def root(x: Array) -> Array:
-    """Square root whose infinite slope at zero counts as zero, so that gradients stay finite."""
-    is_zero = x == 0
-    return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, x)))
+    """Square root; zero, with slope zero, for zero and for what rounding made negative."""
+    nothing = x <= 0
+    return jnp.where(nothing, 0.0, jnp.sqrt(jnp.where(nothing, 1.0, x)))
 
 
 def table_dtype() -> np.dtype:

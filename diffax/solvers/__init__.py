@@ -3,12 +3,12 @@
 from diffax.solvers import registry
 from diffax.solvers.adaptive import RK45
 from diffax.solvers.consistency import LCM, TCD
-from diffax.solvers.ddim import DDIM
+from diffax.solvers.ddim import DDIM, EulerAncestral
 from diffax.solvers.ddpm import DDPM
 from diffax.solvers.deis import DEIS
+from diffax.solvers.description import Description, Name, Option
 from diffax.solvers.dpm_solver import DPMSolver, DPMSolverPP, SDEDPMSolver, SDEDPMSolverPP
-from diffax.solvers.euler import Euler, EulerAncestral
-from diffax.solvers.heun import Heun
+from diffax.solvers.edm import Euler, Heun
 from diffax.solvers.inversion import DDIMInversion
 from diffax.solvers.kdpm2 import KDPM2, KDPM2Ancestral
 from diffax.solvers.keys import NoiseTape, initial_noise, sample_keys
@@ -27,6 +27,7 @@ __all__ = [
     "DPMSolver",
     "DPMSolverPP",
     "DPMSolverSinglestep",
+    "Description",
     "Euler",
     "EulerAncestral",
     "Heun",
@@ -34,7 +35,9 @@ __all__ = [
     "KDPM2Ancestral",
     "LCM",
     "LMS",
+    "Name",
     "NoiseTape",
+    "Option",
     "PLMS",
     "PNDM",
     "PredictorCorrector",

@@ -8,6 +8,14 @@ from jax.typing import ArrayLike
 from diffax.denoiser import Denoiser
 from diffax.noun import noun, number, structure
 from diffax.schedules import Point, Schedule
+from diffax.solvers.description import (
+    Description,
+    Name,
+    check_options,
+    check_schedule,
+    real,
+    whole,
+)
 
 
 @noun
@@ -20,40 +28,58 @@ class RK45:
     steps. Needs `diffrax`.
 
     Attributes:
-        schedule: gives the times between grid points.
-        rtol: relative tolerance; traced.
-        atol: absolute tolerance; traced.
-        max_steps: give up (with NaN) after so many between two grid points.
+        schedule: gives the times between grid points; needed when it steps.
+        rtol: relative tolerance, > 0; traced.
+        atol: absolute tolerance, > 0; traced.
+        max_steps: give up (with NaN) after so many between two grid points; at least 1.
     """
 
-    schedule: Schedule
+    description = Description(
+        names=(Name("rk45", "probability-flow ODE with adaptive steps (diffrax)"),),
+        paper="Song et al. 2021, app. D.4, by diffrax's Dormand-Prince",
+        order=5,
+        calls="6 a try",
+        count=None,
+        options={
+            "rtol": real("relative tolerance of adaptive steps", ends="()"),
+            "atol": real("absolute tolerance of adaptive steps", ends="()"),
+            "max_steps": whole("most adaptive steps between two grid points", 1),
+        },
+        needs_schedule=True,
+        needs_signal=True,
+    )
+
+    schedule: Schedule | None = None
     rtol: ArrayLike = number(1e-5)
     atol: ArrayLike = number(1e-5)
     max_steps: int = structure(4096)
 
+    def __post_init__(self):
+        check_options(self)
+
     def init(self, x: Array, grid: Point) -> Array:
         """Number of steps tried so far; six network calls each."""
+        check_schedule(self)
         return jnp.zeros((), jnp.int32)
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: Array, here: Point, there: Point, keys: Array
+        self, denoiser: Denoiser, x: Array, state: Array, current: Point, next: Point, keys: Array
     ) -> tuple[Array, Array]:
-        """Integrate from `here` to `there`."""
+        """Integrate from `current` to `next`."""
 
         def integrate(_) -> tuple[Array, Array]:
-            scaled, tried = self._integrate(denoiser, x / here.alpha, here, there)
-            return (there.alpha * scaled).astype(x.dtype), tried
+            scaled, tried = self._integrate(denoiser, x / current.alpha, current, next)
+            return (next.alpha * scaled).astype(x.dtype), tried
 
         def jump(_) -> tuple[Array, Array]:
-            guess = denoiser(x, here)
-            clean = there.alpha * guess.x0 + there.sigma * guess.eps
+            clean = denoiser(x, current).at(next)
             return clean.astype(x.dtype), jnp.zeros((), jnp.int32)
 
-        x, tried = jax.lax.cond(there.sigma > 0, integrate, jump, None)
+        x, tried = jax.lax.cond(next.sigma > 0, integrate, jump, None)
         return x, state + tried
 
     def _integrate(
-        self, denoiser: Denoiser, scaled: Array, here: Point, there: Point
+        self, denoiser: Denoiser, scaled: Array, current: Point, next: Point
     ) -> tuple[Array, Array]:
         try:
             import diffrax
@@ -66,10 +92,10 @@ class RK45:
             at = self.schedule.at_logsnr(-2 * u)
             return jnp.exp(u) * denoiser((at.alpha * y).astype(scaled.dtype), at).eps
 
-        start = jnp.log(here.sigma_ratio)
-        # The clean end gets here only to be thrown away.
-        end = jnp.log(jnp.maximum(there.sigma_ratio, jnp.finfo(start.dtype).tiny))
-        end = jnp.where(there.sigma > 0, end, start - 1)
+        start = jnp.log(current.sigma_ratio)
+        # The clean end comes this way only to be thrown away.
+        end = jnp.log(jnp.maximum(next.sigma_ratio, jnp.finfo(start.dtype).tiny))
+        end = jnp.where(next.sigma > 0, end, start - 1)
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(slope),
             diffrax.Dopri5(),

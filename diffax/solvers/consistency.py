@@ -9,6 +9,9 @@ from diffax import gaussian
 from diffax.denoiser import Denoiser
 from diffax.noun import noun, number
 from diffax.schedules import Point, Schedule
+from diffax.solvers.ddim import ETA
+from diffax.solvers.description import Description, Name, check_options, check_schedule, real
+from diffax.schedules.point import root
 from diffax.solvers.keys import normal
 
 
@@ -16,29 +19,47 @@ from diffax.solvers.keys import normal
 class LCM:
     """Multistep latent-consistency sampling (Luo et al. 2023, algorithm 3). One call a step.
 
-    The consistency function `c_skip x + c_out x0` jumps to the data, fresh noise goes back to the
-    next level. For models distilled for it; meaningless for others.
+        f(x, t) = c_skip(t) x + c_out(t) x0(x, t),    x' = alpha' f(x, t) + sigma' z
+        c_skip  = sigma_data^2 / (s^2 + sigma_data^2),    c_out = s / sqrt(s^2 + sigma_data^2)
+
+    with `s = time_scaling t`: the consistency function jumps to the data, fresh noise z goes back
+    to the next level. For models distilled for it; meaningless for others.
 
     Attributes:
-        sigma_data: of the boundary scalings (Song et al. 2023, appendix C).
-        time_scaling: factor on t in them; 10 in the released models.
+        sigma_data: of the boundary scalings, > 0 (Song et al. 2023, appendix C).
+        time_scaling: factor on t in them, > 0; 10 in the released models.
     """
+
+    description = Description(
+        names=(Name("lcm", "for latent-consistency models, 1-8 steps (Luo et al. 2023)"),),
+        paper="Luo et al. 2023, alg. 3",
+        order=0,
+        stochastic=True,
+        options={
+            "sigma_data": real("the consistency model's std of the data", ends="()"),
+            "time_scaling": real("the consistency model's factor on t", ends="()"),
+        },
+        needs_table=True,
+    )
 
     sigma_data: ArrayLike = number(0.5)
     time_scaling: ArrayLike = number(10.0)
+
+    def __post_init__(self):
+        check_options(self)
 
     def init(self, x: Array, grid: Point) -> None:
         """No state."""
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: None, here: Point, there: Point, keys: Array
+        self, denoiser: Denoiser, x: Array, state: None, current: Point, next: Point, keys: Array
     ) -> tuple[Array, None]:
-        """Jump to the data, then noise to `there`."""
-        scaled = here.t * self.time_scaling
-        c_skip = self.sigma_data**2 / (scaled**2 + self.sigma_data**2)
-        c_out = scaled * jax.lax.rsqrt(scaled**2 + self.sigma_data**2)
-        clean = c_out * denoiser(x, here).x0 + c_skip * x
-        return gaussian.q_sample(clean, normal(keys, x), there).astype(x.dtype), None
+        """Jump to the data, then noise to `next`."""
+        s = current.t * self.time_scaling
+        c_skip = self.sigma_data**2 / (s**2 + self.sigma_data**2)
+        c_out = s * jax.lax.rsqrt(s**2 + self.sigma_data**2)
+        clean = c_out * denoiser(x, current).x0 + c_skip * x
+        return gaussian.q_sample(clean, normal(keys, x), next).astype(x.dtype), None
 
 
 @noun
@@ -49,26 +70,41 @@ class TCD:
     to t'. One network call a step. For models distilled for it.
 
     Attributes:
-        schedule: gives the point at s; discrete.
-        eta: the paper's gamma: 0 is deterministic, 1 jumps to time 0 each time; traced.
+        schedule: gives the point at s; discrete; needed when it steps.
+        eta: the paper's gamma, in [0, 1]: 0 is deterministic, 1 jumps to time 0 each time; traced.
     """
 
-    schedule: Schedule
+    description = Description(
+        names=(Name("tcd", "for trajectory-consistency models, 1-8 steps (Zheng et al.)"),),
+        paper="Zheng et al. 2024, alg. 4",
+        order=0,
+        stochastic="eta",
+        options={"eta": real(ETA.help, 0, 1, "[]")},
+        needs_schedule=True,
+        needs_table=True,
+    )
+
+    schedule: Schedule | None = None
     eta: ArrayLike = number(0.3)
+
+    def __post_init__(self):
+        check_options(self)
 
     def init(self, x: Array, grid: Point) -> None:
         """No state."""
+        check_schedule(self)
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: None, here: Point, there: Point, keys: Array
+        self, denoiser: Denoiser, x: Array, state: None, current: Point, next: Point, keys: Array
     ) -> tuple[Array, None]:
-        """Jump to s, then noise to `there`."""
-        guess = denoiser(x, here)
-        below = self.schedule.at(jnp.floor((1 - self.eta) * jnp.maximum(there.t, 0.0)))
+        """Jump to s, then noise to `next`."""
+        below = self.schedule.at(jnp.floor((1 - self.eta) * jnp.maximum(next.t, 0.0)))
         # The last step goes all the way: to the grid's own end.
-        last = there.t <= 0
-        below = jax.tree.map(lambda b, e: jnp.where(last, e, b), below, there)
-        jumped = below.alpha * guess.x0 + below.sigma * guess.eps
-        scale, variance = gaussian.interval(there, below)
-        spread = jnp.where(last, 0.0, jnp.sqrt(jnp.maximum(variance, 0.0)))
-        return (scale * jumped + spread * normal(keys, x)).astype(x.dtype), None
+        last = next.t <= 0
+        below = jax.tree.map(lambda b, n: jnp.where(last, n, b), below, next)
+        jumped = denoiser(x, current).at(below)
+        # `current` stands in where there is no way up.
+        above = jax.tree.map(lambda n, c: jnp.where(last, c, n), next, current)
+        scale, variance = gaussian.interval(above, below)
+        scale, std = jnp.where(last, 1.0, scale), jnp.where(last, 0.0, root(variance))
+        return (scale * jumped + std * normal(keys, x)).astype(x.dtype), None

@@ -7,12 +7,22 @@ from diffax import gaussian
 from diffax.denoiser import Denoiser
 from diffax.noun import noun, structure
 from diffax.schedules import Point
+from diffax.solvers.description import Description, Name, check_options, choice
+from diffax.schedules.point import root
 from diffax.solvers.keys import normal
 
 
 @noun
 class DDPM:
-    """The ancestral sampler, on any grid. One network call a step, stochastic.
+    """The ancestral sampler, on any grid (Ho et al. 2020, alg. 2). One network call a step.
+
+        x_{t-1} = mu + std z,    z ~ N(0, I), 0 in the last step
+        mu      = sqrt(abar_{t-1}) beta_t / (1 - abar_t) x0
+                  + sqrt(alpha_t) (1 - abar_{t-1}) / (1 - abar_t) x_t         (eq. 7)
+        std^2   = (1 - abar_{t-1}) / (1 - abar_t) beta_t  or  beta_t          (sec. 3.2)
+
+    with the network's guess of x0; `beta_t` and `alpha_t = 1 - beta_t` are those of the step
+    between the two points, however far apart they are (`gaussian.posterior`).
 
     Attributes:
         variance: the reverse step's: `fixed_small` (beta tilde, right for a point mass),
@@ -22,15 +32,20 @@ class DDPM:
         given: with `variance="given"`, the variance of every step, `[S]`.
     """
 
+    description = Description(
+        names=(Name("ddpm", "ancestral sampling (Ho et al. 2020), for many steps"),),
+        paper="Ho et al. 2020, alg. 2; learned variance: Nichol & Dhariwal 2021, eq. 15",
+        stochastic=True,
+        options={
+            "variance": choice("the reverse step's variance", *gaussian.REVERSE_VARIANCES, "given"),
+        },
+    )
+
     variance: str = structure("fixed_small")
     given: Array | None = None
 
     def __post_init__(self):
-        if self.variance not in (*gaussian.REVERSE_VARIANCES, "given"):
-            raise ValueError(
-                f"variance should be one of {', '.join(gaussian.REVERSE_VARIANCES)}, given; "
-                f"got {self.variance!r}"
-            )
+        check_options(self)
         if (self.variance == "given") != (self.given is not None):
             raise ValueError("variance='given' and an array `given` [S] go together")
 
@@ -44,15 +59,15 @@ class DDPM:
         return jnp.zeros((), jnp.int32)
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: Array, here: Point, there: Point, keys: Array
+        self, denoiser: Denoiser, x: Array, state: Array, current: Point, next: Point, keys: Array
     ) -> tuple[Array, Array]:
-        """Draw from `p(x_there | x_here)`; the step into the clean end adds no noise."""
-        guess = denoiser(x, here)
-        mean, small = gaussian.posterior(x, guess.x0, here, there)
+        """Draw from `p(x' | x)`; the step into the clean end adds no noise."""
+        guess = denoiser(x, current)
+        mean, small = gaussian.posterior(x, guess.x0, current, next)
         if self.variance == "given":
             variance = self.given[state]
         else:
-            large = gaussian.interval(here, there)[1]
+            large = gaussian.interval(current, next)[1]
             variance = gaussian.reverse_variance(small, large, self.variance, guess.log_variance)
-        spread = jnp.where(there.sigma > 0, jnp.sqrt(variance), 0.0)
-        return (mean + spread * normal(keys, x)).astype(x.dtype), state + 1
+        std = jnp.where(next.sigma > 0, root(variance), 0.0)
+        return (mean + std * normal(keys, x)).astype(x.dtype), state + 1

@@ -5,6 +5,7 @@ from jax import Array
 from diffax.denoiser import Denoiser
 from diffax.noun import noun, structure
 from diffax.schedules import Point
+from diffax.solvers.description import Description, Name, check_options, flag, whole
 from diffax.solvers.dpm_solver import DPMSolver
 from diffax.solvers.multistep import MultistepState
 
@@ -13,21 +14,33 @@ from diffax.solvers.multistep import MultistepState
 class DEIS:
     """tAB-DEIS in log-rho, order 1 to 3 (Zhang & Chen 2023, eq. 15). One network call a step.
 
-    With `rho = sigma / alpha`, `x' = alpha' (x / alpha + int eps d rho)` and eps the polynomial in
-    `log rho` through the last answers, integrated exactly. As `log rho = -lambda`, this is the
-    exact-integral form of multistep DPM-Solver.
+        x' = alpha' (x / alpha + int_rho^rho' eps(r) dr),    rho = sigma / alpha
+
+    with eps the polynomial in `log rho` through the last answers, integrated exactly. As
+    `log rho = -lambda`, this is the exact-integral form of multistep DPM-Solver.
 
     Attributes:
         order: number of answers used; 1 is DDIM.
         lower_order_final: lower the order over the last steps of runs under 15 steps.
     """
 
+    description = Description(
+        names=(
+            Name("deis", "exponential integrator, polynomial in log sigma (Zhang & Chen 2023)"),
+        ),
+        paper="Zhang & Chen 2023, eq. 15 (tAB in log rho)",
+        order=lambda solver: solver.order,
+        options={
+            "order": whole("number of answers used", 1, 3),
+            "lower_order_final": flag("lower the order over the last steps"),
+        },
+    )
+
     order: int = structure(2)
     lower_order_final: bool = structure(True)
 
     def __post_init__(self):
-        if self.order not in (1, 2, 3):
-            raise ValueError(f"order should be 1 .. 3, got {self.order}")
+        check_options(self)
 
     @property
     def _solver(self) -> DPMSolver:
@@ -42,9 +55,9 @@ class DEIS:
         denoiser: Denoiser,
         x: Array,
         state: MultistepState,
-        here: Point,
-        there: Point,
+        current: Point,
+        next: Point,
         keys: Array,
     ) -> tuple[Array, MultistepState]:
         """Extrapolate eps from the last answers and integrate."""
-        return self._solver.step(denoiser, x, state, here, there, keys)
+        return self._solver.step(denoiser, x, state, current, next, keys)

@@ -16,6 +16,18 @@ from jax.typing import ArrayLike
 from diffax.denoiser import Denoiser
 from diffax.noun import noun, number, structure
 from diffax.schedules import Point
+from diffax.solvers.ddim import ETA
+from diffax.solvers.description import (
+    Description,
+    Name,
+    Option,
+    check_options,
+    choice,
+    flag,
+    whole,
+)
+from diffax.schedules.point import root
+from diffax.solvers.ends import lost, positive_alpha
 from diffax.solvers.multistep import (
     LinearSteps,
     MultistepState,
@@ -28,18 +40,24 @@ from diffax.solvers.multistep import (
     step_orders,
 )
 
-# Solvers that divide by alpha see this much signal at pure noise, where there is none.
-LEAST_ALPHA = 2.0**-12
-
-
-def positive_alpha(point: Point) -> Array:
-    """alpha, or `LEAST_ALPHA` at pure noise, where it is zero."""
-    return jnp.where(point.alpha == 0, LEAST_ALPHA, point.alpha)
+# What the singlestep form takes too.
+OPTIONS: dict[str, Option] = {
+    "order": whole("number of answers used", 1, 3),
+    "kind": choice("form of order 2", "midpoint", "heun"),
+    "lower_order_final": flag("lower the order over the last steps"),
+    "compat": choice("repeat another program's numbers", "diffusers", optional=True),
+}
+_OPTIONS = {**OPTIONS, "euler_at_final": flag("take the last step with order 1")}
 
 
 @noun
 class DPMSolverPP:
     """DPM-Solver++ multistep, order 1 to 3 (Lu et al. 2022b, alg. 2; order 2 is "DPM++ 2M").
+
+        D  = (1 + 1 / (2 r)) x0(x, t) - 1 / (2 r) x0(x_1, t_1),    r = h_1 / h
+        x' = sigma' / sigma x - alpha' (e^-h - 1) D                 (order 2, midpoint)
+
+    where `_1` marks the step before. One network call a step.
 
     Attributes:
         order: 1 is DDIM; 2 for guided sampling; 3 for unconditional.
@@ -48,7 +66,27 @@ class DPMSolverPP:
         euler_at_final: take the last step with order 1 however many there are.
         compat: None, or "diffusers" for its numbers at order 3: it halves the second difference's
             weight (as does the paper's own code), which leaves order 2.
+
+    Example:
+        >>> DPMSolverPP(order=3).order
+        3
     """
+
+    description = Description(
+        names=(
+            Name(
+                "dpmpp_2m",
+                "DPM-Solver++ multistep, order 2: the usual choice at 15-25 steps",
+                also=("dpm_solver_pp", "dpmsolverpp"),
+            ),
+            Name(
+                "dpmpp_3m", "DPM-Solver++ multistep, order 3, for unguided sampling", {"order": 3}
+            ),
+        ),
+        paper="Lu et al. 2022b, alg. 2",
+        order=lambda solver: solver.order,
+        options=_OPTIONS,
+    )
 
     order: int = structure(2)
     kind: str = structure("midpoint")
@@ -57,16 +95,15 @@ class DPMSolverPP:
     compat: str | None = structure(None)
 
     def __post_init__(self):
-        check_options(self.order, self.kind, self.compat)
+        check_options(self)
 
     def init(self, x: Array, grid: Point) -> MultistepState:
         """The table of weights."""
-        here, there = grid[:-1], grid[1:]
+        current, next = grid[:-1], grid[1:]
         h, nodes = nodes_in_log_snr(grid, self.order)
-        first = -jnp.expm1(-h)
         moments = _thirds(self.compat, _scaled_moments(-h, self.order))
-        weights = _weights(self, grid, nodes, first, moments)
-        steps = LinearSteps(there.sigma / here.sigma, there.alpha[:, None] * weights)
+        weights = _weights(self, grid, nodes, lost(current, next), moments)
+        steps = LinearSteps(next.sigma / current.sigma, next.alpha[:, None] * weights)
         return initial_state(x, steps)
 
     def step(
@@ -74,27 +111,46 @@ class DPMSolverPP:
         denoiser: Denoiser,
         x: Array,
         state: MultistepState,
-        here: Point,
-        there: Point,
+        current: Point,
+        next: Point,
         keys: Array,
     ) -> tuple[Array, MultistepState]:
         """Extrapolate x0 from the last answers and integrate."""
-        return advance(state, x, denoiser(x, here).x0, keys)
+        return advance(state, x, denoiser(x, current).x0, keys)
 
 
 @noun
 class SDEDPMSolverPP:
     """SDE-DPM-Solver++ multistep (Lu et al. 2022b, sec. 5; order 2 is "DPM++ 2M SDE").
 
+        x' = sigma' / sigma e^-h x + alpha' (1 - e^-2h) D + sigma' sqrt(1 - e^-2h) z
+
+    with D as in `DPMSolverPP` and z fresh noise. With eta, `e^-h` becomes `e^(-eta h)`, and `2 h`
+    becomes `(1 + eta) h` before D and `2 eta h` before z. One network call a step.
+
     Attributes:
         order: 1 to 3.
         kind: of order 2: `midpoint` or `heun`, as in `DPMSolverPP`.
         lower_order_final: as in `DPMSolverPP`.
         euler_at_final: as in `DPMSolverPP`.
-        eta: how much fresh noise: 0 is the ODE, 1 the SDE of the paper; traced.
+        eta: how much fresh noise: 0 is the ODE, 1 the SDE of the paper; in [0, inf); traced. The
+            noise grows as sqrt(eta): its infinite slope at eta 0 counts as zero.
         compat: None, or "diffusers" for its numbers at order 3, where a sign slip in the second
             difference's weight leaves order 1.
     """
+
+    description = Description(
+        names=(
+            Name(
+                "dpmpp_2m_sde",
+                "SDE-DPM-Solver++ multistep ('DPM++ 2M SDE')",
+                also=("dpmpp_sde", "sde_dpmpp"),
+            ),
+        ),
+        paper="Lu et al. 2022b, sec. 5",
+        stochastic="eta",
+        options={**_OPTIONS, "eta": ETA},
+    )
 
     order: int = structure(2)
     kind: str = structure("midpoint")
@@ -104,25 +160,25 @@ class SDEDPMSolverPP:
     compat: str | None = structure(None)
 
     def __post_init__(self):
-        check_options(self.order, self.kind, self.compat)
+        check_options(self)
 
     def init(self, x: Array, grid: Point) -> MultistepState:
         """The table of weights."""
-        here, there = grid[:-1], grid[1:]
+        current, next = grid[:-1], grid[1:]
         h, nodes = nodes_in_log_snr(grid, self.order)
         total = (1 + self.eta) * h
-        first = -jnp.expm1(-total)
         moments = _scaled_moments(-total, self.order)
         if self.compat == "diffusers" and self.order == 3:
             moments[2] = moments[2] / 2 - 1
-        weights = _weights(self, grid, nodes, first, moments)
-        kept = jnp.where(jnp.isfinite(h), jnp.exp(-self.eta * h), 0.0)
-        fresh = jnp.where(jnp.isfinite(h), -jnp.expm1(-2 * self.eta * h), 1.0)
-        steps = LinearSteps(
-            there.sigma / here.sigma * kept,
-            there.alpha[:, None] * weights,
-            there.sigma * jnp.sqrt(fresh),
-        )
+        weights = _weights(self, grid, nodes, lost(current, next, 1 + self.eta), moments)
+        # sigma' / sigma e^(-eta h); 0^0 = 1 at eta 0
+        keep = (next.sigma / current.sigma) ** (1 + self.eta)
+        keep = keep * (current.alpha / next.alpha) ** self.eta
+        # 1 - e^(-2 eta h); all of it where h is infinite and eta is not 0
+        infinite = jnp.isinf(h)
+        fresh = -jnp.expm1(-2 * self.eta * jnp.where(infinite, 0.0, h))
+        fresh = jnp.where(infinite & (jnp.asarray(self.eta) > 0), 1.0, fresh)
+        steps = LinearSteps(keep, next.alpha[:, None] * weights, next.sigma * root(fresh))
         return initial_state(x, steps)
 
     def step(
@@ -130,19 +186,23 @@ class SDEDPMSolverPP:
         denoiser: Denoiser,
         x: Array,
         state: MultistepState,
-        here: Point,
-        there: Point,
+        current: Point,
+        next: Point,
         keys: Array,
     ) -> tuple[Array, MultistepState]:
         """Extrapolate x0 from the last answers, integrate, and add fresh noise."""
-        return advance(state, x, denoiser(x, here).x0, keys)
+        return advance(state, x, denoiser(x, current).x0, keys)
 
 
 @noun
 class DPMSolver:
     """DPM-Solver multistep on eps, order 1 to 3 (Lu et al. 2022a, sec. 3; 2022b, appendix).
 
-    Without clipping it is as good as DPM-Solver++; with guidance or clipping prefer that one.
+        D  = (1 + 1 / (2 r)) eps(x, t) - 1 / (2 r) eps(x_1, t_1),    r = h_1 / h
+        x' = alpha' / alpha x - sigma' (e^h - 1) D                   (order 2, midpoint)
+
+    where `_1` marks the step before. Without clipping it is as good as DPM-Solver++; with guidance
+    or clipping prefer that one. One network call a step.
 
     Attributes:
         order: 1 is DDIM.
@@ -152,6 +212,16 @@ class DPMSolver:
         compat: as in `DPMSolverPP`.
     """
 
+    description = Description(
+        names=(
+            Name("dpm_2m", "DPM-Solver multistep on eps, order 2"),
+            Name("dpm_3m", "DPM-Solver multistep on eps, order 3", {"order": 3}),
+        ),
+        paper="Lu et al. 2022a, eq. 3.4, multistep",
+        order=lambda solver: solver.order,
+        options=_OPTIONS,
+    )
+
     order: int = structure(2)
     kind: str = structure("midpoint")
     lower_order_final: bool = structure(True)
@@ -159,7 +229,7 @@ class DPMSolver:
     compat: str | None = structure(None)
 
     def __post_init__(self):
-        check_options(self.order, self.kind, self.compat)
+        check_options(self)
 
     def init(self, x: Array, grid: Point) -> MultistepState:
         """The table of weights."""
@@ -171,26 +241,37 @@ class DPMSolver:
         denoiser: Denoiser,
         x: Array,
         state: MultistepState,
-        here: Point,
-        there: Point,
+        current: Point,
+        next: Point,
         keys: Array,
     ) -> tuple[Array, MultistepState]:
         """Extrapolate eps from the last answers and integrate."""
-        return advance(state, x, denoiser(x, here).eps, keys)
+        return advance(state, x, denoiser(x, current).eps, keys)
 
 
 @noun
 class SDEDPMSolver:
     """SDE-DPM-Solver multistep on eps, order 1 or 2 (Lu et al. 2022b, sec. 5).
 
-    The step into the clean end is deterministic: its noise would stay in the sample.
+        x' = alpha' / alpha x - 2 sigma' (e^h - 1) D + sigma' sqrt(e^2h - 1) z
+
+    with D as in `DPMSolver` and z fresh noise. The step into the clean end is deterministic: its
+    noise would stay in the sample. One network call a step.
 
     Attributes:
         order: 1 or 2.
         kind: of order 2: `midpoint` or `heun`, as in `DPMSolverPP`.
         lower_order_final: as in `DPMSolverPP`.
         euler_at_final: as in `DPMSolverPP`.
+        compat: as in `DPMSolverPP`; order 3, where it matters, this solver has not.
     """
+
+    description = Description(
+        names=(Name("sde_dpm_2m", "SDE-DPM-Solver multistep on eps"),),
+        paper="Lu et al. 2022b, sec. 5",
+        stochastic=True,
+        options={**_OPTIONS, "order": whole("number of answers used", 1, 2)},
+    )
 
     order: int = structure(2)
     kind: str = structure("midpoint")
@@ -199,19 +280,15 @@ class SDEDPMSolver:
     compat: str | None = structure(None)
 
     def __post_init__(self):
-        check_options(self.order, self.kind, self.compat, largest=2)
+        check_options(self)
 
     def init(self, x: Array, grid: Point) -> MultistepState:
         """The table of weights."""
         keep, weights, h = _noise_table(self, grid)
         clean = grid.sigma[1:] == 0
-        # Rounding can make an empty step a little negative.
-        spread = grid.sigma[1:] * jnp.sqrt(jnp.expm1(2 * jnp.clip(h, 0.0, 50.0)))
-        steps = LinearSteps(
-            keep,
-            jnp.where(clean[:, None], weights, 2 * weights),
-            jnp.where(clean, 0.0, spread),
-        )
+        # 40 is the longest step whose e^2h is finite in float32.
+        std = grid.sigma[1:] * root(jnp.expm1(2 * jnp.where(clean, 0.0, jnp.clip(h, 0.0, 40.0))))
+        steps = LinearSteps(keep, jnp.where(clean[:, None], weights, 2 * weights), std)
         return initial_state(x, steps)
 
     def step(
@@ -219,22 +296,12 @@ class SDEDPMSolver:
         denoiser: Denoiser,
         x: Array,
         state: MultistepState,
-        here: Point,
-        there: Point,
+        current: Point,
+        next: Point,
         keys: Array,
     ) -> tuple[Array, MultistepState]:
         """Extrapolate eps from the last answers, integrate, and add fresh noise."""
-        return advance(state, x, denoiser(x, here).eps, keys)
-
-
-def check_options(order: int, kind: str, compat: str | None, largest: int = 3) -> None:
-    """Refuse options no DPM-Solver has."""
-    if order not in range(1, largest + 1):
-        raise ValueError(f"order should be 1 .. {largest}, got {order}")
-    if kind not in ("midpoint", "heun"):
-        raise ValueError(f"kind should be midpoint or heun, got {kind!r}")
-    if compat not in (None, "diffusers"):
-        raise ValueError(f"compat should be None or 'diffusers', got {compat!r}")
+        return advance(state, x, denoiser(x, current).eps, keys)
 
 
 def _scaled_moments(z: Array, count: int) -> list[Array]:
@@ -268,14 +335,14 @@ def _weights(
 
 def _noise_table(solver: DPMSolver, grid: Point) -> tuple[Array, Array, Array]:
     """`keep`, `weights` and `h` of the solvers that take eps for a polynomial."""
-    here, there = grid[:-1], grid[1:]
-    alpha = positive_alpha(here)
+    current, next = grid[:-1], grid[1:]
+    alpha = positive_alpha(current)
     h, nodes = nodes_in_log_snr(
         Point(grid.t, grid.alpha.at[:-1].set(alpha), grid.sigma), solver.order
     )
-    keep = there.alpha / alpha
+    keep = next.alpha / alpha
     # sigma' (1 - e^h), written so that it stays finite into the clean end.
-    first = there.sigma - keep * here.sigma
+    first = next.sigma - keep * current.sigma
     scaled = _thirds(solver.compat, _scaled_moments(jnp.minimum(h, 50.0), solver.order))
-    moments = [-there.sigma * moment for moment in scaled]
+    moments = [-next.sigma * moment for moment in scaled]
     return keep, _weights(solver, grid, nodes, first, moments), h

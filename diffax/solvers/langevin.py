@@ -11,6 +11,7 @@ from diffax.denoiser import Denoiser
 from diffax.noun import noun, number, structure
 from diffax.schedules import Point
 from diffax.solvers.ddpm import DDPM
+from diffax.solvers.description import Description, Name, check_options, real, whole
 from diffax.solvers.keys import fold_in, normal
 from diffax.solvers.solver import Solver
 
@@ -25,33 +26,50 @@ class PredictorCorrector:
 
     Attributes:
         predictor: how the level is lowered; the reverse-diffusion step is DDPM's.
-        snr: the corrector's signal-to-noise ratio `r`; 0.16 in the paper for VE, 0.01 for deep VP;
-            traced.
-        corrections: Langevin steps a level.
+        snr: the corrector's signal-to-noise ratio `r`, > 0; 0.16 in the paper for VE, 0.01 for deep
+            VP; traced.
+        corrections: Langevin steps a level, >= 0.
     """
+
+    description = Description(
+        names=(Name("langevin", "predictor-corrector with Langevin steps (score_sde)"),),
+        paper="Song et al. 2021 (score_sde), alg. 1, 4, 5",
+        calls="S (1 + corrections)",
+        count=lambda solver, S: S * (1 + solver.corrections),
+        stochastic=True,
+        options={
+            "snr": real("signal-to-noise ratio of a Langevin step", ends="()"),
+            "corrections": whole("Langevin steps at each level", 0),
+        },
+    )
 
     predictor: Solver = DDPM()
     snr: ArrayLike = number(0.16)
     corrections: int = structure(1)
+
+    def __post_init__(self):
+        check_options(self)
 
     def init(self, x: Array, grid: Point) -> Any:
         """The predictor's state."""
         return self.predictor.init(x, grid)
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: Any, here: Point, there: Point, keys: Array
+        self, denoiser: Denoiser, x: Array, state: Any, current: Point, next: Point, keys: Array
     ) -> tuple[Array, Any]:
-        """Correct at `here`, then predict `there`."""
+        """Correct at `current`, then predict `next`."""
 
         def correct(number: Array, x: Array) -> Array:
-            return langevin_step(denoiser, x, here, self.snr, fold_in(keys, 1 + number))
+            return langevin_step(denoiser, x, current, self.snr, fold_in(keys, 1 + number))
 
         x = jax.lax.fori_loop(0, self.corrections, correct, x)
-        return self.predictor.step(denoiser, x, state, here, there, fold_in(keys, 0))
+        return self.predictor.step(denoiser, x, state, current, next, fold_in(keys, 0))
 
 
 def langevin_step(denoiser: Denoiser, x: Array, at: Point, snr: ArrayLike, keys: Array) -> Array:
     """One step of Langevin dynamics towards `p(x_t)` (Song et al. 2021, algorithm 4, lines 4-7).
+
+        x' = x + e score + sqrt(2 e) z,    e = 2 (r |z| / |score|)^2
 
     Args:
         denoiser: guesses eps; the score is `-eps / sigma`.

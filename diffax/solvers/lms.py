@@ -6,7 +6,8 @@ from jax import Array
 from diffax.denoiser import Denoiser
 from diffax.noun import noun, structure
 from diffax.schedules import Point
-from diffax.solvers.dpm_solver import positive_alpha
+from diffax.solvers.description import Description, Name, check_options, whole
+from diffax.solvers.ends import positive_alpha
 from diffax.solvers.multistep import (
     LinearSteps,
     MultistepState,
@@ -22,6 +23,8 @@ from diffax.solvers.multistep import (
 class LMS:
     """Variable-step Adams-Bashforth on `d(x / alpha) / dk = eps`, `k = sigma / alpha`.
 
+        x' / alpha' = x / alpha + sum_j eps_j int_k^k' prod_(m != j) (u - k_m) / (k_j - k_m) du
+
     Katherine Crowson's sampler for EDM's ODE (Karras et al. 2022, eq. 1). The interpolating
     polynomial in k is integrated exactly. One network call a step.
 
@@ -29,11 +32,18 @@ class LMS:
         order: number of answers used, 1 to 4; 1 is Euler.
     """
 
+    description = Description(
+        names=(Name("lms", "linear multistep of order 4 in sigma (k-diffusion)"),),
+        paper="k-diffusion; variable-step Adams-Bashforth in sigma / alpha",
+        order=lambda solver: solver.order,
+        options={"order": whole("number of answers used", 1, 4)},
+        needs_signal=True,
+    )
+
     order: int = structure(4)
 
     def __post_init__(self):
-        if self.order not in (1, 2, 3, 4):
-            raise ValueError(f"order should be 1 .. 4, got {self.order}")
+        check_options(self)
 
     def init(self, x: Array, grid: Point) -> MultistepState:
         """The table of weights."""
@@ -55,9 +65,9 @@ class LMS:
         denoiser: Denoiser,
         x: Array,
         state: MultistepState,
-        here: Point,
-        there: Point,
+        current: Point,
+        next: Point,
         keys: Array,
     ) -> tuple[Array, MultistepState]:
         """Extrapolate eps from the last answers and integrate."""
-        return advance(state, x, denoiser(x, here).eps, keys)
+        return advance(state, x, denoiser(x, current).eps, keys)

@@ -2,7 +2,7 @@
 
 Every multistep solver crosses an interval by
 
-    x_there = keep x_here + sum_j weights[j] m_j + spread z,
+    x' = keep x + sum_j weights[j] m_j + std z,
 
 where `m_0` is the network's newest answer, `m_1` the one before. They differ only in what `m` is
 (x0 or eps), in the variable in which it is taken for a polynomial, and in that polynomial's degree.
@@ -18,22 +18,23 @@ from jax import Array
 
 from diffax.noun import noun
 from diffax.schedules import Point
+from diffax.solvers.ends import log_snr_step
 from diffax.solvers.keys import normal
 
 
 @noun
 class LinearSteps:
-    """One row an interval: `x_there = keep x_here + weights . m + spread z`.
+    """One row an interval: `x' = keep x + weights . m + std z`.
 
     Attributes:
         keep: `[S]`.
         weights: `[S, order]`, newest answer first; zero where a step uses fewer answers.
-        spread: standard deviation of the fresh noise, `[S]`, or None for deterministic solvers.
+        std: standard deviation of the fresh noise, `[S]`, or None for deterministic solvers.
     """
 
     keep: Array
     weights: Array
-    spread: Array | None = None
+    std: Array | None = None
 
     def __getitem__(self, index: Array) -> "LinearSteps":
         """One row."""
@@ -71,10 +72,10 @@ def advance(
 
 
 def linear_step(row: LinearSteps, x: Array, answers: Array, keys: Array) -> Array:
-    """`keep x + weights . answers + spread z`."""
+    """`keep x + weights . answers + std z`."""
     moved = row.keep * x + jnp.tensordot(row.weights, answers, axes=1)
-    if row.spread is not None:
-        moved = moved + row.spread * normal(keys, x)
+    if row.std is not None:
+        moved = moved + row.std * normal(keys, x)
     return moved.astype(x.dtype)
 
 
@@ -111,14 +112,6 @@ def by_order(orders: Array, rows: Sequence[Array]) -> Array:
 
 
 # ---------------------------------------------------------------- half-log-SNR
-
-
-def log_snr_step(here: Point, there: Point) -> Array:
-    """`h = lambda_there - lambda_here` with `lambda = log(alpha / sigma)`; +inf into clean.
-
-    The ratio of neighbours is exact to rounding where the difference of two logarithms is not.
-    """
-    return -jnp.log((here.alpha / there.alpha) * (there.sigma / here.sigma))
 
 
 def earlier(values: Array, back: int) -> Array:

@@ -1,50 +1,70 @@
-"""Every solver by name: what it is, what it takes, what it costs, and what it cannot do."""
+"""Every solver by name: what it is, what it takes, what it costs, and what it cannot do.
+
+Nothing is listed here: the names come from the `description` of every solver class of this package.
+"""
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from diffax.schedules import Schedule
-from diffax.solvers.adaptive import RK45
-from diffax.solvers.consistency import LCM, TCD
-from diffax.solvers.ddim import DDIM
-from diffax.solvers.ddpm import DDPM
-from diffax.solvers.deis import DEIS
-from diffax.solvers.dpm_solver import DPMSolver, DPMSolverPP, SDEDPMSolver, SDEDPMSolverPP
-from diffax.solvers.euler import Euler, EulerAncestral
-from diffax.solvers.heun import Heun
-from diffax.solvers.inversion import DDIMInversion
-from diffax.solvers.kdpm2 import KDPM2, KDPM2Ancestral
-from diffax.solvers.langevin import PredictorCorrector
-from diffax.solvers.lms import LMS
-from diffax.solvers.pndm import PLMS, PNDM
-from diffax.solvers.singlestep import DPMSolverSinglestep
+from diffax.solvers.description import Description, Name, Option
 from diffax.solvers.solver import Solver
-from diffax.solvers.unipc import UniPC
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What the registry knows of a solver.
+    """What the registry knows of a solver's name.
 
     Attributes:
         make: the solver's class.
-        summary: one line.
-        order: of convergence; 0 where the question has no answer (few-step distilled models).
-        calls: network calls of a run of S steps.
-        stochastic: whether fresh noise enters by default.
-        fixed: options this name sets.
+        named: the name with its summary and the options that it sets.
     """
 
-    make: Callable[..., Solver]
-    summary: str
-    order: int
-    calls: str = "S"
-    stochastic: bool = False
-    fixed: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    make: type
+    named: Name
+
+    @property
+    def description(self) -> Description:
+        """What the class says of itself."""
+        return self.make.description
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        return self.named.summary
+
+    @property
+    def fixed(self) -> Mapping[str, Any]:
+        """Options this name sets."""
+        return self.named.fixed
+
+    @property
+    def order(self) -> int:
+        """Order of convergence with the default options; 0 where the question has no answer."""
+        return self.description.told("order", self._default)
+
+    @property
+    def calls(self) -> str:
+        """Network calls of a run of S steps, as a formula."""
+        return self.description.calls
+
+    def count(self, steps: int, **options: Any) -> int | None:
+        """Network calls of a run of so many steps; None where it depends on the data."""
+        count = self.description.count
+        return None if count is None else count(self.make(**self.fixed, **options), steps)
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether fresh noise enters by default."""
+        return self.description.is_stochastic(self._default)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -57,84 +77,26 @@ class Entry:
 
     @property
     def takes_schedule(self) -> bool:
-        """Whether the solver asks the network between grid points."""
+        """Whether the solver may ask the network between grid points."""
         return any(f.name == "schedule" for f in dataclasses.fields(self.make))
 
+    @property
+    def _default(self) -> Solver:
+        return self.make(**self.fixed)
 
-SOLVERS: dict[str, Entry] = {
-    "ddpm": Entry(DDPM, "ancestral sampling (Ho et al. 2020), for many steps", 1, stochastic=True),
-    "ddim": Entry(DDIM, "deterministic (eta 0) to ancestral (eta 1) (Song et al. 2021)", 1),
-    "euler": Entry(Euler, "Euler on the probability-flow ODE, with churn if asked", 1),
-    "euler_ancestral": Entry(
-        EulerAncestral, "Euler down, fresh noise up ('Euler a'); DDIM with eta 1", 1, "S", True
-    ),
-    "heun": Entry(Heun, "EDM's second-order sampler, with churn if asked", 2, "2 S - 1"),
-    "kdpm2": Entry(KDPM2, "DPM-Solver-2 in EDM's variables ('DPM2')", 2, "2 S - 1"),
-    "kdpm2_ancestral": Entry(
-        KDPM2Ancestral, "DPM2 down, fresh noise up ('DPM2 a')", 1, "2 S - 1", True
-    ),
-    "dpmpp_2m": Entry(
-        DPMSolverPP, "DPM-Solver++ multistep, order 2: the usual choice at 15-25 steps", 2
-    ),
-    "dpmpp_3m": Entry(
-        DPMSolverPP,
-        "DPM-Solver++ multistep, order 3, for unguided sampling",
-        3,
-        fixed=MappingProxyType({"order": 3}),
-    ),
-    "dpmpp_2m_sde": Entry(
-        SDEDPMSolverPP, "SDE-DPM-Solver++ multistep ('DPM++ 2M SDE')", 1, "S", True
-    ),
-    "dpm_2m": Entry(DPMSolver, "DPM-Solver multistep on eps, order 2", 2),
-    "dpm_3m": Entry(
-        DPMSolver,
-        "DPM-Solver multistep on eps, order 3",
-        3,
-        fixed=MappingProxyType({"order": 3}),
-    ),
-    "sde_dpm_2m": Entry(SDEDPMSolver, "SDE-DPM-Solver multistep on eps", 1, "S", True),
-    "deis": Entry(DEIS, "exponential integrator, polynomial in log sigma (Zhang & Chen 2023)", 2),
-    "dpmpp_2s": Entry(DPMSolverSinglestep, "DPM-Solver++ singlestep, order 2, on a logsnr grid", 2),
-    "dpmpp_3s": Entry(
-        DPMSolverSinglestep,
-        "DPM-Solver++ singlestep, order 3, on a logsnr grid",
-        3,
-        fixed=MappingProxyType({"order": 3}),
-    ),
-    "dpm_2s": Entry(
-        DPMSolverSinglestep,
-        "DPM-Solver singlestep on eps, order 2, on a logsnr grid",
-        2,
-        fixed=MappingProxyType({"prediction": "eps"}),
-    ),
-    "dpm_3s": Entry(
-        DPMSolverSinglestep,
-        "DPM-Solver singlestep on eps, order 3, on a logsnr grid",
-        3,
-        fixed=MappingProxyType({"order": 3, "prediction": "eps"}),
-    ),
-    "unipc": Entry(UniPC, "predictor-corrector for 5-10 steps (Zhao et al. 2023)", 3),
-    "lms": Entry(LMS, "linear multistep of order 4 in sigma (k-diffusion)", 4),
-    "plms": Entry(PLMS, "pseudo linear multistep, Stable Diffusion's first sampler", 2, "S + 1"),
-    "pndm": Entry(PNDM, "pseudo Runge-Kutta, then PLMS (Liu et al. 2022)", 2, "S + 9"),
-    "flow_euler": Entry(Euler, "Euler along the straight path of flow matching", 1),
-    "flow_heun": Entry(
-        Heun,
-        "Heun along the straight path of flow matching",
-        2,
-        "2 S - 1",
-        fixed=MappingProxyType({"space": "straight"}),
-    ),
-    "rk45": Entry(RK45, "probability-flow ODE with adaptive steps (diffrax)", 5, "6 a try"),
-    "langevin": Entry(
-        PredictorCorrector, "predictor-corrector with Langevin steps (score_sde)", 1, "2 S", True
-    ),
-    "lcm": Entry(LCM, "for latent-consistency models, 1-8 steps (Luo et al. 2023)", 0, "S", True),
-    "tcd": Entry(TCD, "for trajectory-consistency models, 1-8 steps (Zheng et al.)", 0, "S", True),
-    "ddim_inversion": Entry(
-        DDIMInversion, "from data to noise, on a grid turned round (grid[::-1])", 1
-    ),
-}
+
+def _entries() -> Iterator[tuple[str, Entry]]:
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)], f"{__package__}."):
+        if module.name == __name__:
+            continue
+        for value in vars(importlib.import_module(module.name)).values():
+            own = isinstance(value, type) and value.__module__ == module.name
+            if own and "description" in vars(value):
+                for named in value.description.names:
+                    yield named.name, Entry(value, named)
+
+
+SOLVERS: Mapping[str, Entry] = MappingProxyType(dict(sorted(_entries(), key=lambda item: item[0])))
 
 
 def build(name: str, schedule: Schedule | None = None, **options: Any) -> Solver:
@@ -146,7 +108,8 @@ def build(name: str, schedule: Schedule | None = None, **options: Any) -> Solver
         options: the solver's own, such as `eta=0.5` or `order=3`; see `describe(name)`.
 
     Raises:
-        ValueError: no such solver or option (the nearest are named), or a needed schedule missing.
+        ValueError: no such solver or option (the nearest are named), a value outside its range, or
+            a needed schedule missing.
 
     Example:
         >>> build("ddim", eta=0.5).eta
@@ -157,30 +120,120 @@ def build(name: str, schedule: Schedule | None = None, **options: Any) -> Solver
         if option not in entry.options:
             known = ", ".join(entry.options) or "none"
             raise ValueError(f"sampler {name} takes no option {option!r}; its options: {known}")
-    arguments = dict(entry.fixed) | options
-    if entry.takes_schedule and schedule is not None:
-        arguments["schedule"] = schedule
-    elif entry.takes_schedule and _required(entry.make, "schedule"):
+    solver = entry.make(**entry.fixed, **options)
+    if schedule is not None:
+        return with_schedule(solver, schedule)
+    if entry.takes_schedule and entry.description.told("needs_schedule", solver):
         raise ValueError(f"sampler {name} asks the network between grid points: give schedule=...")
-    return entry.make(**arguments)
+    return solver
+
+
+def with_schedule(solver: Solver, schedule: Schedule) -> Solver:
+    """The same solver, told the noise schedule where it takes one and has none.
+
+    A recipe holds a solver without its schedule, as plain data; this completes it.
+
+    Args:
+        solver: any solver; the solvers it wraps are completed too.
+        schedule: the schedule of the run.
+
+    Example:
+        >>> from diffax import schedules, solvers
+        >>> with_schedule(solvers.KDPM2(), schedules.VP()).schedule
+        VP(beta_min=0.1, beta_max=20.0)
+    """
+    if not dataclasses.is_dataclass(solver):
+        return solver
+    changes = {}
+    for field in dataclasses.fields(solver):
+        value = getattr(solver, field.name)
+        if field.name == "schedule" and value is None:
+            changes["schedule"] = schedule
+        elif hasattr(value, "step") and hasattr(value, "init"):
+            changes[field.name] = with_schedule(value, schedule)
+    return dataclasses.replace(solver, **changes) if changes else solver
+
+
+# ---------------------------------------------------------------- names
 
 
 def lookup(name: str) -> Entry:
-    """What the registry knows of `name`; an unknown one is answered with the nearest."""
+    """What the registry knows of `name`.
+
+    Raises:
+        ValueError: an unknown name; the nearest are named.
+    """
     if name not in SOLVERS:
-        near = difflib.get_close_matches(name, SOLVERS, n=3, cutoff=0.4)
-        hint = f"did you mean {', '.join(near)}? " if near else ""
+        near = ", ".join(suggestions(name))
+        spacing = [word for word in _words(name) if word in _SPACINGS]
+        also = f" (with spacing {spacing[0]})" if spacing else ""
+        hint = f"did you mean {near}{also}? " if near else ""
         raise ValueError(f"no sampler {name!r}; {hint}there are: {', '.join(SOLVERS)}")
     return SOLVERS[name]
+
+
+# What other programs write into a sampler's name and is none of the solver's.
+_SPACINGS = ("karras", "exponential", "beta")
+_FILLERS = (*_SPACINGS, "k", "sampler", "scheduler")
+
+
+def suggestions(name: str) -> list[str]:
+    """At most three solvers whose names are nearest to one that is none.
+
+    Example:
+        >>> suggestions("DPM++ 2M Karras")[0]
+        'dpmpp_2m'
+    """
+    asked = "_".join(word for word in _words(name) if word not in _FILLERS)
+    known = {alias: name for name, entry in SOLVERS.items() for alias in (name, *entry.named.also)}
+    exact = [asked] if asked in known else []
+    begun = [alias for alias in known if asked and alias.startswith(asked)]
+    near = difflib.get_close_matches(asked, known, n=3, cutoff=0.4)
+    return list(dict.fromkeys(known[alias] for alias in [*exact, *begun, *near]))[:3]
+
+
+def _words(name: str) -> list[str]:
+    return re.findall("[a-z0-9]+", name.lower().replace("++", "pp"))
+
+
+# ---------------------------------------------------------------- options and help
+
+
+def option_ranges(name: str) -> dict[str, Option]:
+    """What a solver's options may be: those that are plain values, by name."""
+    entry = lookup(name)
+    stated = entry.description.options
+    return {option: stated[option] for option in entry.options if option in stated}
+
+
+def all_options() -> dict[str, tuple[type, str]]:
+    """Every option of every solver as a command line has them: `{name: (type, help)}`.
+
+    The help is one line: what the option does, its range, and the solvers that take it.
+
+    Example:
+        >>> all_options()["corrections"]
+        (<class 'int'>, 'Langevin steps at each level; langevin: at least 0')
+    """
+    takers: dict[str, dict[Option, list[str]]] = {}
+    for name in SOLVERS:
+        for option, stated in option_ranges(name).items():
+            takers.setdefault(option, {}).setdefault(stated, []).append(name)
+    found = {}
+    for option, by_range in sorted(takers.items()):
+        helps = list(dict.fromkeys(stated.help for stated in by_range))
+        ranges = [f"{', '.join(names)}: {stated.range}" for stated, names in by_range.items()]
+        found[option] = next(iter(by_range)).type, "; ".join([" / ".join(helps), *ranges])
+    return found
 
 
 def describe(name: str | None = None) -> str:
     """One line a solver, for `--help`; with a name, that solver's line and options."""
     if name is None:
         return "\n".join(f"  {key:16} {_line(entry)}" for key, entry in SOLVERS.items())
-    entry = lookup(name)
+    entry, stated = lookup(name), option_ranges(name)
     options = ", ".join(
-        f"{key}={value}" if value is not dataclasses.MISSING else key
+        f"{key}={value} ({stated[key].range})" if key in stated else f"{key}={value}"
         for key, value in entry.options.items()
     )
     return f"{name}: {_line(entry)}. Options: {options or 'none'}"
@@ -190,7 +243,24 @@ def _line(entry: Entry) -> str:
     return f"{entry.summary} [{entry.calls} calls]"
 
 
-def _required(make: Callable[..., Solver], name: str) -> bool:
-    return any(
-        f.name == name and f.default is dataclasses.MISSING for f in dataclasses.fields(make)
-    )
+def table() -> str:
+    """All solvers as a Markdown table, one line a class, as in `docs/samplers.md`."""
+    lines = [
+        "| name | class | order | calls | stochastic | options | paper |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    families: dict[type, list[str]] = {}
+    for name, entry in SOLVERS.items():
+        families.setdefault(entry.make, []).append(name)
+    for make, names in families.items():
+        said = make.description
+        orders = dict.fromkeys(str(SOLVERS[name].order or "-") for name in names)
+        noise = {True: "yes", False: "no"}.get(said.stochastic, f"if `{said.stochastic}`")
+        options = "; ".join(
+            f"`{key}`" if option.type is bool else f"`{key}` {option.range}"
+            for key, option in said.options.items()
+        )
+        cells = [", ".join(f"`{name}`" for name in names), f"`{make.__name__}`", ", ".join(orders)]
+        cells += [said.calls, noise, options or "-", said.paper]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

@@ -1,7 +1,7 @@
 """Singlestep DPM-Solver and DPM-Solver++: groups of steps from one base point.
 
 A group of `order` intervals starts from one state. Its inner points are stages: the network is
-asked there, and the last interval's end is reached with the group's full order. Stages lie on the
+asked next, and the last interval's end is reached with the group's full order. Stages lie on the
 grid, so a run costs one network call an interval; on grids even in log-SNR
 (`spacing="logsnr"`) they lie where the papers put them (Lu et al. 2022a, algorithms 1-2; 2022b,
 DPM-Solver++(2S)).
@@ -15,7 +15,10 @@ from jax import Array
 from diffax.denoiser import Denoiser
 from diffax.noun import noun, structure
 from diffax.schedules import Point
-from diffax.solvers.dpm_solver import check_options, positive_alpha
+from diffax.solvers.description import Description, Name, check_options, choice, flag
+from diffax.solvers.dpm_solver import OPTIONS
+from diffax.schedules.point import root
+from diffax.solvers.ends import decay, log_snr_step, lost, positive_alpha
 from diffax.solvers.multistep import (
     LinearSteps,
     by_order,
@@ -24,7 +27,6 @@ from diffax.solvers.multistep import (
     initial_state,
     interpolation_weights,
     linear_step,
-    log_snr_step,
     remember,
 )
 
@@ -44,6 +46,12 @@ class SinglestepState:
 class DPMSolverSinglestep:
     """DPM-Solver and DPM-Solver++ in groups of `order` intervals. One network call an interval.
 
+    From the base x at s_0, with the stage u at s_1 in between (order 2, midpoint):
+
+        u  = sigma_1 / sigma x - alpha_1 (e^-h_1 - 1) x0(x, s_0)
+        D  = (1 - 1 / (2 r)) x0(x, s_0) + 1 / (2 r) x0(u, s_1),    r = h_1 / h
+        x' = sigma' / sigma x - alpha' (e^-h - 1) D                  (Lu et al. 2022b, alg. 1)
+
     Attributes:
         order: 1 to 3.
         kind: `midpoint`, the papers' forms, of full order where stages are even in log-SNR, or
@@ -54,6 +62,31 @@ class DPMSolverSinglestep:
         compat: None, or "diffusers": at order 3 its sign slip in the stochastic form.
     """
 
+    description = Description(
+        names=(
+            Name("dpmpp_2s", "DPM-Solver++ singlestep, order 2, on a logsnr grid"),
+            Name("dpmpp_3s", "DPM-Solver++ singlestep, order 3, on a logsnr grid", {"order": 3}),
+            Name(
+                "dpm_2s",
+                "DPM-Solver singlestep on eps, order 2, on a logsnr grid",
+                {"prediction": "eps"},
+            ),
+            Name(
+                "dpm_3s",
+                "DPM-Solver singlestep on eps, order 3, on a logsnr grid",
+                {"order": 3, "prediction": "eps"},
+            ),
+        ),
+        paper="Lu et al. 2022a, alg. 1-2; 2022b, alg. 1",
+        order=lambda solver: solver.order,
+        stochastic="stochastic",
+        options={
+            **OPTIONS,
+            "prediction": choice("what is taken for a polynomial", "x0", "eps"),
+            "stochastic": flag("add fresh noise in every step"),
+        },
+    )
+
     order: int = structure(2)
     kind: str = structure("midpoint")
     prediction: str = structure("x0")
@@ -62,9 +95,7 @@ class DPMSolverSinglestep:
     compat: str | None = structure(None)
 
     def __post_init__(self):
-        check_options(self.order, self.kind, self.compat)
-        if self.prediction not in ("x0", "eps"):
-            raise ValueError(f"prediction should be x0 or eps, got {self.prediction!r}")
+        check_options(self)
         if self.stochastic and self.prediction == "eps":
             raise ValueError("the stochastic singlestep solver needs prediction x0, got eps")
 
@@ -83,57 +114,59 @@ class DPMSolverSinglestep:
         denoiser: Denoiser,
         x: Array,
         state: SinglestepState,
-        here: Point,
-        there: Point,
+        current: Point,
+        next: Point,
         keys: Array,
     ) -> tuple[Array, SinglestepState]:
         """From the group's base to the next stage or the group's end."""
-        guess = denoiser(x, here)
+        guess = denoiser(x, current)
         answers = remember(state.answers, guess.x0 if self.prediction == "x0" else guess.eps)
         base = jnp.where(state.orders[state.index] == 1, x, state.base)
         moved = linear_step(state.steps[state.index], base, answers, keys)
         return moved, SinglestepState(state.index + 1, base, state.orders, state.steps, answers)
 
     def _table(self, grid: Point, orders: Array) -> LinearSteps:
-        """Weights for order 1, 2, 3: from the base 0, 1, 2 points before `here`."""
+        """Weights for order 1, 2, 3: from the base 0, 1, 2 points before the current one."""
         alpha = positive_alpha(grid[:-1])
-        here, there = Point(grid.t[:-1], alpha, grid.sigma[:-1]), grid[1:]
+        current, next = Point(grid.t[:-1], alpha, grid.sigma[:-1]), grid[1:]
         # A step that is no stage of an order reads a wrong base below and is not chosen.
-        before = [jax.tree.map(lambda f, b=back: earlier(f, b), here) for back in range(self.order)]
-        keeps, rows, spreads = [], [], []
+        before = [
+            jax.tree.map(lambda f, b=back: earlier(f, b), current) for back in range(self.order)
+        ]
+        keeps, rows, stds = [], [], []
         for order in range(1, self.order + 1):
             base = before[order - 1]
-            h = log_snr_step(base, there)
+            h = log_snr_step(base, next)
             # Stages, newest first, in units of h from the base.
             width = jnp.where(h == 0, 1.0, jnp.minimum(h, 50.0))
             nodes = [log_snr_step(base, before[back]) / width for back in range(order)]
-            keep, first, moments, spread = self._integrals(base, there, h, order)
+            keep, first, moments, std = self._integrals(base, next, h, order)
             keeps.append(keep[:, None])
-            spreads.append(spread[:, None])
+            stds.append(std[:, None])
             rows.append(first[:, None] if order == 1 else self._weights(nodes, moments, order))
-        spread = by_order(orders, spreads)[:, 0] if self.stochastic else None
-        return LinearSteps(by_order(orders, keeps)[:, 0], by_order(orders, rows), spread)
+        std = by_order(orders, stds)[:, 0] if self.stochastic else None
+        return LinearSteps(by_order(orders, keeps)[:, 0], by_order(orders, rows), std)
 
     def _integrals(
-        self, base: Point, there: Point, h: Array, order: int
+        self, base: Point, next: Point, h: Array, order: int
     ) -> tuple[Array, Array, list[Array], Array]:
         """What is kept of the base, the exact weight of order 1, the moments, and the noise."""
         long = jnp.minimum(h, 50.0)
         if self.prediction == "eps":
-            keep = there.alpha / positive_alpha(base)
-            first = there.sigma - keep * base.sigma
-            moments = [-there.sigma * long * m for m in exponential_moments(long, order)]
+            keep = next.alpha / positive_alpha(base)
+            first = next.sigma - keep * base.sigma
+            moments = [-next.sigma * long * m for m in exponential_moments(long, order)]
             return keep, first, moments, jnp.zeros_like(h)
         z = 2 * long if self.stochastic else long
-        moments = [there.alpha * z * m for m in exponential_moments(-z, order)]
+        moments = [next.alpha * z * m for m in exponential_moments(-z, order)]
         if self.stochastic:
-            keep = there.sigma / base.sigma * jnp.exp(-h)
-            spread = there.sigma * jnp.sqrt(-jnp.expm1(-2 * h))
+            keep = next.sigma / base.sigma * decay(base, next)
+            fresh = lost(base, next, 2.0)
             if self.compat == "diffusers" and order == 3:
-                moments[2] = moments[2] - 2 * there.alpha
-            return keep, -jnp.expm1(-2 * h) * there.alpha, moments, spread
-        keep = there.sigma / base.sigma
-        return keep, -jnp.expm1(-h) * there.alpha, moments, jnp.zeros_like(h)
+                moments[2] = moments[2] - 2 * next.alpha
+            return keep, fresh * next.alpha, moments, next.sigma * root(fresh)
+        keep = next.sigma / base.sigma
+        return keep, lost(base, next) * next.alpha, moments, jnp.zeros_like(h)
 
     def _weights(self, nodes: list[Array], moments: list[Array], order: int) -> Array:
         if self.kind == "heun":

@@ -9,12 +9,15 @@ from diffax.schedules import Point
 
 
 class Solver(Protocol):
-    """How one interval of the grid is crossed. A pytree; structure static, numbers traced."""
+    """How one interval of the grid is crossed. A pytree; structure static, numbers traced.
+
+    The solvers that have a name also have a class attribute `description`; see `Description`.
+    """
 
     def init(self, x: Array, grid: Point) -> Any:
         """The state carried from step to step, from the start `x` and the whole grid."""
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: Any, here: Point, there: Point, keys: Array
+        self, denoiser: Denoiser, x: Array, state: Any, current: Point, next: Point, keys: Array
     ) -> tuple[Array, Any]:
-        """Move `x` from `here` to the cleaner `there`; `keys`, `[B]`, are this step's own."""
+        """Move `x` from `current` to the cleaner `next`; `keys`, `[B]`, are this step's own."""

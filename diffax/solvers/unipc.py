@@ -7,7 +7,15 @@ from jax import Array
 from diffax.denoiser import Denoiser
 from diffax.noun import noun, structure
 from diffax.schedules import Point
-from diffax.solvers.dpm_solver import positive_alpha
+from diffax.solvers.description import (
+    Description,
+    Name,
+    check_options,
+    choice,
+    flag,
+    whole,
+)
+from diffax.solvers.ends import lost, positive_alpha
 from diffax.solvers.multistep import (
     LinearSteps,
     by_order,
@@ -35,11 +43,16 @@ class UniPCState:
 class UniPC:
     """UniPC-p: predict with the last p answers, then correct with the new one (alg. 1 and 2).
 
+        x'   = sigma' / sigma x + alpha' (1 - e^-h) m_0 - alpha' B(h) sum_(m<p) a_m D_m / r_m
+        x'^c = the same with m <= p,    r_m = (lambda_m - lambda) / h,    D_m = m_m - m_0
+
+    with the guesses of x0 `m_0` at the step's start, `m_1, ...` before it and, for the corrector,
+    `m_p` at its end (`r_p = 1`); a solves the order conditions.
     The answer at a predicted point corrects that point and serves the next prediction, so there is
     one network call a step; the last point is predicted only. Order p + 1.
 
     Attributes:
-        order: p, 1 to 3.
+        order: p, 1 to 3; the order of convergence is p + 1.
         kind: the function B(h): `bh1` (h) or `bh2` (e^h - 1). It matters to the predictor of
             order 2 and the corrector of order 1, whose one weight is set to 1/2.
         predict_x0: integrate x0 (as DPM-Solver++) rather than eps.
@@ -48,6 +61,19 @@ class UniPC:
             guidance at the start.
     """
 
+    description = Description(
+        names=(Name("unipc", "predictor-corrector for 5-10 steps (Zhao et al. 2023)"),),
+        paper="Zhao et al. 2023, alg. 1-2",
+        order=lambda solver: solver.order + 1,
+        options={
+            "order": whole("number of answers used", 1, 3),
+            "kind": choice("the function B(h)", "bh1", "bh2"),
+            "predict_x0": flag("take x0, not eps, for a polynomial"),
+            "lower_order_final": flag("lower the order over the last steps"),
+            "correct_from": whole("number of the first step whose end is corrected", 0),
+        },
+    )
+
     order: int = structure(2)
     kind: str = structure("bh2")
     predict_x0: bool = structure(True)
@@ -55,10 +81,7 @@ class UniPC:
     correct_from: int = structure(0)
 
     def __post_init__(self):
-        if self.order not in (1, 2, 3):
-            raise ValueError(f"order should be 1 .. 3, got {self.order}")
-        if self.kind not in ("bh1", "bh2"):
-            raise ValueError(f"kind should be bh1 or bh2, got {self.kind!r}")
+        check_options(self)
 
     def init(self, x: Array, grid: Point) -> UniPCState:
         """The tables of weights."""
@@ -71,12 +94,12 @@ class UniPC:
         denoiser: Denoiser,
         x: Array,
         state: UniPCState,
-        here: Point,
-        there: Point,
+        current: Point,
+        next: Point,
         keys: Array,
     ) -> tuple[Array, UniPCState]:
         """Correct `x` with the answer at it, then predict the next point."""
-        guess = denoiser(x, here)
+        guess = denoiser(x, current)
         newest = guess.x0 if self.predict_x0 else guess.eps
         seen = jnp.concatenate([newest[None].astype(state.answers.dtype), state.answers])
         corrected = linear_step(state.corrector[state.index], state.x, seen, keys)
@@ -86,17 +109,17 @@ class UniPC:
         return moved, UniPCState(state.index + 1, x, state.predictor, state.corrector, answers)
 
     def _tables(self, grid: Point) -> tuple[LinearSteps, LinearSteps]:
-        here, there = grid[:-1], grid[1:]
-        alpha = positive_alpha(here)
+        current, next = grid[:-1], grid[1:]
+        alpha = positive_alpha(current)
         h, nodes = nodes_in_log_snr(grid, self.order)
         long = jnp.minimum(h, 50.0)
         z = -long if self.predict_x0 else long
         if self.predict_x0:
-            keep, scale = there.sigma / here.sigma, there.alpha
-            first = -jnp.expm1(-h) * scale
+            keep, scale = next.sigma / current.sigma, next.alpha
+            first = lost(current, next) * scale
         else:
-            keep, scale = there.alpha / alpha, -there.sigma
-            first = there.sigma - keep * here.sigma
+            keep, scale = next.alpha / alpha, -next.sigma
+            first = next.sigma - keep * current.sigma
         moments = [scale * long * m for m in exponential_moments(z, self.order + 1)]
         half = 0.5 * scale * (long if self.kind == "bh1" else jnp.abs(jnp.expm1(z)))
 

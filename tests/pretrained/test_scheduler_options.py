@@ -316,7 +316,7 @@ def test_stable_videos_levels():
         "timestep_spacing": "leading", "steps_offset": 1,
     }, 5)  # fmt: skip
     k = np.linspace(700 ** (1 / 7), 0.002 ** (1 / 7), 5) ** 7
-    np.testing.assert_allclose(setup.grid.noise_to_signal[:-1], k, rtol=1e-4)
+    np.testing.assert_allclose(setup.grid.sigma_ratio[:-1], k, rtol=1e-4)
     np.testing.assert_allclose(setup.grid.t[:-1], 0.25 * np.log(k), rtol=1e-5)
     assert isinstance(setup.solver, Euler)
 

@@ -11,7 +11,7 @@ from diffax.solvers import registry
 
 STEPS = 6
 # Expensive to compile and stated by what it tries, not by the steps.
-NAMES = [name for name in registry.SOLVERS if name != "rk45"]
+NAMES = [name for name, entry in registry.SOLVERS.items() if entry.description.count is not None]
 
 
 def count_calls(solver, grid) -> int:
@@ -35,17 +35,23 @@ def count_calls(solver, grid) -> int:
 def test_network_calls_are_as_documented(name):
     schedule = schedules.linear(1000)
     grid = diffax.time_grid(schedule, STEPS, "leading")
-    grid = grid[::-1] if name == "ddim_inversion" else grid
-    stated = registry.lookup(name).calls.replace("2 S", "2 * S")
-    wanted = eval(stated, {"S": STEPS})
+    entry = registry.lookup(name)
+    grid = grid[::-1] if entry.description.backwards else grid
+    stated = entry.calls.replace("2 S", "2 * S").replace("S (", "S * (")
+    wanted = eval(stated, {"S": STEPS} | entry.options)
+    assert entry.count(STEPS) == wanted
     assert count_calls(registry.build(name, schedule), grid) == wanted
 
 
-def test_more_corrections_and_refinements_cost_what_they_say():
-    schedule = schedules.linear(1000)
-    grid = diffax.time_grid(schedule, STEPS, "leading")
-    assert count_calls(diffax.solvers.PredictorCorrector(corrections=2), grid) == 3 * STEPS
-    assert count_calls(diffax.solvers.DDIMInversion(refinements=2), grid[::-1]) == 3 * STEPS
+@pytest.mark.parametrize(
+    ("name", "options"), [("langevin", {"corrections": 2}), ("ddim_inversion", {"refinements": 2})]
+)
+def test_more_corrections_and_refinements_cost_what_they_say(name, options):
+    entry = registry.lookup(name)
+    grid = diffax.time_grid(schedules.linear(1000), STEPS, "leading")
+    grid = grid[::-1] if entry.description.backwards else grid
+    assert entry.count(STEPS, **options) == 3 * STEPS
+    assert count_calls(registry.build(name, **options), grid) == 3 * STEPS
 
 
 def test_adaptive_steps_are_counted():

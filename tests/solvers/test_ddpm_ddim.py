@@ -196,12 +196,13 @@ def test_gradient_reaches_the_guidance_scale_through_the_loop():
     np.testing.assert_allclose(slope, numeric, rtol=1e-2)
 
 
-def test_trajectory_ends_with_the_samples():
+def test_trajectory_goes_from_the_start_to_the_samples():
     grid = diffax.time_grid(schedules.linear(100), 7)
     keys = diffax.sample_keys(0, 3)
     x = diffax.initial_noise(keys, (2,))
     samples, states = run(GaussianDenoiser(), diffax.solvers.DDIM(), grid, x, keys, trajectory=True)
-    assert states.shape == (7, 3, 2)
+    assert states.shape == (8, 3, 2)
+    np.testing.assert_array_equal(states[0], x)
     np.testing.assert_array_equal(states[-1], samples)
 
 

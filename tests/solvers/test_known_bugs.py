@@ -102,13 +102,12 @@ def test_time_and_noise_of_the_loss_have_keys_of_their_own():
 
 def test_sampler_noise_differs_from_step_to_step_and_from_the_start():
     keys = diffax.sample_keys(0, 2)
-    drawn = []
 
     class Spy:
         def init(self, x, grid):
             return None
 
-        def step(self, denoiser, x, state, here, there, step_keys):
+        def step(self, denoiser, x, state, current, next, step_keys):
             from diffax.solvers.keys import normal
 
             return normal(step_keys, x), None
@@ -116,8 +115,9 @@ def test_sampler_noise_differs_from_step_to_step_and_from_the_start():
     grid = diffax.time_grid(schedules.linear(10), 5)
     start = diffax.initial_noise(keys, (3,))
     _, states = diffax.sample(None, Spy(), grid, start, keys, trajectory=True)
-    drawn = np.concatenate([np.asarray(states).reshape(5, -1), np.asarray(start).reshape(1, -1)])
-    assert len(np.unique(drawn)) == drawn.size
+    np.testing.assert_array_equal(states[0], start)
+    drawn = np.asarray(states)
+    assert drawn.shape == (6, 2, 3) and len(np.unique(drawn)) == drawn.size
 
 
 def test_times_are_wide_and_checked():

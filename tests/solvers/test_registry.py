@@ -48,7 +48,8 @@ def test_options_reach_the_solver():
     ("name", "options", "message"),
     [
         ("dpmp_2m", {}, "did you mean dpmpp_2m"),
-        ("zzz", {}, "there are: ddpm"),
+        ("zzz", {}, "there are: ddim"),
+        ("zzz", {}, "no sampler 'zzz'; there"),
         ("dpmpp_2m", {"eta": 0.5}, "takes no option 'eta'; its options: order"),
         ("dpmpp_3m", {"order": 2}, "takes no option 'order'"),
         ("kdpm2", {}, "give schedule"),
@@ -71,7 +72,7 @@ def test_wrong_requests_are_answered(name, options, message):
         ("lms", PURE, parameterization.V(), 10, {}, "infinite"),
         ("heun", schedules.RectifiedFlow(), parameterization.Velocity(), 10, {}, "flow_heun"),
         ("pndm", LINEAR, parameterization.Eps(), 3, {}, "at least 4"),
-        ("ddim", LINEAR, parameterization.Eps(), 10, {"eta": -1.0}, "at least 0"),
+        ("ddim", LINEAR, parameterization.Eps(), 10, {"eta": -1.0}, r"in \[0, inf\), got -1"),
         ("tcd", schedules.VP(), parameterization.Eps(), 4, {}, "table"),
     ],
 )

@@ -61,7 +61,9 @@ def test_vmap_over_etas_and_trajectories():
         )
 
     final, states = jax.jit(jax.vmap(run))(etas)
-    assert states.shape == (3, 6, 4, 3)
+    assert states.shape == (3, 7, 4, 3)
+    # x_T comes first: the trajectory has a state for every point of the grid.
+    np.testing.assert_array_equal(states[:, 0], jnp.broadcast_to(noise, (3, 4, 3)))
     np.testing.assert_array_equal(states[:, -1], final)
     alone = diffax.sample(denoiser(), diffax.solvers.DDIM(0.5), grid, noise, keys)
     np.testing.assert_allclose(final[1], alone, rtol=1e-5, atol=1e-6)

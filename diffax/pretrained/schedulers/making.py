@@ -9,12 +9,11 @@ from diffax.pretrained.schedulers import flow_grids, grids
 from diffax.pretrained.schedulers.stride import StrideInversion, by_stride
 from diffax.schedules import EDM, Discrete, Point, RectifiedFlow, Schedule
 from diffax.solvers.consistency import LCM, TCD
-from diffax.solvers.ddim import DDIM
+from diffax.solvers.ddim import DDIM, EulerAncestral
 from diffax.solvers.ddpm import DDPM
 from diffax.solvers.deis import DEIS
 from diffax.solvers.dpm_solver import DPMSolver, DPMSolverPP, SDEDPMSolver, SDEDPMSolverPP
-from diffax.solvers.euler import Euler, EulerAncestral
-from diffax.solvers.heun import Heun
+from diffax.solvers.edm import Euler, Heun
 from diffax.solvers.kdpm2 import KDPM2, KDPM2Ancestral
 from diffax.solvers.lms import LMS
 from diffax.solvers.pndm import PLMS, PNDM
