@@ -117,9 +117,10 @@ def module_from_config(
     cls = BY_NAME[name]
     fields = {f.name for f in dataclasses.fields(cls)} - set(OURS)
     problems = [
-        f"{key} = {config[key]!r} (supported: {', '.join(map(repr, values))})"
+        f"{key} = {value!r} (supported: {', '.join(map(repr, values))})"
         for key, values in ONLY[cls].items()
-        if key in config and not _all_known(config[key], values)
+        if key in config
+        for value in _unknown(config[key], values)
     ]
     if cls not in TEXT:  # transformers' files also hold dozens of text-generation settings
         known = fields | set(ONLY[cls]) | set(NO_EFFECT)
@@ -209,8 +210,10 @@ def example_condition(module: UNet2DModel | UNet2DConditionModel) -> dict[str, j
     return condition
 
 
-def _all_known(value: Any, known: tuple) -> bool:
-    return all(v in known for v in value) if isinstance(value, (list, tuple)) else value in known
+def _unknown(value: Any, known: tuple) -> list:
+    """The value, where it is not known; of a list of values, those that are not."""
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return list(dict.fromkeys(v for v in values if v not in known))
 
 
 def _frozen(value: Any) -> Any:
