@@ -5,24 +5,59 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from diffax.training.config import Config, differences, may_change, to_json
-from diffax.training.distributed import barrier, is_first
-from diffax.training.keeping import manifest
+from diffax.training.distributed import by_first
+from diffax.training.keeping import manifest, reading
 from diffax.training.recipe import Recipe
 from diffax.training.run import config_of
 
 
+def check_workdir(text: str | Path) -> Path:
+    """The path of a run's folder, as given on the command line; nothing is made.
+
+    Raises:
+        ValueError: it is empty, an address such as gs://bucket/run, or leads to or through a file.
+
+    Example:
+        >>> check_workdir("gs://bucket/run")
+        Traceback (most recent call last):
+        ValueError: --workdir gs://bucket/run is an address (gs); give a folder of this machine
+    """
+    text = str(text)
+    if not text.strip() or "\0" in text:
+        raise ValueError(f"--workdir is {text!r}; give a folder (is a shell variable not set?)")
+    scheme, found, _ = text.partition(":/")
+    if found and scheme.replace("+", "").isalnum():
+        raise ValueError(
+            f"--workdir {text} is an address ({scheme}); give a folder of this machine"
+        )
+    workdir = Path(text)
+    try:
+        for path in (workdir, *workdir.parents):
+            if path.exists():
+                if not path.is_dir():
+                    raise ValueError(f"--workdir {text}: {path} is a file; give a folder")
+                break
+    except OSError as error:  # a name too long, a folder one may not look into
+        raise ValueError(f"--workdir {text}: {error.strerror}; give another folder") from None
+    return workdir
+
+
 def previous_config(workdir: Path) -> Config | None:
-    """The config that a folder's run was begun with, or None for a new run."""
-    if workdir.exists() and not workdir.is_dir():
-        raise ValueError(f"--workdir {workdir} is a file; give a folder")
+    """The config that a folder's run was begun with, or None for a new run.
+
+    Raises:
+        ValueError: the folder is a file, holds something else than a run, or its config.json is
+            damaged.
+    """
+    check_workdir(workdir)
     path = workdir / "config.json"
-    if path.is_file():
+    if path.exists():
         try:
-            record = json.loads(path.read_text())
-            return config_of(record)
-        except (json.JSONDecodeError, KeyError) as error:
+            return config_of(reading.read_object(path, {"recipe": str, "config": dict}))
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(
                 f"{path} is not a run's config ({error}); use another --workdir"
             ) from error
@@ -63,8 +98,13 @@ def check_change(
 
 
 def claim(workdir: Path, recipe: Recipe, config: Config) -> None:
-    """Makes the folder this run's, and checks that one may write there."""
-    if is_first():
+    """Makes the folder this run's, and checks that one may write there; process 0 for all.
+
+    Raises:
+        ValueError: one may not; in every process.
+    """
+
+    def write() -> int:
         record = {"recipe": str(recipe.path), "config": to_json(config)}
         try:
             workdir.mkdir(parents=True, exist_ok=True)
@@ -74,4 +114,18 @@ def claim(workdir: Path, recipe: Recipe, config: Config) -> None:
             raise ValueError(
                 f"cannot write in --workdir {workdir}: {error.strerror}; give another folder"
             ) from error
-    barrier("claim")
+        return 0
+
+    by_first(write)
+
+
+def read_summary(workdir: Path) -> dict[str, Any] | None:
+    """The summary that a finished run left behind; None where there is none.
+
+    Raises:
+        ValueError: summary.json is damaged.
+    """
+    path = workdir / "summary.json"
+    if not path.exists():
+        return None
+    return reading.read_object(path, {"step": int}, {"complete": bool})
