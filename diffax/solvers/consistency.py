@@ -9,9 +9,9 @@ from diffax import gaussian
 from diffax.denoiser import Denoiser
 from diffax.noun import noun, number
 from diffax.schedules import Point, Schedule
+from diffax.schedules.point import root
 from diffax.solvers.ddim import ETA
 from diffax.solvers.description import Description, Name, check_options, check_schedule, real
-from diffax.schedules.point import root
 from diffax.solvers.keys import normal
 
 

@@ -7,8 +7,8 @@ from jax.typing import ArrayLike
 from diffax.denoiser import Denoiser
 from diffax.noun import noun, number
 from diffax.schedules import Point
-from diffax.solvers.description import Description, Name, check_options, real
 from diffax.schedules.point import root
+from diffax.solvers.description import Description, Name, check_options, real
 from diffax.solvers.ends import decay
 from diffax.solvers.keys import normal
 

@@ -7,8 +7,8 @@ from diffax import gaussian
 from diffax.denoiser import Denoiser
 from diffax.noun import noun, structure
 from diffax.schedules import Point
-from diffax.solvers.description import Description, Name, check_options, choice
 from diffax.schedules.point import root
+from diffax.solvers.description import Description, Name, check_options, choice
 from diffax.solvers.keys import normal
 
 

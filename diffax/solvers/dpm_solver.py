@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 from diffax.denoiser import Denoiser
 from diffax.noun import noun, number, structure
 from diffax.schedules import Point
+from diffax.schedules.point import root
 from diffax.solvers.ddim import ETA
 from diffax.solvers.description import (
     Description,
@@ -26,7 +27,6 @@ from diffax.solvers.description import (
     flag,
     whole,
 )
-from diffax.schedules.point import root
 from diffax.solvers.ends import lost, positive_alpha
 from diffax.solvers.multistep import (
     LinearSteps,

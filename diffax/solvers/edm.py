@@ -24,6 +24,7 @@ from jax.typing import ArrayLike
 from diffax.denoiser import Denoiser
 from diffax.noun import noun, number, structure
 from diffax.schedules import Point, Schedule
+from diffax.schedules.point import root
 from diffax.solvers.description import (
     Description,
     Name,
@@ -32,7 +33,6 @@ from diffax.solvers.description import (
     choice,
     real,
 )
-from diffax.schedules.point import root
 from diffax.solvers.keys import normal
 
 _CHURN_OPTIONS = {

@@ -15,9 +15,9 @@ from jax import Array
 from diffax.denoiser import Denoiser
 from diffax.noun import noun, structure
 from diffax.schedules import Point
+from diffax.schedules.point import root
 from diffax.solvers.description import Description, Name, check_options, choice, flag
 from diffax.solvers.dpm_solver import OPTIONS
-from diffax.schedules.point import root
 from diffax.solvers.ends import decay, log_snr_step, lost, positive_alpha
 from diffax.solvers.multistep import (
     LinearSteps,

@@ -31,8 +31,12 @@ def progress_bar(**options: Any) -> tqdm:
     Args:
         options: of `tqdm.tqdm`.
     """
-    options = {"file": _unfailing(sys.stderr), "dynamic_ncols": True, "mininterval": 0.5} | options
-    return tqdm(**options | {"disable": options.get("disable", False) or not is_first()})
+    with unfailing():  # tqdm flushes the process's own streams as it begins
+        return tqdm(
+            **{"file": sys.stderr, "dynamic_ncols": True, "mininterval": 0.5}
+            | options
+            | {"disable": options.get("disable", False) or not is_first()}
+        )
 
 
 def one_line(text: object) -> str:

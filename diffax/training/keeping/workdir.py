@@ -5,41 +5,58 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from diffax.training.choices import differences, from_json, to_json
 from diffax.training.config import Config, may_change
-from diffax.training.distributed import barrier, is_first
+from diffax.training.distributed import by_first
 from diffax.training.keeping import manifest, reading
 from diffax.training.recipe import Recipe
 
 
-def check_workdir(text: str) -> Path:
-    """The folder that a command line names.
+def check_workdir(text: str | Path) -> Path:
+    """The path of a run's folder, as given on the command line; nothing is made.
 
     Raises:
-        ValueError: no name, a file, or a place on another machine, which is not supported.
+        ValueError: it is empty, an address such as gs://bucket/run, or leads to or through a file.
+
+    Example:
+        >>> check_workdir("gs://bucket/run")
+        Traceback (most recent call last):
+        ValueError: --workdir gs://bucket/run is an address (gs); give a folder of this machine
     """
-    if not text.strip():
-        raise ValueError("--workdir is empty (an unset variable?); give a folder")
-    if "://" in text:
+    text = str(text)
+    if not text.strip() or "\0" in text:
+        raise ValueError(f"--workdir is {text!r}; give a folder (is a shell variable not set?)")
+    scheme, found, _ = text.partition(":/")
+    if found and scheme.replace("+", "").isalnum():
         raise ValueError(
-            f"--workdir {text} is on another machine, which is not supported; mount it and give "
-            "the folder"
+            f"--workdir {text} is an address ({scheme}); give a folder of this machine"
         )
-    path = Path(text)
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"--workdir {path} is a file; give a folder")
-    return path
+    workdir = Path(text)
+    try:
+        for path in (workdir, *workdir.parents):
+            if path.exists():
+                if not path.is_dir():
+                    raise ValueError(f"--workdir {text}: {path} is a file; give a folder")
+                break
+    except OSError as error:  # a name too long, a folder one may not look into
+        raise ValueError(f"--workdir {text}: {error.strerror}; give another folder") from None
+    return workdir
 
 
 def previous_config(workdir: Path) -> Config | None:
-    """The config that a folder's run was begun with, or None for a new run."""
-    if workdir.exists() and not workdir.is_dir():
-        raise ValueError(f"--workdir {workdir} is a file; give a folder")
+    """The config that a folder's run was begun with, or None for a new run.
+
+    Raises:
+        ValueError: the folder is a file, holds something else than a run, or its config.json is
+            damaged.
+    """
+    check_workdir(workdir)
     path = workdir / "config.json"
-    if path.is_file():
+    if path.exists():
         try:
-            return from_json(reading.read_object(path, {"config": dict})["config"])
+            return from_json(reading.read_object(path, {"recipe": str, "config": dict})["config"])
         except ValueError as error:
             raise ValueError(
                 f"{path} is not a run's config ({error}); use another --workdir"
@@ -81,8 +98,13 @@ def check_change(
 
 
 def claim(workdir: Path, recipe: Recipe, config: Config) -> None:
-    """Makes the folder this run's, and checks that one may write there."""
-    if is_first():
+    """Makes the folder this run's, and checks that one may write there; process 0 for all.
+
+    Raises:
+        ValueError: one may not; in every process.
+    """
+
+    def write() -> int:
         record = {"recipe": str(recipe.path), "config": to_json(config)}
         try:
             workdir.mkdir(parents=True, exist_ok=True)
@@ -92,4 +114,18 @@ def claim(workdir: Path, recipe: Recipe, config: Config) -> None:
             raise ValueError(
                 f"cannot write in --workdir {workdir}: {error.strerror}; give another folder"
             ) from error
-    barrier("claim")
+        return 0
+
+    by_first(write)
+
+
+def read_summary(workdir: Path) -> dict[str, Any] | None:
+    """The summary that a finished run left behind; None where there is none.
+
+    Raises:
+        ValueError: summary.json is damaged.
+    """
+    path = workdir / "summary.json"
+    if not path.exists():
+        return None
+    return reading.read_object(path, {"step": int}, {"complete": bool})
