@@ -61,7 +61,8 @@ def _shifted(t: np.ndarray | float, shift: float) -> np.ndarray | float:
 
 def _stretched(t: np.ndarray, terminal: float) -> np.ndarray:
     """Times stretched so that the last is `terminal`."""
-    return 1 - (1 - t) * (1 - terminal) / (1 - t[-1])
+    # In this order rounding is as there, where whole times are cut off from a product.
+    return 1 - (1 - t) / ((1 - t[-1]) / (1 - terminal))
 
 
 def _straight(told: np.ndarray, t: np.ndarray) -> Point:
