@@ -18,8 +18,8 @@ def known_difference(config: dict) -> str | None:
     """Where diffusers' number is wrong and not repeated."""
     if (
         config["_class_name"] == "DDPMScheduler"
-        and config["variance_type"] == "fixed_large"
-        and config["timestep_spacing"] == "trailing"
+        and config.get("variance_type") == "fixed_large"
+        and config.get("timestep_spacing") == "trailing"
     ):
         return "it adds noise to the finished sample where the last time is not 0"
     return None

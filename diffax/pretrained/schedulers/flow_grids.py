@@ -34,7 +34,9 @@ def multistep_flow(steps: int, options: Mapping[str, Any], *, repeats: bool = Fa
         repeats: end where the last step began, as DEIS does.
     """
     total = options["num_train_timesteps"]
-    t = _shifted(np.linspace(1 - 1 / total, 0, steps + 1)[:-1], options["flow_shift"])
+    even = 1 - np.linspace(1, 1 / total, steps + 1)
+    # Rounding is as there, since whole times are cut off from it.
+    t = _shifted(even, options["flow_shift"])[::-1][:-1]
     # Their sigma_min is the table of betas' even here.
     last = t[-1] if repeats else final_level(options, levels_of(table_of_betas(options))[0])
     return _straight(np.trunc(np.append(total * t, 0.0)), np.append(t, last))
@@ -61,7 +63,8 @@ def _shifted(t: np.ndarray | float, shift: float) -> np.ndarray | float:
 
 def _stretched(t: np.ndarray, terminal: float) -> np.ndarray:
     """Times stretched so that the last is `terminal`."""
-    return 1 - (1 - t) * (1 - terminal) / (1 - t[-1])
+    # In this order rounding is as there, where whole times are cut off from a product.
+    return 1 - (1 - t) / ((1 - t[-1]) / (1 - terminal))
 
 
 def _straight(told: np.ndarray, t: np.ndarray) -> Point:

@@ -15,7 +15,13 @@ from diffax.schedules.point import table_dtype
 
 def table(schedule: Discrete, steps: int, options: Mapping[str, Any], final: str) -> Point:
     """DDPM, DDIM, PNDM: whole times of the table."""
-    points = schedule.at(_times(schedule.num_steps, steps, options))
+    times = _times(schedule.num_steps, steps, options)
+    if times[0] >= schedule.num_steps:
+        raise ValueError(
+            f"steps_offset {options['steps_offset']} takes the times of {steps} steps beyond the "
+            f"schedule's last, {schedule.num_steps - 1}"
+        )
+    points = schedule.at(times)
     return _closed(points, schedule.end if final == "zero" else schedule.at(0))
 
 

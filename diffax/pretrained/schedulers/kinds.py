@@ -67,18 +67,19 @@ def _list_of(kind: Kind) -> Kind:
 
 _FLAG = Kind("true or false", lambda value: isinstance(value, bool))
 _SHARE = _number(0, 1)
+_BETA = _number(math.ulp(0.0), 1, "a number in (0, 1]")
 _POSITIVE = _number(math.ulp(0.0), 1e9, "a positive number up to 1e9")
-_ANY_NUMBER = Kind("a number", _is_number)
+_ANY_NUMBER = _number(-math.inf, math.inf, "a number")
 
 KINDS: dict[str, Kind] = {
     # The noise schedule.
     "num_train_timesteps": _whole(1, _MOST_STEPS),
-    "beta_start": _SHARE,
-    "beta_end": _SHARE,
+    "beta_start": _BETA,
+    "beta_end": _BETA,
     "beta_schedule": _one_of(
         "linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "laplace", "exp"
     ),
-    "trained_betas": _list_of(_SHARE),
+    "trained_betas": _list_of(_BETA),
     "rescale_betas_zero_snr": _FLAG,
     "sigma_data": _POSITIVE,
     # What the network answers, and limits on its x0.

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import jax.numpy as jnp
@@ -63,10 +64,10 @@ def from_diffusers(config: Mapping[str, Any], steps: int, **overrides: Any) -> S
         [900, 800, 700, 600, 500, 400, 300, 200, 100, 0, -1]
     """
     name, options = read(config, overrides)
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+    if isinstance(steps, bool) or not isinstance(steps, Integral) or steps < 1:
         raise ValueError(f"steps should be a whole number, 1 or more, got {steps!r}")
     schedule = noise_schedule(name, options)
-    grid, solver, start_scale = MAKERS[name](schedule, steps, options)
+    grid, solver, start_scale = MAKERS[name](schedule, int(steps), options)
     return Setup(
         schedule,
         parameterization_of(name, options),

@@ -166,4 +166,77 @@ def cases() -> list[tuple[dict[str, Any], int]]:
                 )
             )
         found.append(({"_class_name": "EDMEulerScheduler", "sigma_schedule": kind}, count))
-    return found
+    return found + seldom_met()
+
+
+def seldom_met() -> list[tuple[dict[str, Any], int]]:
+    """Options beside the usual ones, a few runs of each."""
+    flow = {"use_flow_sigmas": True, "flow_shift": 3.0, "prediction_type": "flow_prediction"}
+    ends = {"sigma_min": 0.01, "sigma_max": 60.0}
+    video = {
+        **KARRAS,
+        "sigma_min": 0.002,
+        "sigma_max": 700.0,
+        "timestep_type": "continuous",
+        "prediction_type": "v_prediction",
+        "timestep_spacing": "leading",
+        "steps_offset": 1,
+    }
+    no_signal = {
+        "rescale_betas_zero_snr": True,
+        "prediction_type": "v_prediction",
+        "timestep_spacing": "trailing",
+    }
+    hundred = {
+        "trained_betas": [0.001 + 0.1 * (i / 100) ** 2 for i in range(100)],
+        "num_train_timesteps": 100,
+    }
+    options = {
+        "DDPMScheduler": [{"beta_schedule": "sigmoid"}, {"beta_schedule": "laplace"}],
+        "DDIMScheduler": [{**no_signal, "clip_sample": False}, hundred],
+        "DDIMInverseScheduler": [{}, {"timestep_spacing": "trailing", "clip_sample_range": 0.5}],
+        "PNDMScheduler": [{}, {"steps_offset": 1, "skip_prk_steps": True}],
+        "EulerDiscreteScheduler": [
+            video,
+            no_signal,
+            {"interpolation_type": "log_linear"},
+            {"interpolation_type": "log_linear", **KARRAS, **ends},
+        ],
+        "EulerAncestralDiscreteScheduler": [no_signal],
+        "HeunDiscreteScheduler": [{"beta_schedule": "exp"}, {**KARRAS, **ends}],
+        "KDPM2DiscreteScheduler": [{"use_exponential_sigmas": True, **ends}],
+        "LMSDiscreteScheduler": [hundred, {"use_beta_sigmas": True, **ends}, {**KARRAS, **ends}],
+        "DPMSolverMultistepScheduler": [
+            flow,
+            {**flow, "algorithm_type": "sde-dpmsolver++"},
+            {"use_lu_lambdas": True},
+            {**KARRAS, **ends},
+            no_signal,
+        ],
+        "DPMSolverSinglestepScheduler": [flow],
+        "DEISMultistepScheduler": [{**flow, "solver_order": 3}],
+        "UniPCMultistepScheduler": [
+            flow,
+            {**flow, "shift_terminal": 0.1},
+            {**flow, **KARRAS},
+            {"disable_corrector": [0, 1]},
+            {"predict_x0": False, "thresholding": True, "final_sigmas_type": "sigma_min"},
+        ],
+        "TCDScheduler": [{"clip_sample": True, "thresholding": True}],
+        "FlowMatchEulerDiscreteScheduler": [
+            {"stochastic_sampling": True},
+            {"shift_terminal": 0.1},
+            {"use_exponential_sigmas": True, "sigma_min": 0.05, "sigma_max": 0.9},
+        ],
+        "EDMEulerScheduler": [{"prediction_type": "v_prediction"}],
+        "EDMDPMSolverMultistepScheduler": [
+            {"prediction_type": "v_prediction", "algorithm_type": "sde-dpmsolver++"}
+        ],
+    }
+    # 8 of 1000 times: an odd stride; 7: one that does not divide.
+    return [
+        ({"_class_name": name, **chosen}, steps)
+        for name, variants in options.items()
+        for chosen in variants
+        for steps in (7, 8, 10)
+    ]
