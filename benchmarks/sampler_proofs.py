@@ -1,6 +1,6 @@
 """Measures what `docs/samplers.md` states of the samplers, and writes it there.
 
-    JAX_PLATFORMS=cpu python benchmarks/sampler_proofs.py [orders] [marginals] [agreement]
+    JAX_PLATFORMS=cpu python benchmarks/sampler_proofs.py [solvers] [orders] [marginals] [agreement]
 
 Orders take a minute, marginals a few, agreement with diffusers (from the golden table, without
 diffusers) about ten. The tests hold the same figures to their limits; this prints them.
@@ -19,6 +19,8 @@ import numpy as np
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
+from diffax.solvers import registry
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "solvers"))
 PAGE = ROOT / "docs" / "samplers.md"
@@ -27,7 +29,12 @@ PICTURE = ROOT / "docs" / "images" / "solver_order.png"
 
 def main() -> None:
     """Run the parts named on the command line, or all."""
-    parts = {"orders": orders, "marginals": marginals, "agreement": agreement}
+    parts = {
+        "solvers": registry.table,
+        "orders": orders,
+        "marginals": marginals,
+        "agreement": agreement,
+    }
     for name in sys.argv[1:] or parts:
         write(name, parts[name]())
 
@@ -102,11 +109,7 @@ def marginals() -> str:
         "|---|---|---|---|---|",
     ]
     for name, options in test.EXACT:
-        if name == "tcd":
-            schedule = test.diffax.schedules.linear(1000)
-            points = schedule.at(np.linspace(999, 99, 11))
-        else:
-            schedule, points = test.SCHEDULE, test.grid(10)
+        schedule, points = test.setting(name)
         lines.append(row(test, name, options, schedule, points, 0.0, 1))
     for name, options, steps in test.SPREAD:
         lines.append(row(test, name, options, test.SCHEDULE, test.grid(steps), 0.4, 2))
@@ -115,7 +118,7 @@ def marginals() -> str:
 
 def row(test, name, options, schedule, points, std, seed) -> str:
     """One solver's p-values."""
-    solver = test.registry.build(name, schedule, **options)
+    solver = registry.build(name, schedule, **options)
     data = test.gaussian_data(0.7, std, name)
     x = np.asarray(test.run(solver, points, data, seed), np.float64).ravel()
     alpha, sigma = float(points.alpha[-1]), float(points.sigma[-1])

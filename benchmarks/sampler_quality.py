@@ -73,9 +73,9 @@ def main() -> None:
 
 def steps_for(name: str, calls: int) -> int | None:
     """Intervals that a budget of calls pays for, or None."""
-    stated = registry.lookup(name).calls
-    steps = {"S": calls, "2 S - 1": (calls + 1) // 2, "S + 1": calls - 1, "S + 9": calls - 9}
-    return steps[stated] if steps[stated] >= (4 if name == "pndm" else 1) else None
+    entry = registry.lookup(name)
+    paid = [steps for steps in range(1, calls + 1) if entry.count(steps) <= calls]
+    return paid[-1] if paid and paid[-1] >= entry.description.least_steps else None
 
 
 def measure(workdir: str, num: int) -> dict:

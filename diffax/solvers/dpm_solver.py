@@ -166,8 +166,8 @@ class SDEDPMSolverPP:
         """The table of weights."""
         current, next = grid[:-1], grid[1:]
         h, nodes = nodes_in_log_snr(grid, self.order)
-        total = (1 + self.eta) * h
-        moments = _scaled_moments(-total, self.order)
+        # Infinite steps count as long ones: infinity has no slope in eta.
+        moments = _scaled_moments(-(1 + self.eta) * jnp.minimum(h, 100.0), self.order)
         if self.compat == "diffusers" and self.order == 3:
             moments[2] = moments[2] / 2 - 1
         weights = _weights(self, grid, nodes, lost(current, next, 1 + self.eta), moments)

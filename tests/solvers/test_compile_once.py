@@ -1,5 +1,7 @@
 """Other numbers run the same compiled program, whatever the solver."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 import diffax
 from diffax import guidance, parameterization, schedules
+from diffax.noun import is_number
 from diffax.solvers import registry
 
 SCHEDULE = schedules.linear(1000)
@@ -71,3 +74,31 @@ def test_grid_values_and_options_do_not_recompile(name):
         options = {"eta": low / 300} if "eta" in entry.options else {}
         jitted.trace(registry.build(name, SCHEDULE, **options), grid)
     assert len(traces) == 1
+
+
+def number_options(name: str) -> list[str]:
+    """The options that are numbers of the program, not structure."""
+    entry = registry.lookup(name)
+    fields = {f.name: f for f in dataclasses.fields(entry.make)}
+    return [option for option in entry.options if is_number(fields[option])]
+
+
+@pytest.mark.parametrize("name", [n for n in registry.SOLVERS if number_options(n)])
+def test_another_type_of_the_same_number_does_not_recompile(name):
+    """1, 1.0, NumPy's scalars and arrays, and JAX's arrays are one kind of number."""
+    traces = []
+
+    @jax.jit
+    def run(solver):
+        traces.append(None)
+        return jax.tree.leaves(solver)
+
+    kinds = (int, float, np.float32, np.float64, np.int64, np.asarray, jnp.float32, jnp.asarray)
+    for kind in kinds:
+        options = {option: kind(1.0) for option in number_options(name)}
+        run.trace(registry.build(name, **needed(name), **options))
+    assert len(traces) == 1
+
+
+def needed(name: str) -> dict:
+    return {"schedule": SCHEDULE} if registry.lookup(name).takes_schedule else {}

@@ -58,6 +58,14 @@ def grid(steps: int, low: float = 0.05, high: float = 20.0) -> diffax.Point:
     return SCHEDULE.at_logsnr(-2 * np.log(levels))
 
 
+def setting(name: str) -> tuple[diffax.schedules.Schedule, diffax.Point]:
+    """A schedule and 10 steps on it that suit a solver."""
+    if registry.lookup(name).description.needs_table:
+        schedule = diffax.schedules.linear(1000)
+        return schedule, schedule.at(np.linspace(999, 99, 11))
+    return SCHEDULE, grid(10)
+
+
 EXACT = [
     ("ddpm", {}),
     ("ddim", {"eta": 0.3}),
@@ -78,11 +86,7 @@ EXACT = [
 
 @pytest.mark.parametrize(("name", "options"), EXACT)
 def test_point_mass_has_exact_marginals_in_10_steps(name, options):
-    if name == "tcd":
-        schedule = diffax.schedules.linear(1000)
-        points = schedule.at(np.linspace(999, 99, 11))
-    else:
-        schedule, points = SCHEDULE, grid(10)
+    schedule, points = setting(name)
     solver = registry.build(name, schedule, **options)
     x = np.asarray(run(solver, points, gaussian_data(0.7, 0.0), 1), np.float64)[:, 0]
     mean, variance = 0.7 * float(points.alpha[-1]), float(points.sigma[-1]) ** 2

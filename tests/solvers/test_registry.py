@@ -1,11 +1,17 @@
 """Solvers by name."""
 
 import dataclasses
+import json
+import re
+from pathlib import Path
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import diffax
-from diffax import parameterization, schedules
+from diffax import parameterization, schedules, solvers
 from diffax.sampling import check_combination
 from diffax.solvers import registry
 
@@ -38,6 +44,106 @@ def test_every_name_builds(name):
     assert isinstance(solver, registry.lookup(name).make)
 
 
+@pytest.mark.parametrize("name", registry.SOLVERS)
+def test_every_plain_option_has_a_range_and_keeps_it(name):
+    entry, ranges = registry.lookup(name), registry.option_ranges(name)
+    unplain = {"given", "predictor"}
+    assert set(ranges) | unplain == set(entry.options) | unplain
+    for option, stated in ranges.items():
+        # No option of any type can be this.
+        with pytest.raises(ValueError, match=f"^{option} should be {re.escape(stated.range)}, got"):
+            registry.build(name, LINEAR, **{option: complex(0, 1)})
+        if not stated.optional:
+            with pytest.raises(ValueError, match=option):
+                registry.build(name, LINEAR, **{option: None})
+
+
+def test_arrays_of_the_program_are_not_judged():
+    assert np.isnan(registry.build("ddim", eta=jnp.array(jnp.nan)).eta)
+    jax.jit(lambda eta: registry.build("ddim", eta=eta).eta)(-1.0)
+
+
+def test_all_options_are_ready_for_a_command_line():
+    found = registry.all_options()
+    assert set(found) == {o for name in registry.SOLVERS for o in registry.option_ranges(name)}
+    for name, (kind, text) in found.items():
+        assert kind in (float, int, str, bool) and "\n" not in text, name
+    assert found["order"][0] is int and "lms: 1 .. 4" in found["order"][1]
+    assert found["eta"][0] is float and "tcd: in [0, 1]" in found["eta"][1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ("dpm++", "dpmpp_2m"),
+        ("DPM++ 2M", "dpmpp_2m"),
+        ("DPM++ 2M SDE Karras", "dpmpp_2m_sde"),
+        ("DPM++ SDE", "dpmpp_2m_sde"),
+        ("Euler a", "euler_ancestral"),
+        ("DPM2 a Karras", "kdpm2_ancestral"),
+        ("k_heun", "heun"),
+        ("UniPC", "unipc"),
+        ("euler ancestral", "euler_ancestral"),
+    ],
+)
+def test_other_programs_names_are_understood(asked, wanted):
+    assert registry.suggestions(asked)[0] == wanted
+    with pytest.raises(ValueError, match=f"did you mean {wanted}"):
+        registry.lookup(asked)
+
+
+def test_a_spacing_in_the_name_is_pointed_out():
+    with pytest.raises(ValueError, match="dpmpp_2m.* \\(with spacing karras\\)"):
+        registry.lookup("DPM++ 2M Karras")
+
+
+@pytest.mark.parametrize("name", registry.SOLVERS)
+def test_a_solver_without_its_schedule_is_plain_data(name):
+    """A recipe holds it and writes it to JSON; the run's schedule completes it."""
+    entry = registry.lookup(name)
+    solver = entry.make(**entry.fixed)
+    plain = {option: getattr(solver, option) for option in entry.options if option != "predictor"}
+    assert entry.make(**entry.fixed, **json.loads(json.dumps(plain))) == solver
+    complete = registry.with_schedule(solver, LINEAR)
+    assert not entry.takes_schedule or (solver.schedule is None and complete.schedule is LINEAR)
+    assert jax.tree.structure(complete) == jax.tree.structure(registry.build(name, LINEAR))
+
+
+def test_wrapped_solvers_are_completed_and_schedules_kept():
+    wrapped = solvers.PredictorCorrector(predictor=solvers.KDPM2())
+    assert registry.with_schedule(wrapped, LINEAR).predictor.schedule is LINEAR
+    own = solvers.KDPM2(PURE)
+    assert registry.with_schedule(own, LINEAR).schedule is PURE
+
+
+@pytest.mark.parametrize("make", [solvers.KDPM2, solvers.TCD, solvers.PNDM, solvers.RK45])
+def test_a_missing_schedule_is_noticed_before_the_first_step(make):
+    grid = diffax.time_grid(LINEAR, 4)
+    with pytest.raises(ValueError, match="with_schedule"):
+        diffax.sample(None, make(), grid, jnp.zeros((1, 2)), diffax.sample_keys(0, 1))
+
+
+def test_churn_without_a_schedule_is_never_forgotten():
+    grid, keys = diffax.time_grid(LINEAR, 2), diffax.sample_keys(0, 1)
+    data = diffax.mixture.GaussianMixture(jnp.zeros((1, 2)), jnp.ones(1), jnp.ones(1))
+    solver = solvers.Euler(churn=1.0)
+    with pytest.raises(ValueError, match="with_schedule"):
+        diffax.sample(data, solver, grid, jnp.zeros((1, 2)), keys)
+    compiled = jax.jit(diffax.sample)(data, solver, grid, jnp.zeros((1, 2)), keys)
+    assert np.all(np.isnan(compiled))
+
+
+def test_the_table_of_the_docs_is_what_the_solvers_say():
+    page = (Path(__file__).parents[2] / "docs" / "samplers.md").read_text()
+    assert f"<!-- solvers: begin -->\n{registry.table()}\n<!-- solvers: end -->" in page
+
+
+def test_a_solver_given_as_a_noun_is_checked_too():
+    with pytest.raises(ValueError, match="LMS steps in sigma / alpha"):
+        check_combination(solvers.LMS(), PURE, parameterization.V(), 10)
+    check_combination(solvers.Heun(space="straight"), PURE, parameterization.V(), 10)
+
+
 def test_options_reach_the_solver():
     assert registry.build("ddim", eta=0.25).eta == 0.25
     assert registry.build("unipc", order=3, kind="bh1").order == 3
@@ -58,6 +164,23 @@ def test_options_reach_the_solver():
         ("dpmpp_2m", {"kind": "euler"}, "midpoint or heun"),
         ("euler", {"churn": 1.0}, "schedule"),
         ("ddpm", {"variance": "large"}, "fixed_large"),
+        ("ddim", {"eta": -1}, r"eta should be in \[0, inf\), got -1"),
+        ("ddim", {"eta": float("nan")}, r"in \[0, inf\), got nan"),
+        ("ddim", {"eta": float("inf")}, r"in \[0, inf\), got inf"),
+        ("ddim", {"eta": np.float32(-1)}, r"in \[0, inf\)"),
+        ("ddim", {"eta": np.array([0.5, -1.0])}, r"in \[0, inf\)"),
+        ("ddim", {"eta": "0.5"}, "got '0.5'"),
+        ("ddim", {"eta": None}, "got None"),
+        ("tcd", {"eta": 1.5}, r"in \[0, 1\]"),
+        ("dpmpp_2m", {"order": 7}, "order should be 1 .. 3, got 7"),
+        ("dpmpp_2m", {"order": 2.0}, "1 .. 3, got 2.0"),
+        ("sde_dpm_2m", {"order": 3}, "1 .. 2, got 3"),
+        ("lms", {"order": True}, "1 .. 4, got True"),
+        ("heun", {"churn": -0.1}, r"churn should be in \[0, inf\), got -0.1"),
+        ("rk45", {"rtol": 0}, r"rtol should be in \(0, inf\)"),
+        ("langevin", {"corrections": -1}, "at least 0, got -1"),
+        ("unipc", {"predict_x0": 1}, "true or false, got 1"),
+        ("dpmpp_2m", {"compat": "k"}, "diffusers or none, got 'k'"),
     ],
 )
 def test_wrong_requests_are_answered(name, options, message):

@@ -21,6 +21,15 @@ SOLVERS = (
     "unipc",
     *(pytest.param(n, marks=pytest.mark.slow) for n in ("dpmpp_2m", "dpmpp_3s", "plms", "lms")),
 )
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+# One name a class by default.
+FIRST = {entry.make: name for name, entry in reversed(registry.SOLVERS.items())}
+FAMILIES = [
+    name
+    if FIRST[entry.make] == name and name != "rk45"
+    else pytest.param(name, marks=pytest.mark.slow)
+    for name, entry in registry.SOLVERS.items()
+]
 
 
 def small_network(params, x, t, condition):
@@ -93,12 +102,40 @@ def test_half_precision_network_gives_close_results(name):
     )
 
 
-def test_half_precision_state_keeps_its_type():
-    grid, noise, keys = setting()
-    out = diffax.sample(
-        denoiser(), diffax.solvers.DPMSolverPP(), grid, noise.astype(jnp.bfloat16), keys
-    )
-    assert out.dtype == jnp.bfloat16 and np.all(np.isfinite(out.astype(jnp.float32)))
+@pytest.mark.parametrize("dtype", [jnp.float16, pytest.param(jnp.bfloat16, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_half_precision_state_does_not_drift(name, dtype):
+    """The steps are taken in float32, so that only the start and the result are rounded."""
+    entry = registry.lookup(name)
+    grid, noise, keys = setting(2)
+    grid = grid[::-1] if entry.description.backwards else grid
+    start = noise.astype(dtype)
+    solver = registry.build(name, SCHEDULE)
+
+    def run(x):
+        return diffax.sample(denoiser(), solver, grid, x, keys, trajectory=True)
+
+    run = jax.jit(run, compiler_options=QUICK)
+    rounded, states = run(start)
+    assert rounded.dtype == dtype and states.dtype == dtype
+    full, _ = run(start.astype(jnp.float32))
+    scale = np.max(np.abs(full))
+    # bfloat16 rounds by up to 0.4 %; before, some solvers were off by 60 %.
+    assert np.max(np.abs(rounded.astype(jnp.float32) - full)) < 2e-2 * scale
+    np.testing.assert_array_equal(rounded, full.astype(dtype))
+
+
+def test_whole_number_states_are_left_alone():
+    class Count:
+        def init(self, x, grid):
+            return None
+
+        def step(self, denoiser, x, state, current, next, keys):
+            return x + 1, None
+
+    grid, _, keys = setting()
+    out = diffax.sample(None, Count(), grid, jnp.zeros((4, 3), jnp.int32), keys)
+    assert out.dtype == jnp.int32 and np.all(np.asarray(out) == 6)
 
 
 def test_memory_does_not_grow_with_the_steps():
