@@ -8,6 +8,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from diffax.models import parameter_count
 from diffax.noun import noun, structure
 
 
@@ -35,6 +36,15 @@ class Model:
     settings: Any = structure()
     shape: tuple[int, ...] = structure()
     mesh: Mesh | None = structure(None)
+
+    def __repr__(self) -> str:
+        count = parameter_count(self.network.params)
+        names = (
+            type(part).__name__
+            for part in (self.schedule, self.parameterization, self.codec, self.conditioner)
+        )
+        network = type(self.network.module).__name__
+        return f"Model({network} of {count:,} parameters, {', '.join(names)}, {self.shape})"
 
     def on(self, mesh: Mesh) -> Model:
         """The same model with its parameters on every device of `mesh`.

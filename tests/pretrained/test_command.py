@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tiny_models import mask, picture
-from tiny_pipelines import compile_fast, pipeline
+from tiny_pipelines import components
 
 from diffax.commands import sample as command
 
@@ -14,7 +14,7 @@ from diffax.commands import sample as command
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("models") / "tiny"
-    pipeline("sd").save(place)
+    components("sd").save(place)
     return place
 
 
@@ -23,8 +23,7 @@ def draw(folder, *arguments):
     return command.main([str(a) for a in arguments])
 
 
-def test_a_prompt_becomes_a_picture_that_knows_its_recipe(folder, tmp_path, monkeypatch):
-    compile_fast(monkeypatch)
+def test_a_prompt_becomes_a_picture_that_knows_its_recipe(folder, tmp_path):
     out = tmp_path / "out.png"
     prompt = ["--prompt", "a (red:1.2) b", "--negative", "c", "--seed", 3, "--sampler", "dpmpp_2m"]
     assert draw(folder, *prompt, "--out", out) == 0
@@ -39,8 +38,7 @@ def test_a_prompt_becomes_a_picture_that_knows_its_recipe(folder, tmp_path, monk
     }
 
 
-def test_editing_a_picture(folder, tmp_path, monkeypatch):
-    compile_fast(monkeypatch)
+def test_editing_a_picture(folder, tmp_path):
     pixels = np.rint((picture() + 1) * 127.5).astype(np.uint8)
     Image.fromarray(pixels.reshape(pixels.shape[-3:])).save(tmp_path / "picture.png")
     anew = (np.squeeze(mask()) > 0.5).astype(np.uint8) * 255

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_models
 import tiny_pipelines
-from tiny_pipelines import fast
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden/pretrained/components.npz")
 
@@ -30,7 +30,7 @@ def run_unet(name, **residuals):
     module, params = build(name)
     inputs = {k: jnp.asarray(v) for k, v in tiny_models.unet_inputs(name).items()}
     x, t = inputs.pop("x"), inputs.pop("t")
-    return fast(lambda p, c: module.apply(p, x, t, c, **residuals))(params, inputs)
+    return jax.jit(lambda p, c: module.apply(p, x, t, c, **residuals))(params, inputs)
 
 
 # Compiling takes the time: the families that differ least from the others are slow tests.
@@ -57,7 +57,7 @@ def test_unet_takes_controlnet_residuals():
 
 def test_autoencoder():
     module, params = build("vae")
-    apply = fast(module.apply, static_argnames="method")
+    apply = jax.jit(module.apply, static_argnames="method")
     posterior = apply(params, tiny_models.draws("picture", 2, 16, 12, 3), method="encode")
     close(posterior.mean, "vae mean")
     close(posterior.log_variance, "vae logvar")
@@ -66,7 +66,7 @@ def test_autoencoder():
 
 def test_vector_quantized_autoencoder():
     module, params = build("vq")
-    apply = fast(module.apply, static_argnames="method")
+    apply = jax.jit(module.apply, static_argnames="method")
     latents = apply(params, tiny_models.draws("picture", 2, 16, 12, 3), method="encode")
     close(latents, "vq latents")
     close(apply(params, tiny_models.draws("codes", 2, 8, 6, 3), method="decode"), "vq decoded")
@@ -75,7 +75,7 @@ def test_vector_quantized_autoencoder():
 @pytest.mark.parametrize("name", ["clip_l", "clip_h"])
 def test_text_encoder(name):
     module, params = build(name)
-    out = fast(module.apply)(params, tiny_models.token_ids())
+    out = jax.jit(module.apply)(params, tiny_models.token_ids())
     close(out.last[:, ::8], f"{name} last")
     close(jnp.stack(out.hidden)[:, :, ::8], f"{name} hidden")
     close(out.projected if name == "clip_h" else out.pooled, f"{name} pooled")

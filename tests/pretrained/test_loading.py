@@ -13,7 +13,15 @@ import safetensors.numpy
 import tiny_models as tiny
 import tiny_pipelines
 
-from diffax.pretrained import filling, load_network, load_pipeline, naming, original
+from diffax.pretrained import (
+    filling,
+    load_components,
+    load_network,
+    load_pipeline,
+    naming,
+    original,
+    save_network,
+)
 from diffax.pretrained.tokenizer import save_tokenizer
 
 
@@ -24,7 +32,7 @@ def same(a, b):
 
 @pytest.fixture(scope="module")
 def pipes():
-    return {name: tiny_pipelines.pipeline(name) for name in ("sd", "sdxl")}
+    return {name: tiny_pipelines.components(name) for name in ("sd", "sdxl")}
 
 
 @pytest.fixture
@@ -37,7 +45,7 @@ def sd_folder(pipes, tmp_path):
 def test_folder_round_trip(pipes, name, tmp_path):
     pipe = pipes[name]
     pipe.save(tmp_path / name)
-    again = load_pipeline(tmp_path / name)
+    again = load_components(tmp_path / name)
     assert again.unet.module == pipe.unet.module and again.vae.module == pipe.vae.module
     same((again.unet, again.vae, again.text_encoders), (pipe.unet, pipe.vae, pipe.text_encoders))
     assert again.scheduler == pipe.scheduler and again.settings == pipe.settings
@@ -94,7 +102,7 @@ def test_single_file(pipes, name, tmp_path, tokenizer_folder):
         "first_stage_model.loss.logvar": np.zeros((), np.float32),
     }
     safetensors.numpy.save_file(tensors, tmp_path / "model.safetensors")
-    again = load_pipeline(
+    again = load_components(
         tmp_path / "model.safetensors", configs=configs, tokenizer=tokenizer_folder
     )
     same((again.unet, again.vae, again.text_encoders), (pipe.unet, pipe.vae, pipe.text_encoders))
@@ -112,8 +120,8 @@ def test_moving_averages(pipes, tmp_path, tokenizer_folder):
         tensors[original.ema_key(key.removeprefix(prefix))] = tensors[key] + 1
     safetensors.numpy.save_file(tensors, tmp_path / "model.safetensors")
     options = dict(configs=tiny.PIPELINES["sd"], tokenizer=tokenizer_folder)
-    averaged = load_pipeline(tmp_path / "model.safetensors", ema=True, **options)
-    plain = load_pipeline(tmp_path / "model.safetensors", **options)
+    averaged = load_components(tmp_path / "model.safetensors", ema=True, **options)
+    plain = load_components(tmp_path / "model.safetensors", **options)
     same(averaged.unet.params, jax.tree.map(lambda x: np.asarray(x) + 1, plain.unet.params))
 
 
@@ -177,13 +185,13 @@ def test_parts_of_different_models(pipes, tmp_path):
 
 
 def test_saving_overwrites_nothing(pipes, sd_folder):
-    with pytest.raises(FileExistsError, match="holds a pipeline already"):
+    with pytest.raises(FileExistsError, match="holds a model already"):
         pipes["sd"].save(sd_folder)
 
 
 def test_old_snapshot_of_one_network(tmp_path):
     # google/ddpm-*: the network and the scheduler's settings lie beside model_index.json
-    tiny_pipelines.network(tiny.CONFIGS["ddpm"]).save(tmp_path)
+    save_network(tiny_pipelines.network(tiny.CONFIGS["ddpm"]), tmp_path)
     (tmp_path / "scheduler_config.json").write_text('{"_class_name": "DDPMScheduler"}')
     index = {
         "_class_name": "DDPMPipeline",
@@ -191,6 +199,6 @@ def test_old_snapshot_of_one_network(tmp_path):
         "scheduler": ["diffusers", "DDPMScheduler"],
     }
     (tmp_path / "model_index.json").write_text(json.dumps(index))
-    pipe = load_pipeline(tmp_path)
-    same(pipe.unet, load_network(tmp_path))
-    assert pipe.vae is None and pipe.factor == 1 and pipe.default_size == 16
+    model = load_pipeline(tmp_path)
+    same(model.network, load_network(tmp_path))
+    assert model.factor == 1 and model.shape == (16, 16, 3)

@@ -19,15 +19,17 @@ import make_components  # noqa: E402
 import make_key_lists  # noqa: E402
 import make_pipelines  # noqa: E402
 
+from diffax.generation import text_to_image, unconditional  # noqa: E402
 from diffax.pretrained import (  # noqa: E402
     families,
     filling,
+    load_components,
     load_network,
     load_pipeline,
     naming,
     original,
-    text_to_image,
-    unconditional,
+    save_network,
+    save_pipeline,
 )
 from diffax.pretrained.configs import module_from_config, parameter_shapes  # noqa: E402
 
@@ -46,7 +48,7 @@ def test_their_folder_here_and_back(name, tmp_path):
     theirs.save_pretrained(tmp_path / "theirs", safe_serialization=True)
     ours = load_network(tmp_path / "theirs")
     same(ours.params, tiny_pipelines.network(tiny.CONFIGS[name]).params)
-    ours.save(tmp_path / "ours")
+    save_network(ours, tmp_path / "ours")
     again = type(theirs).from_pretrained(tmp_path / "ours")
     for (key, a), (other, b) in zip(
         sorted(theirs.state_dict().items()), sorted(again.state_dict().items()), strict=True
@@ -74,7 +76,7 @@ def test_whole_pipelines_both_ways(family, tmp_path):
     theirs = make_pipelines.pipeline(cls, family, "DDIMScheduler")
     theirs.save_pretrained(tmp_path / "theirs")
     ours = load_pipeline(tmp_path / "theirs")
-    ours.save(tmp_path / "ours")
+    save_pipeline(ours, tmp_path / "ours")
     again = cls.from_pretrained(tmp_path / "ours")
     again.set_progress_bar_config(disable=True)
     options = dict(height=32, width=24)
@@ -124,7 +126,7 @@ def test_pictures_without_a_text(kind, tmp_path):
 
 def test_pickled_pipeline(tmp_path):
     """A `.ckpt` written by torch, in the original layout, with its training leftovers."""
-    pipe = tiny_pipelines.pipeline("sd")
+    pipe = tiny_pipelines.components("sd")
     from test_loading import original_tensors
 
     from diffax.pretrained.tokenizer import save_tokenizer
@@ -132,7 +134,7 @@ def test_pickled_pipeline(tmp_path):
     state = {k: torch.from_numpy(np.array(v)) for k, v in original_tensors(pipe).items()}
     torch.save({"state_dict": state, "global_step": 5}, tmp_path / "model.ckpt")
     save_tokenizer(tmp_path / "tokenizer", pipe.tokenizers[0])
-    ours = load_pipeline(
+    ours = load_components(
         tmp_path / "model.ckpt", configs=tiny.PIPELINES["sd"], tokenizer=tmp_path / "tokenizer"
     )
     same((ours.unet, ours.vae, ours.text_encoders), (pipe.unet, pipe.vae, pipe.text_encoders))

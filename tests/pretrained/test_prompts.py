@@ -1,12 +1,14 @@
 """Weights and chunks of prompts."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_models as tiny
 import tiny_pipelines
-from diffax.pretrained.text import encode_prompts
 
+from diffax.generation import Request
+from diffax.pretrained.conditioning import PublishedText
 from diffax.pretrained.prompts import parse_weights, tokenize
 
 
@@ -18,6 +20,17 @@ def encoder():
 @pytest.fixture(scope="module")
 def tokenizer():
     return tiny_pipelines.tokenizer("<|endoftext|>")
+
+
+@pytest.fixture(scope="module")
+def contexts(encoder, tokenizer):
+    text = PublishedText((encoder,), (tokenizer,))
+
+    def encoded(*prompts):
+        asked, _ = text.request(Request(prompt=prompts), len(prompts))
+        return jax.jit(text.encode)(text.params, asked)["context"]
+
+    return encoded
 
 
 @pytest.mark.parametrize(
@@ -65,17 +78,15 @@ def test_too_long_a_prompt(tokenizer):
         tokenize(tokenizer, [" ".join(["cat"] * 601)])
 
 
-def test_chunks_are_encoded_one_by_one(encoder, tokenizer):
+def test_chunks_are_encoded_one_by_one(contexts):
     first, second = " ".join(["cat"] * 75), "at at"
-    whole = encode_prompts([encoder], [tokenizer], [f"{first} {second}"])["context"]
-    parts = encode_prompts([encoder], [tokenizer], [first, second])["context"]
+    whole = contexts(f"{first} {second}")
+    parts = contexts(first, second)
     np.testing.assert_allclose(whole[0], jnp.concatenate(list(parts)), atol=1e-5)
 
 
-def test_weights_change_their_tokens_and_keep_the_mean(encoder, tokenizer):
-    plain, one, two = encode_prompts(
-        [encoder], [tokenizer], ["cat at cat", "cat (at:1) cat", "cat (at:2) cat"]
-    )["context"]
+def test_weights_change_their_tokens_and_keep_the_mean(contexts):
+    plain, one, two = contexts("cat at cat", "cat (at:1) cat", "cat (at:2) cat")
     np.testing.assert_array_equal(plain, one)
     np.testing.assert_allclose(two.mean(), plain.mean(), rtol=1e-5)
     ratio = np.asarray(two / plain)
