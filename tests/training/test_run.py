@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import jax
@@ -15,12 +16,15 @@ from diffax.training import (
     Config,
     EMAConfig,
     Facts,
+    Options,
+    Recipe,
     SampleConfig,
     ScheduleConfig,
     from_json,
     load_run,
     prepare,
     to_json,
+    train,
 )
 from diffax.training.ema import power_exponent, reconstruction_weights
 from diffax.training.run import facts_of, fitted_model
@@ -138,20 +142,23 @@ def test_facts_turn_points_back():
     np.testing.assert_array_equal(facts.coordinates(np.ones((1, 2))), [[3.0, 6.0]])
 
 
-def test_what_a_recipe_says_at_the_end(tmp_path, monkeypatch):
-    from diffax.training import Options, Recipe, train
-
+def test_what_a_recipe_says_at_the_end(tmp_path, whole):
     seen = []
 
     def summarize(run):
-        seen.append(run.sample(6).x.shape)
-        return {"mean": float(run.sample(6).x.mean())}
+        samples = run.sample(6).x
+        seen.append(samples.shape)
+        return {"mean": float(samples.mean())}
 
-    config = tiny_run.tiny_config(steps=2)
+    config, reference, _ = whole
+    workdir = tmp_path / "run"
+    shutil.copytree(reference, workdir)
+    (workdir / "summary.json").unlink()
+    shutil.rmtree(workdir / "checkpoints" / f"{tiny_run.STEPS:08d}")
     recipe = Recipe("tiny", "", Path("tiny.py"), config, summarize)
-    assert train(recipe, config, tmp_path, Options(quiet=True)) == 0
-    summary = json.loads((tmp_path / "summary.json").read_text())
-    assert seen == [(6, 2)] and np.isfinite(summary["mean"]) and summary["step"] == 2
+    assert train(recipe, config, workdir, Options(quiet=True)) == 0
+    summary = json.loads((workdir / "summary.json").read_text())
+    assert seen == [(6, 2)] and np.isfinite(summary["mean"]) and summary["step"] == tiny_run.STEPS
     assert 0 <= summary["share_waiting_for_data"] <= 1
-    assert train(recipe, config, tmp_path, Options(quiet=True)) == 0
+    assert train(recipe, config, workdir, Options(quiet=True)) == 0
     assert len(seen) == 1  # done is done
