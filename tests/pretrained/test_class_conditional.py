@@ -14,6 +14,7 @@ import tiny_pipelines
 from PIL import Image
 from test_full_size import Listing
 
+import diffax
 from diffax.commands import sample as command
 from diffax.conditioning import Nothing
 from diffax.generation import class_to_image, text_to_image, unconditional
@@ -377,7 +378,7 @@ def test_bad_input_is_one_line_and_status_2(
     pipe, monkeypatch, capsys, tmp_path, arguments, message
 ):
     # Read once for all cases; test_sample_py reads the file.
-    monkeypatch.setattr(sample_pretrained.pretrained, "load_pipeline", lambda *_, **__: pipe)
+    monkeypatch.setattr(diffax.pretrained, "load_pipeline", lambda *_, **__: pipe)
     assert draw("model.safetensors", *arguments, "--out", tmp_path / "out.png") == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and message in error
