@@ -312,7 +312,7 @@ def _read(network: Any, condition: dict[str, Array]) -> dict[str, Array]:
 
 def _holding(noun: Any, params: Any) -> Any:
     """A codec or conditioner with its parameters."""
-    return noun if params is None else dataclasses.replace(noun, params=params)
+    return noun if params is None else noun.with_params(params)
 
 
 def _check_captions(spec: Spec, conditioner: Any) -> None:

@@ -126,7 +126,7 @@ def _begin(
         state, frozen = setup.start()
         return state, frozen, Window()
     record = checkpoints.record(start)
-    check_frozen(record.get("frozen", []), setup.references())
+    check_frozen(record.get("frozen", []), setup.references)
     state = checkpoints.restore(start, setup.places[0])
     say(f"continuing at step {start:,} of {setup.config.train.steps:,}")
     return state, setup.frozen(), Window(record["window"])
@@ -321,7 +321,7 @@ class _Session:
             "recipe": str(self.recipe.path),
             "config": to_json(self.config),
             "facts": self.setup.spec.to_json(),
-            "frozen": self.setup.references(),
+            "frozen": self.setup.references,
             "data": {"seed": train.seed, "batch_size": train.batch_size, "next_step": step},
             "window": window.saved(),
             "metrics": self.saved_metrics,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +61,7 @@ class Setup:
         seed = self.config.train.seed
         return frozen_parts(self.begin, seed, self.objective.loaded, self.places[1])
 
+    @functools.cached_property
     def references(self) -> list[Reference]:
         """The frozen parts, as a checkpoint refers to them."""
         return references_of(self.objective)
