@@ -1,0 +1,67 @@
+"""The objective's loss on data that training does not see."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax
+import numpy as np
+
+from diffax.evaluation.metric import Watched
+
+_BLOCK = 256
+
+
+@dataclass(frozen=True)
+class HeldOutLoss:
+    """Loss on another split, as `held_out_loss`, and in the quartiles of time.
+
+    The examples, their times and their noise are the same at every evaluation, so that two values
+    differ by the parameters alone.
+
+    Example:
+        >>> HeldOutLoss(split="test", num=512).better["held_out_loss"]
+        'lower'
+    """
+
+    split: str = "test"
+    """Which split of the recipe's data."""
+    num: int = 1024
+    """Examples looked at, from the split's first on; fewer where it has fewer."""
+    seed: int = 0
+    """Of times and noise."""
+
+    better: ClassVar[Mapping[str, str]] = {"held_out_loss": "lower"}
+
+    def __post_init__(self) -> None:
+        """Checks every number."""
+        if not 1 <= self.num <= 10**9:
+            raise ValueError(f"metrics num must be >= 1, got {self.num}")
+
+    def __call__(self, watched: Watched) -> dict[str, float]:
+        """The figures.
+
+        Raises:
+            ValueError: data without splits.
+        """
+        if "split" not in {f.name for f in dataclasses.fields(watched.data)}:
+            raise ValueError(
+                f"a held-out loss needs data with splits; {type(watched.data).__name__} has none"
+            )
+        dataset = dataclasses.replace(watched.data, split=self.split).load()
+        num = min(self.num, dataset.spec.size)
+        totals: dict[str, float] = {}
+        weights: dict[str, float] = {}
+        key = jax.random.key(self.seed)
+        for start in range(0, num, _BLOCK):
+            # The last block is filled up with examples of its own, so that one program serves all.
+            rows = np.arange(start, start + min(_BLOCK, num)) % num
+            figures = watched.loss(dataset.examples(rows), jax.random.fold_in(key, start))
+            share = min(_BLOCK, num - start)
+            for name, value in figures.items():
+                totals[name] = totals.get(name, 0.0) + share * value
+                weights[name] = weights.get(name, 0.0) + share
+        return {f"held_out_{name}": totals[name] / weights[name] for name in totals}
