@@ -6,8 +6,8 @@
     run.sample(16).images
 
 `config` and the sections beside what they describe (`noise`, `optimizer`, `ema`, `generate`);
-`state` and `step` are pure; `devices` and `distributed` spread them; `checkpoint` and `manifest`
-keep them; `loop` runs them.
+`state` and `step` are pure; `devices` and `distributed` spread them; the room `keeping` keeps them
+safe; `loop` runs them.
 """
 
 from diffax.training.config import Config, TrainConfig, from_json, to_json
