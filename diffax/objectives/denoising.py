@@ -98,7 +98,7 @@ class Denoising:
             sources=_sources(self),
         )
         objective = dataclasses.replace(objective, network=_fitted(network, objective))
-        objective.check(spec)
+        objective.check_network(spec)
         return objective
 
 
@@ -196,7 +196,11 @@ class DenoisingObjective:
             shape=self.shape,
         )
 
-    def check(self, spec: Spec) -> None:
+    def check_sampling(self, settings: Any) -> None:
+        """Refuses settings that do not fit the schedule or the parameterization."""
+        settings.plan(self.schedule, self.parameterization)
+
+    def check_network(self, spec: Spec) -> None:
         """Refuses a network that cannot answer what it will be asked, at once and in one line."""
         batch = {"x": jax.ShapeDtypeStruct((1, *spec.columns["x"].shape), jnp.float32)}
         batch |= self._example_told()

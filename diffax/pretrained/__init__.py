@@ -11,12 +11,15 @@ from diffax.pretrained.loading import load_components, load_pipeline, save_pipel
 from diffax.pretrained.network import load_network, save_network
 from diffax.pretrained.published import Published, components_of, model_of
 from diffax.pretrained.schedulers import from_diffusers
+from diffax.pretrained.starting import (
+    CODECS,
+    CONDITIONERS,
+    NETWORKS,
+    PublishedAutoencoder,
+    PublishedNetwork,
+    PublishedReader,
+)
 from diffax.pretrained.tokenizer import Tokenizer, load_tokenizer
-
-# Choices of a recipe that are read from published files, by their names on command lines.
-NETWORKS: dict[str, type] = {}
-CODECS: dict[str, type] = {}
-CONDITIONERS: dict[str, type] = {}
 
 __all__ = [
     "CODECS",
@@ -24,6 +27,9 @@ __all__ = [
     "NETWORKS",
     "Components",
     "Published",
+    "PublishedAutoencoder",
+    "PublishedNetwork",
+    "PublishedReader",
     "Tokenizer",
     "components_of",
     "from_diffusers",

@@ -79,6 +79,10 @@ class PublishedText:
             self, encoders=tuple(BoundModule(encoder.module, own) for encoder, own in encoders)
         )
 
+    def with_dropout(self, dropout: float) -> PublishedText:
+        """The conditioner with another probability of dropping a caption in training."""
+        return dataclasses.replace(self, dropout=dropout)
+
     def fitted(self, spec: Any) -> PublishedText:
         """With the size of the data's images.
 

@@ -11,8 +11,9 @@ from diffax import plotting
 from diffax.generation import Model, Samples
 from diffax.training import images
 from diffax.training.distributed import is_first
-from diffax.training.keeping import manifest, reading
+from diffax.training.keeping import manifest
 from diffax.training.keeping.journal import read_rows
+from diffax.training.keeping.workdir import read_summary
 from diffax.training.run import Run
 from diffax.training.state import TrainState
 
@@ -27,7 +28,7 @@ def finish(session: Any, state: TrainState) -> None:
     path = session.workdir / "summary.json"
     step = int(state.step)
     alone = jax.process_count() == 1  # a recipe's figures are computed by one process
-    summary = _previous(path)
+    summary = read_summary(session.workdir) or {}
     if summary.get("step") == step and (summary.get("complete") or not alone):
         _print(session, summary)
         return
@@ -47,14 +48,6 @@ def finish(session: Any, state: TrainState) -> None:
     if is_first():
         manifest.write_durably(path, (json.dumps(summary, indent=2) + "\n").encode())
         _print(session, summary)
-
-
-def _previous(path: Any) -> dict[str, Any]:
-    """The summary that is there; nothing where it is none."""
-    try:
-        return reading.read_object(path)
-    except (FileNotFoundError, ValueError):
-        return {}
 
 
 def _leave_images(session: Any, model: Model | None, samples: Samples | None) -> None:

@@ -74,15 +74,14 @@ def train(recipe: Recipe, config: Config, workdir: Path, options: Options = Opti
         SaveError: the last checkpoint could not be written.
     """
     say = _silent if options.quiet else voice.say
-    with voice.unfailing(), StopRequest() as stop:
+    with voice.unfailing(), StopRequest() as stop, hold(workdir, say):
         old = previous_config(workdir)
         if old is not None:
             check_change(old, config, workdir, allow=options.allow_config_change, say=say)
         setup = prepare(config)
         for line in setup.report().splitlines():
             say(line)
-        with hold(workdir):
-            return _train(recipe, setup, workdir, options, stop, say)
+        return _train(recipe, setup, workdir, options, stop, say)
 
 
 def _train(
@@ -104,14 +103,13 @@ def _train(
         state = session.run(state, window)
         if any_process(stop.status is not None):
             return stop.status or 143  # or another process was told
-        stop.immediate = True
         try:
-            finish(session, state)
+            with stop.at_once():
+                finish(session, state)
         except Interrupted:
             return stop.status or 130
         return 0
     finally:
-        stop.immediate = False
         checkpoints.close()
 
 

@@ -70,7 +70,7 @@ def make_step(problem: Problem) -> Step:
         made = state.step - state.skipped
         ema = problem.ema.update(state.ema, trainable, made, problem.batch_size)
 
-        gradient_norm = optax.global_norm(gradient)
+        gradient_norm = optax.tree.norm(gradient)
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(gradient_norm)
         skipped = state.skipped
         if problem.skip_nonfinite:
@@ -83,7 +83,7 @@ def make_step(problem: Problem) -> Step:
         metrics = metrics | {
             "finite": finite,
             "gradient_norm": gradient_norm,
-            "update_ratio": optax.global_norm(updates) / optax.global_norm(state.trainable),
+            "update_ratio": optax.tree.norm(updates) / optax.tree.norm(state.trainable),
         }
         return TrainState(trainable, opt_state, ema, state.step + 1, skipped, state.key), metrics
 
