@@ -4,15 +4,9 @@
     status = train(recipe, config, workdir)
     model = load_run(workdir)            # ready for diffax.generation.generate
 
-<<<<<<< HEAD
 `config` and the nouns beside what they describe (`optimizer`, `ema`); `choices` turns recipes into
 JSON and back; `state` and `step` are pure; `devices` and `distributed` spread them; `keeping` makes
 runs safe; `loop` runs them.
-=======
-`config` and the sections beside what they describe (`noise`, `optimizer`, `ema`, `generate`);
-`state` and `step` are pure; `devices` and `distributed` spread them; the room `keeping` keeps them
-safe; `loop` runs them.
->>>>>>> keep
 """
 
 from diffax.training.choices import from_json, to_json
