@@ -50,6 +50,17 @@ def test_ddim_with_eta_1_is_ddpm():
     np.testing.assert_allclose(implicit, ancestral, rtol=2e-5, atol=2e-6)
 
 
+def test_sde_solver_with_eta_0_is_the_ode_solver_from_pure_noise_too():
+    """An infinite first step in log-SNR is no reason to add noise that eta 0 does not want."""
+    schedule = schedules.zero_terminal_snr(schedules.linear(1000))
+    data = diffax.mixture.GaussianMixture(jnp.ones((1, 3)), jnp.full(1, 0.5), jnp.ones(1))
+    grid, keys = diffax.time_grid(schedule, 6), diffax.sample_keys(0, 2)
+    noise = diffax.initial_noise(keys, (3,))
+    sde = diffax.sample(data, diffax.solvers.SDEDPMSolverPP(eta=0.0), grid, noise, keys)
+    ode = diffax.sample(data, diffax.solvers.DPMSolverPP(), grid, noise, keys)
+    np.testing.assert_allclose(sde, ode, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("scale", [0.0, 0.3, 1.0, 7.5, 1e4])
 @pytest.mark.parametrize("batched", [True, False])
 def test_guidance_leaves_equal_branches_alone(scale, batched):
