@@ -64,7 +64,8 @@ def orders() -> str:
     curves = {}
     with jax.enable_x64(True):
         exact = order.answers()
-        for name, options, stated in test_orders.QUICK + test_orders.REST:
+        for name, options in test_orders.QUICK + test_orders.REST:
+            stated = order.stated(name, options)
             error = order.errors(name, exact, **options)
             slope = order.slope(order.COUNTS, error)
             curves[label(name, options).replace("`", "")] = stated, error

@@ -148,6 +148,7 @@ class SDEDPMSolverPP:
             ),
         ),
         paper="Lu et al. 2022b, sec. 5",
+        order=lambda solver: 1 if solver.eta else solver.order,
         stochastic="eta",
         options={**_OPTIONS, "eta": ETA},
     )

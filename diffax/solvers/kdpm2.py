@@ -75,6 +75,7 @@ class KDPM2Ancestral:
             ),
         ),
         paper="k-diffusion; Lu et al. 2022a, alg. 1, down, and fresh noise up",
+        order=lambda solver: 1 if solver.eta else 2,
         calls="2 S - 1",
         count=lambda solver, S: 2 * S - 1,
         stochastic="eta",

@@ -15,6 +15,8 @@ KEYS = diffax.sample_keys(0, 6)
 DATA = diffax.mixture.GaussianMixture(
     jnp.array([[1.0, 1.0], [-1.0, -1.0]]), jnp.array([0.1, 0.1]), jnp.array([0.5, 0.5])
 )
+# One compilation for all calls of one shape and structure.
+sample = jax.jit(diffax.sample)
 
 
 def test_strength_1_is_the_whole_grid():
@@ -47,7 +49,7 @@ def test_image_to_image_keeps_more_at_less_strength():
     moved = []
     for strength in (0.1, 0.3, 0.9):
         part = diffax.sampling.shortened(LINEAR, grid, strength)
-        out = diffax.sample(
+        out = sample(
             DATA, diffax.solvers.DDIM(), part, diffax.sampling.noised(x0, part, KEYS), KEYS
         )
         moved.append(float(jnp.mean(jnp.abs(out - x0))))
@@ -66,7 +68,7 @@ def test_inpainting_keeps_the_known_exactly_and_makes_the_rest_fit(solver, fresh
     known = jnp.tile(known[:2], (200, 1))
     wrapped = diffax.sampling.Inpainting(solver, known, mask, fresh_noise=fresh)
     noise = diffax.initial_noise(keys, (2,))
-    out = jax.jit(diffax.sample)(DATA, wrapped, grid, noise, keys)
+    out = sample(DATA, wrapped, grid, noise, keys)
     np.testing.assert_array_equal(out[:, 0], known[:, 0])
     # The second coordinate follows the first in the data: without the kept part it would agree in
     # half of the samples (standard error 2.5 %).
@@ -83,7 +85,7 @@ def test_repaint_makes_the_unknown_agree_more_often_than_replacement():
     noise = diffax.initial_noise(keys, (2,))
 
     def agreement(solver, points):
-        out = jax.jit(diffax.sample)(DATA, solver, points, noise, keys)
+        out = sample(DATA, solver, points, noise, keys)
         return float(jnp.mean(jnp.sign(out[:, 1]) == jnp.sign(known[:, 0])))
 
     plain = agreement(
@@ -121,7 +123,7 @@ def test_repaint_refuses_solvers_with_a_memory():
         jnp.zeros((6, 2)), jnp.zeros((1, 2)), diffax.solvers.DPMSolverPP()
     )
     with pytest.raises(ValueError, match="memory"):
-        diffax.sample(DATA, solver, grid, jnp.zeros((6, 2)), KEYS)
+        sample(DATA, solver, grid, jnp.zeros((6, 2)), KEYS)
     with pytest.raises(ValueError, match="jump_length"):
         diffax.sampling.repaint_grid(grid, jump_length=10)
 
@@ -153,7 +155,7 @@ def test_refined_inversion_gives_the_picture_back():
     errors = []
     for refinements in (0, 30):
         noise = diffax.sampling.invert(DATA, x0, grid, KEYS, refinements)
-        back = diffax.sample(DATA, diffax.solvers.DDIM(), grid, noise, KEYS)
+        back = sample(DATA, diffax.solvers.DDIM(), grid, noise, KEYS)
         errors.append(float(jnp.max(jnp.abs(back - x0))))
     assert errors[1] < 1e-2 and errors[1] < errors[0] / 3, errors
 

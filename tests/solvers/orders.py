@@ -67,6 +67,12 @@ def answers() -> np.ndarray:
     return np.array([brentq(lambda x, w=w: mean(x) - w, -20, 20, xtol=1e-14) for w in wanted])
 
 
+def stated(name: str, options: dict) -> int:
+    """The order that a solver with these options says it has."""
+    entry = registry.lookup(name)
+    return entry.description.told("order", entry.make(**entry.fixed, **options))
+
+
 def errors(name: str, exact: np.ndarray, counts=COUNTS, **options) -> np.ndarray:
     """Root mean square error of every count of steps."""
     solver = registry.build(name, SCHEDULE, **OPTIONS.get(name, {}) | options)

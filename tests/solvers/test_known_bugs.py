@@ -33,8 +33,9 @@ def test_ddim_with_eta_adds_the_noise_it_makes_room_for():
     grid = schedule.at(np.array([999, 500, 100]))
     keys = diffax.sample_keys(0, 20_000)
     noise = diffax.initial_noise(keys, (1,))
+    run = jax.jit(diffax.sample)
     for eta in (0.0, 0.5, 1.0):
-        x = diffax.sample(data, diffax.solvers.DDIM(eta), grid, noise, keys)
+        x = run(data, diffax.solvers.DDIM(eta), grid, noise, keys)
         # The standard error of the ratio is 1 %.
         np.testing.assert_allclose(float(jnp.var(x)) / float(grid.sigma[-1]) ** 2, 1.0, atol=0.05)
 
@@ -47,6 +48,17 @@ def test_ddim_with_eta_1_is_ddpm():
     ancestral = diffax.sample(data, diffax.solvers.DDPM(), grid, noise, keys)
     implicit = diffax.sample(data, diffax.solvers.DDIM(1.0), grid, noise, keys)
     np.testing.assert_allclose(implicit, ancestral, rtol=2e-5, atol=2e-6)
+
+
+def test_sde_solver_with_eta_0_is_the_ode_solver_from_pure_noise_too():
+    """An infinite first step in log-SNR is no reason to add noise that eta 0 does not want."""
+    schedule = schedules.zero_terminal_snr(schedules.linear(1000))
+    data = diffax.mixture.GaussianMixture(jnp.ones((1, 3)), jnp.full(1, 0.5), jnp.ones(1))
+    grid, keys = diffax.time_grid(schedule, 6), diffax.sample_keys(0, 2)
+    noise = diffax.initial_noise(keys, (3,))
+    sde = diffax.sample(data, diffax.solvers.SDEDPMSolverPP(eta=0.0), grid, noise, keys)
+    ode = diffax.sample(data, diffax.solvers.DPMSolverPP(), grid, noise, keys)
+    np.testing.assert_allclose(sde, ode, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("scale", [0.0, 0.3, 1.0, 7.5, 1e4])
