@@ -28,6 +28,11 @@ def pixels(shape=(2, 4, 6, 8), dtype=jnp.float32):
     return jax.random.normal(jax.random.key(0), shape, dtype)
 
 
+def quick_jit(f):
+    """Compile for a single run on tiny shapes."""
+    return jax.jit(f, compiler_options={"xla_backend_optimization_level": 0})
+
+
 @pytest.mark.parametrize("flip, shift", [(False, 1), (True, 0)])
 def test_sinusoidal_embedding_is_the_formula(flip, shift):
     t, half = np.array([0.0, 1.0, 999.0]), 16
@@ -156,18 +161,26 @@ def test_transformers_treat_pixels_alike_and_start_as_their_out_init_says(block)
     x = pixels((2, 2, 3, 8))
     told = (pixels((2, 5, 6)),) if block is SpatialTransformer else ()
     model = block(Style(), 2)
-    params = model.init(jax.random.key(0), x, *told)
-    # No positions: another order of the pixels is the same order of the result.
-    both = jnp.concatenate([x, x[:, ::-1]])
-    out, turned = jnp.split(model.apply(params, both, *(jnp.tile(v, (2, 1, 1)) for v in told)), 2)
+    draw = np.random.default_rng(0).standard_normal
+    params = jax.tree.map(
+        lambda p: jnp.asarray(draw(p.shape) * p.shape[0] ** -0.5, p.dtype),
+        jax.eval_shape(model.init, jax.random.key(0), x, *told),
+    )
+
+    @quick_jit
+    def run(params, x, *told):
+        """The result, that of the pixels in another order, and in half precision."""
+        half = block(Style(dtype="bfloat16"), 2).apply(params, x.astype(jnp.bfloat16), *told)
+        return model.apply(params, x, *told), model.apply(params, x[:, ::-1], *told), half
+
+    out, turned, half = run(params, x, *told)
     assert np.abs(out - x).max() > 1e-2
     np.testing.assert_allclose(turned, out[:, ::-1], atol=1e-5)
-    silent = block(Style(out_init=nn.initializers.zeros), 2)
-    same, _ = silent.init_with_output(jax.random.key(0), x, *told)
-    np.testing.assert_array_equal(same, x)
-    half = block(Style(dtype="bfloat16"), 2).apply(params, x.astype(jnp.bfloat16), *told)
     assert half.dtype == jnp.bfloat16
     np.testing.assert_allclose(half.astype(jnp.float32), out, atol=0.1)
+    silent = block(Style(out_init=nn.initializers.zeros), 2)
+    same, _ = quick_jit(silent.init_with_output)(jax.random.key(0), x, *told)
+    np.testing.assert_array_equal(same, x)
 
 
 def test_groups_that_do_not_divide_are_refused():
