@@ -145,8 +145,7 @@ class PickledCheckpoint(Tensors):
                 f"{file}: refused to unpickle: {error}. Use the safetensors form of this "
                 "checkpoint, or convert it on a machine you can afford to lose"
             ) from error
-        while isinstance(content, dict) and isinstance(dict.get(content, "state_dict"), dict):
-            content = content["state_dict"]
+        content = self._table(content)
         if not isinstance(content, dict):
             raise ValueError(f"{file}: expected a table of tensors, got {type(content).__name__}")
         self._tensors = {str(k): v for k, v in content.items() if isinstance(v, _Stored)}
@@ -155,6 +154,16 @@ class PickledCheckpoint(Tensors):
         super().__init__(self._tensors)
         for name in self._tensors:
             self._check_bounds(name)
+
+    def _table(self, content: Any) -> Any:
+        """The innermost `state_dict`."""
+        seen = set()
+        while isinstance(content, dict) and isinstance(dict.get(content, "state_dict"), dict):
+            if id(content) in seen:
+                raise ValueError(f"{self._file}: its state_dict contains itself; not a checkpoint")
+            seen.add(id(content))
+            content = content["state_dict"]
+        return content
 
     def __getitem__(self, name: str) -> np.ndarray:
         stored = self._tensors[name]

@@ -1,9 +1,11 @@
 """Networks to and from disk: the diffusers layout, variants, shards, dtypes; clear errors."""
 
 import json
+import struct
 
 import jax
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -96,6 +98,26 @@ def test_shards(text, folder):
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(ValueError, match="shards must lie beside the index"):
         load_network(folder)
+
+
+@pytest.mark.parametrize(
+    "name, dtype", [("F8_E4M3", ml_dtypes.float8_e4m3fn), ("F8_E5M2", ml_dtypes.float8_e5m2)]
+)
+def test_float8_is_read_as_the_parameters_are_wanted(text, folder, name, dtype):
+    """As the format says: a JSON header with offsets, then the bytes."""
+    small = {key: value.astype(dtype) for key, value in tensors_of(folder).items()}
+    header, data = {}, b""
+    for key, value in small.items():
+        place = [len(data), len(data) + value.nbytes]
+        header[key] = {"dtype": name, "shape": list(value.shape), "data_offsets": place}
+        data += value.tobytes()
+    text_of = json.dumps(header).encode()
+    file = folder / "model.safetensors"
+    file.write_bytes(struct.pack("<Q", len(text_of)) + text_of + data)
+    same(
+        load_network(folder).params,
+        jax.tree.map(lambda x: np.asarray(x).astype(dtype).astype(np.float32), text.params),
+    )
 
 
 def test_names_of_other_writers(text, folder):

@@ -13,14 +13,17 @@ import safetensors.numpy
 import tiny_models as tiny
 import tiny_pipelines
 
+from diffax.generation import Sampling
 from diffax.pretrained import (
     filling,
     load_components,
     load_network,
     load_pipeline,
+    model_of,
     naming,
     original,
     save_network,
+    save_pipeline,
 )
 from diffax.pretrained.tokenizer import save_tokenizer
 
@@ -51,6 +54,61 @@ def test_folder_round_trip(pipes, name, tmp_path):
     assert again.scheduler == pipe.scheduler and again.settings == pipe.settings
     for a, b in zip(again.tokenizers, pipe.tokenizers, strict=True):
         np.testing.assert_array_equal(a(tiny.PROMPTS), b(tiny.PROMPTS))
+
+
+@pytest.mark.parametrize("name", list(tiny.PIPELINES))
+def test_files_come_back_as_they_were(name, tmp_path):
+    """Load, save, load: also the fields that nothing here needs, of every JSON file."""
+    tiny_pipelines.components(name).save(tmp_path / "first")
+    for file in (tmp_path / "first").rglob("*.json"):
+        content = json.loads(file.read_text())
+        if file.name == "config.json":
+            known = "_class_name" in content  # a text encoder's file says much more
+            content |= {"act_fn": "silu", "_name_or_path": "x"} if known else {"initializer": 0.1}
+            content.pop("dropout", None)
+        elif file.name in ("tokenizer_config.json", "scheduler_config.json", "model_index.json"):
+            content |= {"_name_or_path": "x"}
+        file.write_text(json.dumps(content))
+    model = load_pipeline(tmp_path / "first")
+    save_pipeline(model, tmp_path / "second")
+    files = sorted(f.relative_to(tmp_path / "first") for f in (tmp_path / "first").rglob("*"))
+    assert files == sorted(f.relative_to(tmp_path / "second") for f in tmp_path.glob("second/**/*"))
+    for file in files:
+        if file.suffix == ".json":
+            first, second = (json.loads((tmp_path / s / file).read_text()) for s in PLACES)
+            assert first == second, file
+        elif file.suffix == ".safetensors":
+            assert (tmp_path / "first" / file).read_bytes() == (
+                tmp_path / "second" / file
+            ).read_bytes(), file
+    again = load_pipeline(tmp_path / "second")
+    same((again.network, again.codec), (model.network, model.codec))
+    assert again.settings == model.settings and again.shape == model.shape
+
+
+PLACES = ("first", "second")
+
+
+def test_a_changed_network_is_written_as_it_is(pipes, tmp_path):
+    pipes["sd"].save(tmp_path / "first")
+    model = load_pipeline(tmp_path / "first")
+    longer = model.network.module.clone(sample_size=32)
+    network = dataclasses.replace(model.network, module=longer)
+    save_pipeline(dataclasses.replace(model, network=network), tmp_path / "second")
+    assert load_pipeline(tmp_path / "second").shape == (32, 32, 4)
+
+
+def test_what_has_no_published_layout(pipes, tmp_path):
+    model = dataclasses.replace(model_of(pipes["sd"]), settings=Sampling())
+    with pytest.raises(ValueError, match="have a published layout"):
+        save_pipeline(model, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_readers_of_the_layout_ask_for_its_version(sd_folder):
+    index = json.loads((sd_folder / "model_index.json").read_text())
+    unet = json.loads((sd_folder / "unet" / "config.json").read_text())
+    assert index["_diffusers_version"] and unet["_diffusers_version"]
 
 
 def original_tensors(pipe):

@@ -142,3 +142,14 @@ def test_a_file_cannot_change_what_the_next_one_reads(tmp_path):
     data = np.arange(4, dtype=np.float32)
     file = archive(tmp_path / "a.ckpt", stored((4,), (1,)), [("archive/data/0", data)])
     np.testing.assert_array_equal(PickledCheckpoint(file)["weight"], data)
+
+
+def test_a_table_that_contains_itself(tmp_path):
+    table = {"x": 1}
+    table["state_dict"] = table
+    with pytest.raises(ValueError, match="its state_dict contains itself"):
+        PickledCheckpoint(archive(tmp_path / "a.ckpt", pickle.dumps(table, 2)))
+    outer, inner = {}, {}
+    outer["state_dict"], inner["state_dict"] = inner, outer
+    with pytest.raises(ValueError, match="its state_dict contains itself"):
+        PickledCheckpoint(archive(tmp_path / "b.ckpt", pickle.dumps(outer, 2)))
