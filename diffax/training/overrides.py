@@ -57,7 +57,13 @@ def override(config: Config, given: Mapping[str, Sequence[str]]) -> Config:
     changes: dict[str, dict[str, Any]] = {}
     for name, words in pending.items():
         parent, _, field = named[name].rpartition(".")
-        changes.setdefault(parent, {})[field] = parsed(name, words, types[named[name]])
+        kind = types[named[name]]
+        if isinstance(kind, str):  # None in place of a choice
+            if not choices.may_be_none(_node(config, parent.split(".")), field):
+                raise ValueError(f"--{name} should be {choices.type_name(kind)}, got 'None'")
+            changes.setdefault(parent, {})[field] = None
+        else:
+            changes.setdefault(parent, {})[field] = parsed(name, words, kind)
     # A node at a time, since its checks look at several fields together.
     for parent, fields in changes.items():
         parts = parent.split(".")
@@ -83,7 +89,7 @@ def full_name(name: str, known: Mapping[str, Any]) -> str | None:
 
 def parsed(name: str, words: Sequence[str], kind: Any) -> Any:
     """Text as a value of a field's type."""
-    if kind is Any or isinstance(kind, str):
+    if kind is Any:
         return _literal(name, words)
     record = dataclasses.make_dataclass("Field", [("value", kind)])
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):

@@ -1,5 +1,6 @@
 """sample.py from end to end, on runs that are trained for a few steps."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,22 +14,22 @@ from diffax.commands import sample as command
 from diffax.models import UNet
 from diffax.training import Options, load_recipe, train
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A run of points and one of labelled images, without what training leaves for the eye."""
+    """A run of vectors and one of labelled images, without what training leaves for the eye."""
     folder = tmp_path_factory.mktemp("runs")
     for name in ("s_curve", "digits"):
         recipe = replace(load_recipe(f"{name}:debug", CONFIGS), summarize=None)
         config = recipe.config
         config = replace(
-            config, train=replace(config.train, pictures=False, sample_every=0, tensorboard=False)
+            config, train=replace(config.train, images=False, sample_every=0, tensorboard=False)
         )
         if name == "digits":
-            model = UNet(channels=8, multipliers=(1,), num_res_blocks=1, attention_resolutions=())
-            config = replace(config, model=model)
+            network = UNet(channels=8, multipliers=(1,), num_res_blocks=1, attention_resolutions=())
+            config = replace(config, objective=replace(config.objective, network=network))
         assert train(recipe, config, folder / name, Options(quiet=True)) == 0
     return folder
 
@@ -44,17 +45,17 @@ def test_every_ending_for_images(runs, tmp_path):
     assert draw("--workdir", run, "--num", 12, "--out", tmp_path / "folder") == 0
 
     grid = Image.open(tmp_path / "out.png")
-    assert grid.size[0] >= 512 and "sampler=ddim" in grid.text["diffax"]
-    assert Image.open(tmp_path / "out.gif").n_frames == 5
+    assert grid.size[0] >= 512 and json.loads(grid.text["diffax"])["num"] == 12
+    assert Image.open(tmp_path / "out.gif").n_frames == 6
     arrays = np.load(tmp_path / "out.npz")
     assert arrays["arr_0"].dtype == np.uint8 and arrays["arr_0"].shape == (12, 8, 8, 1)
     np.testing.assert_array_equal(arrays["arr_1"], np.arange(12) % 10)
-    pictures = sorted((tmp_path / "folder").iterdir())
-    assert [p.name for p in pictures] == [f"{i:05d}.png" for i in range(12)]
-    np.testing.assert_array_equal(np.asarray(Image.open(pictures[3])), arrays["arr_0"][3, ..., 0])
+    images = sorted((tmp_path / "folder").iterdir())
+    assert [p.name for p in images] == [f"{i:05d}.png" for i in range(12)]
+    np.testing.assert_array_equal(np.asarray(Image.open(images[3])), arrays["arr_0"][3, ..., 0])
 
 
-def test_every_ending_for_points(runs, tmp_path):
+def test_every_ending_for_vectors(runs, tmp_path):
     run = runs / "s_curve"
     for ending in (".png", ".gif", ".npz"):
         assert draw("--workdir", run, "--num", 50, "--out", tmp_path / f"out{ending}") == 0
@@ -65,17 +66,17 @@ def test_every_ending_for_points(runs, tmp_path):
 
 
 def test_sample_i_depends_on_seed_and_i_only(runs, tmp_path):
-    def points(name, *arguments):
+    def vectors(name, *arguments):
         out = tmp_path / f"{name}.npz"
         assert draw("--workdir", runs / "s_curve", "--out", out, *arguments) == 0
         return np.load(out)["arr_0"]
 
-    whole = points("whole", "--num", 12)
-    np.testing.assert_allclose(points("few", "--num", 5), whole[:5], rtol=1e-5, atol=1e-5)
-    pieces = points("pieces", "--num", 12, "--batch-size", 5)
+    whole = vectors("whole", "--num", 12)
+    np.testing.assert_allclose(vectors("few", "--num", 5), whole[:5], rtol=1e-5, atol=1e-5)
+    pieces = vectors("pieces", "--num", 12, "--batch-size", 5)
     np.testing.assert_allclose(pieces, whole, rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(points("again", "--num", 12), whole)
-    assert np.abs(points("other", "--num", 12, "--seed", 1) - whole).min() > 0
+    np.testing.assert_array_equal(vectors("again", "--num", 12), whole)
+    assert np.abs(vectors("other", "--num", 12, "--seed", 1) - whole).min() > 0
 
 
 def test_labels_guidance_and_sampler_change_what_comes_out(runs, tmp_path):
@@ -98,28 +99,28 @@ def test_labels_guidance_and_sampler_change_what_comes_out(runs, tmp_path):
 
 def test_inpainting_keeps_what_the_mask_leaves_black(runs, tmp_path):
     rng = np.random.default_rng(0)
-    picture, mask = rng.integers(0, 256, (8, 8), np.uint8), np.zeros((8, 8), np.uint8)
+    image, mask = rng.integers(0, 256, (8, 8), np.uint8), np.zeros((8, 8), np.uint8)
     mask[:, 4:] = 255
-    Image.fromarray(picture).save(tmp_path / "picture.png")
+    Image.fromarray(image).save(tmp_path / "image.png")
     Image.fromarray(mask).save(tmp_path / "mask.png")
-    edit = ["--init-image", tmp_path / "picture.png", "--mask", tmp_path / "mask.png"]
+    edit = ["--init-image", tmp_path / "image.png", "--mask", tmp_path / "mask.png"]
     out = tmp_path / "out.npz"
     assert draw("--workdir", runs / "digits", "--num", 3, "--out", out, *edit) == 0
     images = np.load(out)["arr_0"][..., 0]
-    np.testing.assert_array_equal(images[:, :, :4], np.broadcast_to(picture[:, :4], (3, 8, 4)))
-    assert (images[:, :, 4:] != picture[:, 4:]).mean() > 0.5
+    np.testing.assert_array_equal(images[:, :, :4], np.broadcast_to(image[:, :4], (3, 8, 4)))
+    assert (images[:, :, 4:] != image[:, 4:]).mean() > 0.5
 
 
 def test_image_to_image_stays_the_closer_the_lower_its_strength(runs, tmp_path):
-    picture = np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)
-    Image.fromarray(picture).save(tmp_path / "picture.png")
+    image = np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)
+    Image.fromarray(image).save(tmp_path / "image.png")
     away = []
     for strength in (0.05, 0.5, 1.0):
         out = tmp_path / f"{strength}.npz"
-        edit = ["--init-image", tmp_path / "picture.png", "--strength", strength]
+        edit = ["--init-image", tmp_path / "image.png", "--strength", strength]
         assert draw("--workdir", runs / "digits", "--num", 8, "--out", out, *edit) == 0
         images = np.load(out)["arr_0"][..., 0].astype(float)
-        away.append(np.abs(images - picture).mean())
+        away.append(np.abs(images - image).mean())
     assert away[0] < away[1] < away[2] and away[0] < 25
 
 
@@ -138,8 +139,8 @@ BAD = {
     "no such checkpoint": (["--checkpoint", "7"], "no checkpoint of step 7"),
     "no such average": (["--ema", "nope"], "keeps no average"),
     "strange ending": (["--out", "x.jpeg"], ".jpeg"),
-    "mask without a picture": (["--mask", "m.png"], "--init-image"),
-    "no such picture": (["--init-image", "none.png"], "makes points"),
+    "mask without a image": (["--mask", "m.png"], "--init-image"),
+    "no such image": (["--init-image", "none.png"], "makes points"),
     "strength out of range": (["--strength", "2", "--init-image", "p.png"], "(0, 1]"),
     "prompt for a run": (["--prompt", "a cat"], "--pretrained"),
     "unwritable": (["--out", "/proc/none/x.png"], "cannot write"),
@@ -176,7 +177,7 @@ def test_an_older_output_survives_a_failure(runs, tmp_path):
 
 
 def test_help_lists_every_sampler_in_a_line():
-    script = Path(__file__).parents[1] / "sample.py"
+    script = Path(__file__).parents[2] / "sample.py"
     done = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True)
     assert done.returncode == 0
     for name in ("ddpm", "ddim", "dpmpp_2m"):
