@@ -140,8 +140,21 @@ def choose(family: str, name: str, values: Mapping[str, Any] | None = None, *, w
         return kind(**(values or {}))
     except TypeError as error:
         raise ValueError(
-            f"{where}: {name} cannot be made ({error}); set the missing fields"
+            f"{where}: {name} cannot be made ({error}); set {where}.FIELD, too"
         ) from None
+
+
+def needed_fields(family: str, name: str, *, where: str) -> dict[str, Any]:
+    """Types of a choice's fields that have no default; of a choice, its family."""
+    kind = _kind(family, name, where)
+    if family in _SOLVERS and ":" not in name:
+        return {}
+    hints, missing = types_of(kind), dataclasses.MISSING
+    return {
+        f.name: family_of(kind, f.name) or _plain_type(hints[f.name])
+        for f in dataclasses.fields(kind)
+        if f.default is missing and f.default_factory is missing
+    }
 
 
 def _kind(family: str, name: str, where: str) -> Any:

@@ -5,16 +5,32 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
+import flax.linen as nn
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from diffax.commands import sample as command
-from diffax.models import UNet
 from diffax.training import Options, load_recipe, train
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+class Small(nn.Module):
+    """A network of 8 x 8 images with labels that compiles in no time."""
+
+    num_classes: int | None = None
+    reads: ClassVar[tuple[str, ...]] = ("label",)
+
+    @nn.compact
+    def __call__(self, x, t, condition=None, *, train=False):
+        h = nn.Dense(32)(x.reshape(x.shape[0], -1)) + nn.Dense(32)(t[:, None] / 1000)
+        label = (condition or {}).get("label", jnp.full(t.shape, self.num_classes, jnp.int32))
+        h = h + nn.Embed(self.num_classes + 1, 32)(label)
+        return nn.Dense(64)(nn.silu(h)).reshape(x.shape)
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +44,7 @@ def runs(tmp_path_factory):
             config, train=replace(config.train, images=False, sample_every=0, tensorboard=False)
         )
         if name == "digits":
-            network = UNet(channels=8, multipliers=(1,), num_res_blocks=1, attention_resolutions=())
-            config = replace(config, objective=replace(config.objective, network=network))
+            config = replace(config, objective=replace(config.objective, network=Small()))
         assert train(recipe, config, folder / name, Options(quiet=True)) == 0
     return folder
 
@@ -127,22 +142,24 @@ def test_image_to_image_stays_the_closer_the_lower_its_strength(runs, tmp_path):
 BAD = {
     "unknown sampler": (["--sampler", "ddmi"], "did you mean ddpm, ddim"),
     "too many steps": (["--steps", "1001"], "1 .. 1000"),
-    "no steps": (["--steps", "0"], "whole number >= 1"),
+    "no steps": (["--steps", "0"], "should be a whole number from 1"),
     "wrong type": (["--eta", "much"], "--eta"),
     "negative eta": (["--eta", "-1"], "eta"),
-    "eta for a solver without": (["--sampler", "dpmpp_2m", "--eta", "1"], "eta"),
+    "eta for a solver without": (["--sampler", "dpmpp_2m", "--eta", "1"], "no option 'eta'"),
     "a sampler that goes the other way": (["--sampler", "ddim_inversion"], "to noise"),
     "unknown spacing": (["--spacing", "karas"], "karas"),
-    "label of a model without classes": (["--label", "1"], "without"),
-    "guidance of a model without classes": (["--guidance", "2"], "without"),
+    "label of a model without classes": (["--label", "1"], "this one has no classes"),
+    "guidance of a model without classes": (["--guidance", "2"], "needs a model with a condition"),
     "unknown option": (["--stepz", "3"], "--stepz"),
     "no such checkpoint": (["--checkpoint", "7"], "no checkpoint of step 7"),
     "no such average": (["--ema", "nope"], "keeps no average"),
     "strange ending": (["--out", "x.jpeg"], ".jpeg"),
-    "mask without a image": (["--mask", "m.png"], "--init-image"),
-    "no such image": (["--init-image", "none.png"], "makes points"),
-    "strength out of range": (["--strength", "2", "--init-image", "p.png"], "(0, 1]"),
-    "prompt for a run": (["--prompt", "a cat"], "--pretrained"),
+    "mask without an image": (["--mask", "m.png"], "--init-image"),
+    "no model of images": (["--init-image", "none.png"], "makes vectors"),
+    "prompt for a run without": (["--prompt", "a cat"], "needs a model that reads texts"),
+    "a flag of published models": (["--dtype", "bfloat16"], "only with --pretrained"),
+    "both kinds of model": (["--pretrained", "p"], "got both"),
+    "twice": (["--num", "1", "--num", "2"], "given twice"),
     "unwritable": (["--out", "/proc/none/x.png"], "cannot write"),
 }
 
@@ -158,15 +175,31 @@ def test_bad_input_is_one_line_and_status_2(runs, capsys, tmp_path, monkeypatch,
 
 
 def test_a_label_out_of_range_is_refused(runs, capsys):
-    assert draw("--workdir", runs / "digits", "--label", 10) == 2
-    assert "0 to 9" in capsys.readouterr().err
+    for label in (11, -1, "x"):
+        assert draw("--workdir", runs / "digits", "--label", label) == 2
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1 and ("0 to 9" in told or "no class is called 'x'" in told)
+
+
+def test_bad_edits_are_refused(runs, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save("image.png")
+    Image.fromarray(np.zeros((4, 8), np.uint8)).save("mask.png")
+    for arguments, words in (
+        (["--init-image", "none.png"], "no image none.png"),
+        (["--init-image", "image.png", "--strength", "2"], "(0, 1]"),
+        (["--init-image", "image.png", "--mask", "mask.png"], "resize one of them"),
+    ):
+        assert draw("--workdir", runs / "digits", *arguments) == 2
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1 and words in told
 
 
 def test_folders_without_a_run_or_checkpoint(tmp_path, capsys):
     assert draw("--workdir", tmp_path / "none") == 2
     assert "no run" in capsys.readouterr().err
     assert draw() == 2
-    assert "--workdir DIR is missing" in capsys.readouterr().err
+    assert "expected one of --workdir DIR" in capsys.readouterr().err
 
 
 def test_an_older_output_survives_a_failure(runs, tmp_path):
