@@ -1,5 +1,6 @@
 """What is broken is found and named, and an older checkpoint takes its place."""
 
+import dataclasses
 import json
 import math
 import os
@@ -301,25 +302,26 @@ def test_a_run_goes_on_from_the_newest_whole_one(tmp_path, whole, capsys):
     assert tiny_run.loss_curve(workdir) == tiny_run.loss_curve(reference)
 
 
-def test_another_config_is_shown_and_refused(tmp_path, capsys):
-    import dataclasses
-
-    config = tiny_config(steps=2)
-    assert run(tmp_path, config) == 0
-    before = (tmp_path / "config.json").read_text()
+def test_another_config_is_shown_and_refused(tmp_path, whole):
+    config, reference, _ = whole
+    workdir = tmp_path / "run"
+    shutil.copytree(reference, workdir)
+    shutil.rmtree(workdir / "checkpoints" / f"{STEPS:08d}")
+    before = (workdir / "config.json").read_text()
     other = dataclasses.replace(
         config,
         optimizer=dataclasses.replace(config.optimizer, learning_rate=0.5),
-        train=dataclasses.replace(config.train, steps=4, seed=1, log_every=2),
+        train=dataclasses.replace(config.train, seed=1, log_every=2),
     )
     with pytest.raises(ValueError, match="train.seed: 0 -> 1") as error:
-        run(tmp_path, other)
+        run(workdir, other)
     assert "optimizer.learning_rate: 0.01 -> 0.5" in str(error.value)
     assert "log_every" not in str(error.value)  # that one may change
-    assert (tmp_path / "config.json").read_text() == before
-    assert run(tmp_path, other, allow_config_change=True) == 0
-    assert json.loads((tmp_path / "config.json").read_text())["config"]["train"]["seed"] == 1
-    assert tiny_run.newest_step(tmp_path) == 4
+    assert (workdir / "config.json").read_text() == before
+    other = dataclasses.replace(other, optimizer=config.optimizer)  # the same program
+    assert run(workdir, other, allow_config_change=True) == 0
+    assert json.loads((workdir / "config.json").read_text())["config"]["train"]["seed"] == 1
+    assert tiny_run.newest_step(workdir) == STEPS
 
 
 def test_foreign_folders_are_left_alone(tmp_path):

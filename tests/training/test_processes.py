@@ -172,6 +172,16 @@ def test_slurm_tasks_find_each_other(tmp_path, alone):
     assert_like(cluster, alone)
 
 
+@pytest.mark.slow
+def test_all_hear_why_the_first_one_cannot_write(tmp_path):
+    cluster = Cluster(tmp_path)
+    cluster.workdir = "/proc/nothing/here"
+    cluster.start(2)
+    assert cluster.wait() == [2, 2], cluster.told
+    for told in cluster.told:  # not a barrier that nobody else will reach
+        assert "error: cannot write in --workdir /proc/nothing/here" in told
+
+
 def test_one_slurm_task_a_machine_has_all_its_gpus(monkeypatch):
     from diffax.training.distributed import _slurm_devices
 

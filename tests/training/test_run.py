@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def test_classes_guidance_and_labels(tmp_path):
         generate(model, labels=[0, 3])
 
 
-def test_what_a_recipe_says_at_the_end(tmp_path):
+def test_what_a_recipe_says_at_the_end(tmp_path, whole):
     seen = []
 
     def summarize(run):
@@ -115,14 +116,18 @@ def test_what_a_recipe_says_at_the_end(tmp_path):
         seen.append((data.shape, run.step, run.average))
         return {"mean": float(data.mean())}
 
-    config = tiny_run.tiny_config(steps=2)
+    config, reference, _ = whole
+    workdir = tmp_path / "run"
+    shutil.copytree(reference, workdir)
+    (workdir / "summary.json").unlink()
+    shutil.rmtree(workdir / "checkpoints" / f"{tiny_run.STEPS:08d}")
     recipe = Recipe("tiny", "", Path("tiny.py"), config, summarize)
-    assert train(recipe, config, tmp_path, Options(quiet=True)) == 0
-    summary = json.loads((tmp_path / "summary.json").read_text())
-    assert seen == [((6, 2), 2, "decay_0.99")]
-    assert np.isfinite(summary["mean"]) and summary["step"] == 2
+    assert train(recipe, config, workdir, Options(quiet=True)) == 0
+    summary = json.loads((workdir / "summary.json").read_text())
+    assert seen == [((6, 2), tiny_run.STEPS, "decay_0.99")]
+    assert np.isfinite(summary["mean"]) and summary["step"] == tiny_run.STEPS
     assert 0 <= summary["share_waiting_for_data"] <= 1
-    assert train(recipe, config, tmp_path, Options(quiet=True)) == 0
+    assert train(recipe, config, workdir, Options(quiet=True)) == 0
     assert len(seen) == 1  # done is done
 
 
