@@ -45,8 +45,8 @@ class Standardize:
         2.0
     """
 
-    mean: tuple[float, ...] | float | None = None
-    std: tuple[float, ...] | float | None = None
+    mean: float | tuple[float, ...] | None = None
+    std: float | tuple[float, ...] | None = None
     params: ClassVar[dict] = {}
 
     def __post_init__(self) -> None:

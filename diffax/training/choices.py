@@ -1,18 +1,20 @@
 """Recipes as trees of nouns: by dotted names, as JSON, and with other choices.
 
 A node of the tree is a frozen dataclass or a Flax module; everything else is a value. A field whose
-name is one of `families()` holds a choice: any of that family's nouns, by name.
+name is one of `families()`, and whose type is no plain one, holds a choice: any of that family's
+nouns, by name. The fields of a Flax module hold values only, whatever they are called.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import json
 import sys
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -37,6 +39,7 @@ from diffax.training import optimizer
 from diffax.training.config import Config
 
 CLASS = "class"  # the key, in JSON, of a choice's name
+_SOLVERS = ("solver", "predictor")  # families whose names are the registry's
 
 
 def families() -> dict[str, Mapping[str, Any]]:
@@ -57,6 +60,7 @@ def families() -> dict[str, Mapping[str, Any]]:
         "decay": optimizer.DECAYS,
         "groups": {"group": optimizer.Group},
         "solver": registry.SOLVERS,
+        "predictor": registry.SOLVERS,
         "metrics": evaluation.BY_NAME,
     }
 
@@ -72,10 +76,15 @@ def is_node(value: Any) -> bool:
 def fields(node: Any) -> Iterator[tuple[str, Any]]:
     """Names and values of a node's fields, in order."""
     for f in dataclasses.fields(node):
-        internal = isinstance(node, nn.Module) and f.name in ("parent", "name")
-        # What a run fills in is no part of its recipe.
-        if not (internal or (f.name == "params") or (f.name == "schedule" and _is_solver(node))):
+        if not _is_internal(type(node), f.name):
             yield f.name, getattr(node, f.name)
+
+
+def _is_internal(kind: type, name: str) -> bool:
+    """Whether a field is no part of a recipe: Flax's own, and what a run fills in."""
+    if issubclass(kind, nn.Module):
+        return name in ("parent", "name")
+    return name == "params" or (name == "schedule" and _is_solver(kind))
 
 
 def replaced(node: Any, changes: Mapping[str, Any]) -> Any:
@@ -85,9 +94,28 @@ def replaced(node: Any, changes: Mapping[str, Any]) -> Any:
     return dataclasses.replace(node, **changes)
 
 
+def family_of(kind: Any, name: str) -> str | None:
+    """The family of the choice in a class's field; None for a field that holds no choice."""
+    kind = getattr(kind, "make", kind)  # of a solver's entry in the registry
+    if name not in families() or issubclass(kind, nn.Module):
+        return None
+    return None if types_of(kind).get(name) in (str, int, float, bool) else name
+
+
+@functools.cache
+def types_of(kind: type) -> dict[str, Any]:
+    """The types of a class's fields, by name."""
+    return typing.get_type_hints(kind)
+
+
+def may_be_none(node: Any, name: str) -> bool:
+    """Whether a choice may be left out: where its default is None."""
+    return any(f.name == name and f.default is None for f in dataclasses.fields(node))
+
+
 def choice_name(family: str, node: Any) -> str:
     """The name of a choice; `module:Class` where it is the user's own."""
-    if family == "solver":
+    if family in _SOLVERS and any(type(node) is e.make for e in registry.SOLVERS.values()):
         return choice.name_of(node)
     for name, kind in families()[family].items():
         if type(node) is kind:
@@ -101,16 +129,10 @@ def choose(family: str, name: str, values: Mapping[str, Any] | None = None, *, w
     Raises:
         ValueError: no such choice or field; in one line, with the nearest.
     """
-    known = families()[family]
-    if ":" in name:
-        kind = _own_class(name, where)
-    elif name in known:
-        kind = known[name]
-    else:
-        raise ValueError(f"{where}: no {family} is called {name!r}; {nearest(name, known)}")
-    if family == "solver":
+    kind = _kind(family, name, where)
+    if family in _SOLVERS and ":" not in name:
         return choice.make(name, **(values or {}))
-    allowed = [f.name for f in dataclasses.fields(kind)]
+    allowed = [f.name for f in dataclasses.fields(kind) if not _is_internal(kind, f.name)]
     for field in values or {}:
         if field not in allowed:
             raise ValueError(f"config has no field {where}.{field}; {nearest(field, allowed)}")
@@ -118,8 +140,31 @@ def choose(family: str, name: str, values: Mapping[str, Any] | None = None, *, w
         return kind(**(values or {}))
     except TypeError as error:
         raise ValueError(
-            f"{where}: {name} cannot be made ({error}); set the missing fields"
+            f"{where}: {name} cannot be made ({error}); set {where}.FIELD, too"
         ) from None
+
+
+def needed_fields(family: str, name: str, *, where: str) -> dict[str, Any]:
+    """Types of a choice's fields that have no default; of a choice, its family."""
+    kind = _kind(family, name, where)
+    if family in _SOLVERS and ":" not in name:
+        return {}
+    hints, missing = types_of(kind), dataclasses.MISSING
+    return {
+        f.name: family_of(kind, f.name) or _plain_type(hints[f.name])
+        for f in dataclasses.fields(kind)
+        if f.default is missing and f.default_factory is missing
+    }
+
+
+def _kind(family: str, name: str, where: str) -> Any:
+    """What a choice's name stands for."""
+    known = families()[family]
+    if ":" in name:
+        return _own_class(name, where)
+    if name not in known:
+        raise ValueError(f"{where}: no {family} is called {name!r}; {nearest(name, known)}")
+    return known[name]
 
 
 def _own_class(name: str, where: str) -> type:
@@ -141,8 +186,8 @@ def _own_class(name: str, where: str) -> type:
     return kind
 
 
-def _is_solver(node: Any) -> bool:
-    return hasattr(node, "step") and hasattr(node, "init")
+def _is_solver(kind: type) -> bool:
+    return hasattr(kind, "step") and hasattr(kind, "init")
 
 
 # ---------------------------------------------------------------- dotted names
@@ -154,7 +199,7 @@ def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
     for name, value in fields(node):
         path = f"{prefix}{name}"
         if is_node(value):
-            if name in families():
+            if family_of(type(node), name):
                 flat[path] = choice_name(name, value)
             flat |= flatten(value, f"{path}.")
         elif isinstance(value, tuple) and any(map(is_node, value)):
@@ -167,14 +212,15 @@ def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
 def field_types(node: Any, prefix: str = "") -> dict[str, Any]:
     """The type of every value, by dotted name; of a choice, its family's name."""
     found: dict[str, Any] = {}
-    hints = typing.get_type_hints(type(node))
+    hints = types_of(type(node))
     for name, value in fields(node):
         path = f"{prefix}{name}"
-        if name in families() and not isinstance(value, tuple):
-            found[path] = name
+        family = family_of(type(node), name)
+        if family and not isinstance(value, tuple):
+            found[path] = family
         if is_node(value):
             found |= field_types(value, f"{path}.")
-        elif name not in families():
+        elif not family:
             found[path] = _plain_type(hints[name])
     return found
 
@@ -230,14 +276,18 @@ def to_json(config: Config) -> dict[str, Any]:
     return json.loads(json.dumps({n: _node_to_json(n, part) for n, part in fields(config)}))
 
 
-def _node_to_json(name: str, value: Any) -> Any:
+def _node_to_json(name: str | None, value: Any) -> Any:
+    """JSON of a field's value; `name` is the field's, where it holds a choice."""
     if isinstance(value, tuple) and any(map(is_node, value)):
         return [_node_to_json(name, item) for item in value]
     if not is_node(value):
         return value
     out = {CLASS: choice_name(name, value)} if name in families() else {}
-    fixed = registry.lookup(out[CLASS]).fixed if name == "solver" else {}
-    return out | {n: _node_to_json(n, v) for n, v in fields(value) if n not in fixed}
+    solver = registry.SOLVERS.get(out.get(CLASS)) if name in _SOLVERS else None
+    fixed = {} if solver is None else solver.fixed
+    return out | {
+        n: _node_to_json(family_of(type(value), n), v) for n, v in fields(value) if n not in fixed
+    }
 
 
 def from_json(plain: Any) -> Config:
@@ -256,39 +306,90 @@ def from_json(plain: Any) -> Config:
             "--workdir"
         )
     defaults = Config(data=None, objective=None)
-    return Config(**{n: _from_json(n, v, getattr(defaults, n), n) for n, v in plain.items()})
+    values = {n: _from_json(n, v, getattr(defaults, n), n) for n, v in plain.items()}
+    return _checked(lambda: Config(**values), "")
 
 
-def _from_json(name: str, value: Any, default: Any, where: str) -> Any:
+def _from_json(name: str | None, value: Any, default: Any, where: str) -> Any:
+    """A field's value; `name` is the field's, where it may hold a choice."""
+    family = name if name in families() else None
     if isinstance(value, list):
-        if name in families():
+        if family:
             return tuple(_from_json(name, v, None, f"{where}[{i}]") for i, v in enumerate(value))
         return _tuples(value)
     if not isinstance(value, dict):
         return value
     values = dict(value)
-    if name in families():
+    if family:
         chosen = values.pop(CLASS, None)
         if not isinstance(chosen, str):
             raise ValueError(f"{where} in the config names no {name}: {str(value)[:80]}")
-        values = {n: _from_json(n, v, None, f"{where}.{n}") for n, v in values.items()}
-        return _checked(where, lambda: choose(name, chosen, values, where=where))
-    if default is None:
+        kind = _kind(family, chosen, where)
+        values = {
+            n: _from_json(family_of(kind, n), v, None, f"{where}.{n}") for n, v in values.items()
+        }
+        return _checked(lambda: choose(family, chosen, values, where=where), where)
+    if not is_node(default):
         raise ValueError(f"{where} in the config should be a value, got {str(value)[:80]}")
     allowed = [f.name for f in dataclasses.fields(default)]
     for field in values:
         if field not in allowed:
             raise ValueError(f"config has no field {where}.{field}; {nearest(field, allowed)}")
-    values = {n: _from_json(n, v, getattr(default, n), f"{where}.{n}") for n, v in values.items()}
-    return _checked(where, lambda: replaced(default, values))
+    values = {
+        n: _from_json(family_of(type(default), n), v, getattr(default, n), f"{where}.{n}")
+        for n, v in values.items()
+    }
+    return _checked(lambda: replaced(default, values), where)
 
 
-def _checked(where: str, make: Any) -> Any:
+def _checked(make: Callable[[], Any], where: str) -> Any:
     """A node made of JSON, whose values may have any type: what does not fit is one line."""
     try:
-        return make()
-    except (TypeError, AttributeError) as error:
+        node = make()
+    except (TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"{where} in the config has a value of the wrong type ({error})") from None
+    hints = types_of(type(node))
+    for name, value in fields(node):
+        path = f"{where}.{name}".removeprefix(".")
+        if family_of(type(node), name):
+            _check_choice(node, name, value, path)
+        elif not fits(value, _plain_type(hints[name])):
+            wanted = type_name(_plain_type(hints[name]))
+            raise ValueError(f"{path} in the config should be {wanted}, got {str(value)[:80]!r}")
+    return node
+
+
+def _check_choice(node: Any, name: str, value: Any, where: str) -> None:
+    default = next(f.default for f in dataclasses.fields(node) if f.name == name)
+    several = isinstance(default, tuple)
+    if several:
+        right = isinstance(value, tuple) and all(map(is_node, value))
+    else:
+        right = is_node(value) or (value is None and may_be_none(node, name))
+    if not right:
+        wanted = f'{{"{CLASS}": NAME, ...}}'
+        wanted = f"a list of {wanted}" if several else wanted
+        raise ValueError(f"{where} in the config should be {wanted}, got {str(value)[:80]!r}")
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a plain value is of a field's type; whole numbers are numbers, too."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return any(type(value) is type(a) and value == a for a in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, a) for a in arguments)
+    if origin in (tuple, Sequence):
+        if not isinstance(value, tuple):
+            return False
+        if origin is Sequence or (len(arguments) == 2 and arguments[1] is ...):
+            return all(fits(item, arguments[0]) for item in value)
+        return len(value) == len(arguments) and all(map(fits, value, arguments))
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind in (int, str, bool, type(None)):
+        return type(value) is kind
+    return isinstance(value, kind) if dataclasses.is_dataclass(kind) else True
 
 
 def _tuples(value: Any) -> Any:

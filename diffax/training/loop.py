@@ -93,7 +93,8 @@ def _train(
     say: Callable[[str], None],
 ) -> int:
     config = setup.config
-    keep = Keep(config.train.keep_last, config.train.keep_every, config.train.keep_best)
+    train = config.train
+    keep = Keep(train.keep_last, train.keep_every, train.keep_best, config.evaluation.better)
     checkpoints = Checkpoints(workdir / "checkpoints", keep, report=voice.warn)
     try:
         start = checkpoints.newest_whole(fall_back=options.fall_back)
@@ -181,6 +182,9 @@ class _Session:
         )
         step, stopping = first, self._asked_to_stop(None)
         try:
+            # A run that was stopped here left the line, and what it needs, for us.
+            if self._is_evaluated(first) and window.saved() and not stopping:
+                self._log(first, window, journal, spikes, clock, self._evaluate(state, clock))
             with loader:
                 while step < train.steps and not stopping:
                     batch = self._next_batch(loader, state, window, step)
@@ -198,8 +202,11 @@ class _Session:
                     clock.called(step, loader)
                     if tracer is not None:
                         tracer.called(metrics)
-                    figures = self._evaluate(state, step, stopping, clock)
-                    if step % train.log_every == 0 or step == train.steps or figures:
+                    evaluate = self._is_evaluated(step)
+                    if stopping and evaluate and step < train.steps:
+                        pass  # save at once: this line and its figures are the next run's
+                    elif evaluate or step % train.log_every == 0 or step == train.steps:
+                        figures = self._evaluate(state, clock) if evaluate else {}
                         row = self._log(step, window, journal, spikes, clock, figures)
                         bar.set_postfix_str(_postfix(row, clock))
                     due = step % train.save_every == 0 or step == train.steps
@@ -268,13 +275,13 @@ class _Session:
             self.flags.append(flag)
         return len(self.flags) > 1 and bool(self.flags.popleft())
 
-    def _evaluate(
-        self, state: TrainState, step: int, stopping: bool, clock: Clock
-    ) -> dict[str, float]:
-        """The recipe's metrics, on the averaged parameters; nothing between two evaluations."""
-        evaluation = self.config.evaluation
-        if not evaluation.every or step % evaluation.every or stopping:
-            return {}
+    def _is_evaluated(self, step: int) -> bool:
+        """Whether the recipe's metrics are computed after so many steps."""
+        every = self.config.evaluation.every
+        return every > 0 and step > 0 and step % every == 0
+
+    def _evaluate(self, state: TrainState, clock: Clock) -> dict[str, float]:
+        """The recipe's metrics, on the averaged parameters."""
         began = time.perf_counter()
         if self.evaluate is None:
             self.evaluate = make_evaluate(self.setup)
@@ -282,7 +289,7 @@ class _Session:
             self.setup, self.evaluate, self.averaged(state), self.frozen, self.model(state)
         )
         figures: dict[str, float] = {}
-        for metric in evaluation.metrics:
+        for metric in self.config.evaluation.metrics:
             figures |= metric(view)
         clock.leave_out(time.perf_counter() - began)
         return figures
@@ -322,10 +329,17 @@ class _Session:
             "frozen": self.setup.references,
             "data": {"seed": train.seed, "batch_size": train.batch_size, "next_step": step},
             "window": window.saved(),
-            "metrics": self.saved_metrics,
+            "metrics": self._metrics_at(step),
             "averages": list(self.config.ema.names),
         }
         self.checkpoints.save(state, record)
+
+    def _metrics_at(self, step: int) -> dict[str, float]:
+        """The last line; figures of another step's parameters say nothing about these."""
+        row = self.saved_metrics
+        if row.get("step") == step:
+            return row
+        return {name: v for name, v in row.items() if name not in self.config.evaluation.better}
 
     def _show(self, state: TrainState, step: int, journal: Journal | None) -> None:
         model = self.model(state)

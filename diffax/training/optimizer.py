@@ -36,6 +36,7 @@ class Adam:
     b2: float = 0.999
     """Decay of the second moment, in [0, 1)."""
     eps: float = 1e-8
+    """Keeps the division by the second moment finite, >= 0."""
 
     def __post_init__(self) -> None:
         """Checks every number."""
@@ -53,7 +54,7 @@ class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
 
     weight_decay: float = 1e-2
-    """>= 0."""
+    """Decoupled weight decay, >= 0."""
 
     def __post_init__(self) -> None:
         """Checks every number."""
@@ -72,8 +73,11 @@ class Lion:
     """Lion (Chen et al. 2023)."""
 
     b1: float = 0.9
+    """How much of the momentum counts beside the gradient in the update's sign, in [0, 1)."""
     b2: float = 0.99
+    """Decay of the momentum, in [0, 1)."""
     weight_decay: float = 0.0
+    """Decoupled weight decay, >= 0."""
 
     def __post_init__(self) -> None:
         """Checks every number."""
@@ -91,6 +95,7 @@ class Adafactor:
     """Adafactor (Shazeer & Stern 2018), without scaling by the parameters."""
 
     weight_decay: float = 0.0
+    """Decoupled weight decay, >= 0."""
 
     def __post_init__(self) -> None:
         """Checks every number."""
@@ -108,10 +113,15 @@ class Muon:
     """Muon for the matrices (Jordan et al. 2024), and Adam for everything else."""
 
     momentum: float = 0.95
+    """Decay of the matrices' momentum, in [0, 1)."""
     b1: float = 0.9
+    """Adam's decay of the first moment, in [0, 1)."""
     b2: float = 0.999
+    """Adam's decay of the second moment, in [0, 1)."""
     eps: float = 1e-8
+    """Adam's: keeps the division by the second moment finite, >= 0."""
     weight_decay: float = 0.0
+    """Decoupled weight decay, >= 0."""
 
     def __post_init__(self) -> None:
         """Checks every number."""
@@ -137,6 +147,7 @@ class SGD:
     """Stochastic gradient descent with momentum."""
 
     momentum: float = 0.9
+    """Decay of the running sum of gradients, in [0, 1); 0: none."""
 
     def __post_init__(self) -> None:
         """Checks every number."""

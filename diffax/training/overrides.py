@@ -50,14 +50,22 @@ def override(config: Config, given: Mapping[str, Sequence[str]]) -> Config:
             break
         name = min(chosen, key=lambda n: named[n].count("."))
         words, full = pending.pop(name), named[name]
-        config = _with(config, full.split("."), _choice(config, full, types[full], words))
+        needed = {f: w for n in (name, full) for f, w in _below(n, given).items()}
+        chosen = _choice(config, full, types[full], words, needed)
+        config = _with(config, full.split("."), chosen)
     for name, full in named.items():
         if full is None:
             raise ValueError(f"unknown option --{name}; {nearest(name, _names(types))}")
     changes: dict[str, dict[str, Any]] = {}
     for name, words in pending.items():
         parent, _, field = named[name].rpartition(".")
-        changes.setdefault(parent, {})[field] = parsed(name, words, types[named[name]])
+        kind = types[named[name]]
+        if isinstance(kind, str):  # None in place of a choice
+            if not choices.may_be_none(_node(config, parent.split(".")), field):
+                raise ValueError(f"--{name} should be {choices.type_name(kind)}, got 'None'")
+            changes.setdefault(parent, {})[field] = None
+        else:
+            changes.setdefault(parent, {})[field] = parsed(name, words, kind)
     # A node at a time, since its checks look at several fields together.
     for parent, fields in changes.items():
         parts = parent.split(".")
@@ -83,7 +91,7 @@ def full_name(name: str, known: Mapping[str, Any]) -> str | None:
 
 def parsed(name: str, words: Sequence[str], kind: Any) -> Any:
     """Text as a value of a field's type."""
-    if kind is Any or isinstance(kind, str):
+    if kind is Any:
         return _literal(name, words)
     record = dataclasses.make_dataclass("Field", [("value", kind)])
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
@@ -109,19 +117,34 @@ def _is_choice(kind: Any, words: Sequence[str]) -> bool:
     return isinstance(kind, str) and list(words) != ["None"]
 
 
-def _choice(config: Config, full: str, family: str, words: Sequence[str]) -> Any:
+def _choice(
+    config: Config, full: str, family: str, words: Sequence[str], given: Mapping[str, Sequence[str]]
+) -> Any:
+    """The choice of a name; `given` are words for its own fields, for those without a default."""
     if len(words) != 1:
         known = ", ".join(choices.families()[family])
         raise ValueError(f"--{full} should be one of {known}, got {' '.join(words) or 'nothing'!r}")
     before = _node(config, full.split("."))
     if choices.is_node(before) and choices.choice_name(family, before) == words[0]:
         return before  # with the numbers that the recipe gave it
-    return choices.choose(family, words[0], where=f"--{full}")
+    values = {}
+    for field, kind in choices.needed_fields(family, words[0], where=f"--{full}").items():
+        inner = f"{full}.{field}"
+        if field in given and isinstance(kind, str):
+            values[field] = _choice(config, inner, kind, given[field], _below(field, given))
+        elif field in given:
+            values[field] = parsed(inner, given[field], kind)
+    return choices.choose(family, words[0], values, where=f"--{full}")
+
+
+def _below(name: str, given: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
+    """What is given for the fields of a node, by their own names."""
+    return {n.removeprefix(f"{name}."): w for n, w in given.items() if n.startswith(f"{name}.")}
 
 
 def _node(config: Any, parts: Sequence[str]) -> Any:
     for part in parts:
-        config = getattr(config, part) if part else config
+        config = getattr(config, part, None) if part else config
     return config
 
 

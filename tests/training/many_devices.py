@@ -6,6 +6,7 @@ python many_devices.py shards FILE FSDP          bytes of a state on one device
 python many_devices.py noise FILE                the noise and the batch that a step sees
 """
 
+import dataclasses
 import json
 import sys
 
@@ -15,7 +16,8 @@ import numpy as np
 import tiny_run
 
 from diffax.models import VectorMLP
-from diffax.training import EMAConfig, OptimizerConfig, devices, prepare, state
+from diffax.objectives import Denoising
+from diffax.training import devices, prepare
 
 
 def train(workdir: str, changes: str) -> None:
@@ -23,23 +25,24 @@ def train(workdir: str, changes: str) -> None:
 
 
 def train_until(workdir: str, changes: str, step: str) -> None:
-    tiny_run.loop._Session._stop_flags = tiny_run.end_at(int(step) - 1, "SIGTERM")
-    assert tiny_run.run(workdir, wide_config(**json.loads(changes))) == 143
+    config = wide_config(**json.loads(changes))
+    end = tiny_run.end_at(workdir, config, int(step) - 1, "SIGTERM")
+    assert tiny_run.run(workdir, config, before_call=end) == 143
 
 
 def wide_config(**changes):
     """Wide enough for its matrices to be cut, and a line of metrics a step."""
     config = tiny_run.tiny_config(**{"steps": 10, "log_every": 1, "batch_size": 64} | changes)
-    return tiny_run.dataclasses.replace(config, model=config.model.clone(features=64))
+    return with_network(config, VectorMLP(features=64, num_blocks=1))
+
+
+def with_network(config, network):
+    return dataclasses.replace(config, objective=Denoising(network=network))
 
 
 def shards(path: str, fsdp: str) -> None:
-    mesh = devices.make_mesh(int(fsdp))
-    model = VectorMLP(features=256, num_blocks=2)
-    optimizer = OptimizerConfig().build(steps=10, batch_size=8)
-    init = state.make_init(model, (2,), optimizer, EMAConfig())
-    abstract = state.abstract_state(init, mesh)
-    made = state.initial_state(init, 0, abstract)
+    config = with_network(wide_config(fsdp=int(fsdp)), VectorMLP(features=256, num_blocks=2))
+    made, _ = prepare(config).start()
     arrays = [leaf for leaf in jax.tree.leaves(made) if leaf.dtype == jnp.float32]
     first = jax.devices()[0]
     here = sum(

@@ -182,12 +182,12 @@ def test_restores_what_was_saved(checkpoints):
     checkpoints.save(state, {"window": {"loss": [0.1, 1 / 3]}})
     checkpoints.wait()
     back = checkpoints.restore(3, abstract(state))
-    np.testing.assert_array_equal(back.params["params"]["a"], state.params["params"]["a"])
+    np.testing.assert_array_equal(back.trainable["params"]["a"], state.trainable["params"]["a"])
     assert int(back.step) == 3
     assert jax.random.key_data(back.key).tolist() == jax.random.key_data(state.key).tolist()
     assert checkpoints.record(3)["window"] == {"loss": [0.1, 1 / 3]}
-    average = checkpoints.restore_params(3, abstract(state).params, "decay_0.9")
-    np.testing.assert_array_equal(average["params"]["a"], state.params["params"]["a"])
+    average = checkpoints.restore_params(3, abstract(state).trainable, "decay_0.9")
+    np.testing.assert_array_equal(average["params"]["a"], state.trainable["params"]["a"])
 
 
 def test_another_shape_is_refused_by_name(checkpoints):
@@ -214,12 +214,12 @@ def test_what_is_kept(tmp_path, keep, left):
 
 def test_saving_does_not_see_later_changes(checkpoints):
     state = small_state(1, size=200_000)
-    change = jax.jit(lambda s: jax.tree.map(lambda x: x * 0, s.params), donate_argnums=0)
-    wanted = np.asarray(state.params["params"]["a"]).copy()
+    change = jax.jit(lambda s: jax.tree.map(lambda x: x * 0, s.trainable), donate_argnums=0)
+    wanted = np.asarray(state.trainable["params"]["a"]).copy()
     checkpoints.save(state, {})
     change(state)  # the next step, into the very memory that is being written
     checkpoints.wait()
-    back = checkpoints.restore_params(1, abstract(small_state(1, size=200_000)).params, None)
+    back = checkpoints.restore_params(1, abstract(small_state(1, size=200_000)).trainable, None)
     np.testing.assert_array_equal(back["params"]["a"], wanted)
 
 

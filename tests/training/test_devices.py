@@ -106,13 +106,13 @@ def test_what_devices_cannot_share_is_refused():
 
 
 def test_calls_end_wherever_something_is_due():
-    train = tiny_run.tiny_config(steps=21, steps_per_call=10, log_every=4, save_every=5).train
+    config = tiny_run.tiny_config(steps=21, steps_per_call=10, log_every=4, save_every=5)
     ends, step = [], 0
     while step < 21:
-        step = next_boundary(step, train)
+        step = next_boundary(step, config)
         ends.append(step)
     assert ends == [4, 5, 8, 10, 12, 15, 16, 20, 21]
-    assert stack_of(train) == 4
+    assert stack_of(config) == 4
 
 
 def test_state_places_by_shape():

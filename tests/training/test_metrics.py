@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tiny_run
 
+from diffax.objectives import Mean
 from diffax.training import NonFinite
 from diffax.training.metrics import SpikeDetector, Window
 
@@ -17,8 +18,10 @@ def call(losses, finite=None, norm=1.0):
         "loss": jnp.array(losses, jnp.float32),
         "gradient_norm": jnp.full((n,), norm),
         "update_ratio": jnp.full((n,), 0.5),
-        "bucket_sum": jnp.ones((n, 4)) * jnp.array([[1.0, 2, 3, 0]]),
-        "bucket_count": jnp.array([[1.0, 1, 2, 0]] * n),
+        "loss_t1": Mean(jnp.full((n,), 1.0), jnp.full((n,), 1.0)),
+        "loss_t2": Mean(jnp.full((n,), 3.0), jnp.full((n,), 2.0)),
+        "loss_t3": Mean(jnp.zeros((n,)), jnp.zeros((n,))),
+        "vlb": jnp.full((n,), 7.0),
         "finite": jnp.array([True] * n if finite is None else finite),
     }
 
@@ -30,8 +33,9 @@ def test_a_line_is_the_mean_over_all_steps():
     window.collect(refuse_nonfinite=True)
     row = window.row()
     assert row["loss"] == 3 and row["gradient_norm"] == 1 and row["update_ratio"] == 0.5
-    assert (row["loss_t1"], row["loss_t2"], row["loss_t3"]) == (1, 2, 1.5)
-    assert "loss_t4" not in row  # nobody was there
+    assert (row["loss_t1"], row["loss_t2"], row["vlb"]) == (1, 1.5, 7)
+    # The same order in every line; nobody was in the third quartile.
+    assert list(row) == ["loss", "gradient_norm", "update_ratio", "loss_t1", "loss_t2", "vlb"]
     assert window.saved() == {}
 
 
@@ -103,3 +107,17 @@ def poison(monkeypatch, step: int) -> None:
         return batch
 
     monkeypatch.setattr(Dataset, "batches", batches)
+
+
+def test_a_line_of_a_run(whole):
+    _, workdir, _ = whole
+    rows = [json.loads(r) for r in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [4, 8, 12, 16, 20]
+    quartiles = ["loss_t1", "loss_t2", "loss_t3", "loss_t4"]
+    for row in rows:
+        names = ["step", "images", "loss", "gradient_norm", "update_ratio", *quartiles]
+        assert list(row) == [*names, "learning_rate"]
+        assert row["images"] == 32 * row["step"]
+    # Warm-up over 3 steps, then the cosine from there to step 20; of the line's last step.
+    expected = 1e-2 * 0.5 * (1 + np.cos(np.pi * (7 - 3) / 17))
+    assert rows[1]["learning_rate"] == pytest.approx(expected, rel=1e-5)

@@ -19,61 +19,47 @@ from tiny_run import (
 )
 
 from diffax.data import Dataset
-from diffax.training import loop
 
 
-@pytest.fixture
-def ended(monkeypatch):
-    """`ended(step, how)`: the next runs of this process end there; `ended(None)`: no more."""
-
-    def set_end(step, how=""):
-        monkeypatch.undo()
-        if step is not None:
-            monkeypatch.setattr(loop._Session, "_stop_flags", end_at(step, how))
-
-    return set_end
+def run_until(workdir, config, step: int, how: str) -> int:
+    """Trains in this process until it ends as told; the exit status."""
+    return run(workdir, config, before_call=end_at(workdir, config, step, how))
 
 
-def test_a_signal_loses_no_step(tmp_path, whole, ended):
+def test_a_signal_loses_no_step(tmp_path, whole):
     # 1: before any regular save; 6: between saves and inside a line of metrics; 10: at a save.
     config, reference, state = whole
     for step in (1, 6, 10):
         workdir = tmp_path / str(step)
-        ended(step, "SIGTERM")
-        assert run(workdir, config) == 143
+        assert run_until(workdir, config, step, "SIGTERM") == 143
         assert newest_step(workdir) == step + 1  # the step under way is finished
-        ended(None)
         assert run(workdir, config) == 0
         assert_same(saved_state(workdir, config, STEPS), state)
         assert loss_curve(workdir) == loss_curve(reference)
 
 
 @pytest.mark.parametrize("how, status", [("SIGINT", 130), ("SIGUSR1", 143)])
-def test_other_signals_mean_the_same(tmp_path, whole, ended, how, status):
-    ended(6, how)
-    assert run(tmp_path, whole[0]) == status
+def test_other_signals_mean_the_same(tmp_path, whole, how, status):
+    assert run_until(tmp_path, whole[0], 6, how) == status
     assert newest_step(tmp_path) == 7
 
 
-def test_a_crash_loses_what_came_after_the_last_save(tmp_path, whole, ended):
+def test_a_crash_loses_what_came_after_the_last_save(tmp_path, whole):
     config, reference, state = whole
     for step in (2, 13, 19):  # interrupted again and again, at places that no save knows of
-        ended(step, "crash")
         with pytest.raises(tiny_run.Crash):
-            run(tmp_path, config)
+            run_until(tmp_path, config, step, "crash")
         assert (newest_step(tmp_path) or 0) == step // 5 * 5
-    ended(None)
     assert run(tmp_path, config) == 0
     assert_same(saved_state(tmp_path, config, STEPS), state)
     assert loss_curve(tmp_path) == loss_curve(reference)
 
 
-def test_several_steps_a_call_change_nothing(tmp_path, whole, ended):
+def test_several_steps_a_call_change_nothing(tmp_path, whole):
     _, reference, state = whole
     config = tiny_config(steps_per_call=3)  # calls of 3 and shorter, one program
-    ended(2, "SIGTERM")
-    assert run(tmp_path, config) == 143
-    ended(None)
+    assert run_until(tmp_path, config, 4, "SIGTERM") == 143
+    assert newest_step(tmp_path) == 5
     assert run(tmp_path, config) == 0
     assert_same(saved_state(tmp_path, config, STEPS), state)
     assert loss_curve(tmp_path) == loss_curve(reference)
@@ -98,11 +84,11 @@ def test_data_that_cannot_be_read_cost_no_step(tmp_path, whole, monkeypatch):
 
     def batches(self, first, count, **share):
         if first >= 12:
-            raise ValueError("a picture is broken")
+            raise ValueError("an image is broken")
         return original(self, first, count, **share)
 
     monkeypatch.setattr(Dataset, "batches", batches)
-    with pytest.raises(ValueError, match="picture is broken"):
+    with pytest.raises(ValueError, match="image is broken"):
         run(tmp_path, config)
     assert newest_step(tmp_path) == 12
     monkeypatch.undo()

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import jax
@@ -10,41 +11,34 @@ import numpy as np
 import pytest
 import tiny_run
 
-from diffax.data import DataConfig
+from diffax.conditioning import Labels
+from diffax.data import Toy
+from diffax.generation import Sampling, generate
 from diffax.models import VectorMLP
-from diffax.training import (
-    Config,
-    EMAConfig,
-    Facts,
-    Options,
-    Recipe,
-    SampleConfig,
-    ScheduleConfig,
-    from_json,
-    load_run,
-    prepare,
-    to_json,
-    train,
-)
+from diffax.objectives import Denoising
+from diffax.training import Config, Options, Recipe, load_recipe, load_run, open_run, train
 from diffax.training.ema import power_exponent, reconstruction_weights
-from diffax.training.run import facts_of, fitted_model
+
+
+def kernel(model) -> np.ndarray:
+    return np.asarray(model.network.params["params"]["dense_in"]["kernel"])
 
 
 def test_reads_the_first_average_by_default(whole):
     config, workdir, state = whole
-    run = load_run(workdir)
+    run = open_run(workdir)
     assert (run.step, run.average, run.config) == (20, "decay_0.99", config)
-    assert run.facts.shape == (2,) and run.facts.kind == "points" and run.num_classes == 0
-    kernel = run.params["params"]["dense_in"]["kernel"]
-    saved = state[".ema['decay_0.99']['params']['dense_in']['kernel']"]
-    np.testing.assert_array_equal(kernel, saved)
+    assert run.spec.shape == (2,) and run.spec.num_classes == 0 and run.spec.size == 512
+    name = ".ema['decay_0.99']['network']['params']['dense_in']['kernel']"
+    np.testing.assert_array_equal(kernel(run.model), state[name])
+    assert run.model.settings == config.sample
 
 
 def test_reads_any_average_and_step_by_name(whole):
     _, workdir, state = whole
-    plain = load_run(workdir, ema="none").params["params"]["dense_in"]["kernel"]
-    np.testing.assert_array_equal(plain, state[".params['params']['dense_in']['kernel']"])
-    assert load_run(workdir, step=10).step == 10
+    name = ".trainable['network']['params']['dense_in']['kernel']"
+    np.testing.assert_array_equal(kernel(load_run(workdir, ema="none")), state[name])
+    assert open_run(workdir, step=10).step == 10
     with pytest.raises(ValueError, match="nearest: power_0.1"):
         load_run(workdir, ema="power_0.2")
     with pytest.raises(FileNotFoundError, match="there are: 5, 10, 15, 20"):
@@ -52,16 +46,20 @@ def test_reads_any_average_and_step_by_name(whole):
 
 
 def test_builds_an_average_of_another_width(whole):
-    config, workdir, _ = whole
-    run = load_run(workdir, ema="width=0.1")  # one that was tracked: it must come back
+    _, workdir, _ = whole
+    built = load_run(workdir, ema="width=0.1")  # one that was tracked: it must come back
     tracked = load_run(workdir, ema="power_0.1")
-    for a, b in zip(jax.tree.leaves(run.params), jax.tree.leaves(tracked.params), strict=True):
+    for a, b in zip(
+        jax.tree.leaves(built.network.params),
+        jax.tree.leaves(tracked.network.params),
+        strict=True,
+    ):
         np.testing.assert_allclose(a, b, atol=1e-6)
     steps, gamma = [5, 10, 15, 20], power_exponent(0.1)
     weights = reconstruction_weights(steps, [gamma] * 4, 20, power_exponent(0.15))
-    snapshots = [load_run(workdir, "power_0.1", s).params["params"]["dense_in"] for s in steps]
-    expected = sum(w * np.asarray(s["kernel"]) for w, s in zip(weights, snapshots, strict=True))
-    got = load_run(workdir, ema="width=0.15").params["params"]["dense_in"]["kernel"]
+    snapshots = [kernel(load_run(workdir, "power_0.1", s)) for s in steps]
+    expected = sum(w * s for w, s in zip(weights, snapshots, strict=True))
+    got = kernel(load_run(workdir, ema="width=0.15"))
     np.testing.assert_allclose(got, expected, atol=1e-6)
     with pytest.raises(ValueError, match="width=W"):
         load_run(workdir, ema="width=2")
@@ -77,78 +75,46 @@ def test_folders_without_a_run(tmp_path):
 
 def test_samples_depend_on_seed_and_number_only(whole):
     _, workdir, _ = whole
-    run = load_run(workdir)
-    few = run.sample(3, seed=5).x
+    model = load_run(workdir)
+    few = np.asarray(generate(model, num=3, seed=5).data)
     assert few.shape == (3, 2) and few.dtype == np.float32
-    small = dataclasses.replace(run.config.sample, batch_size=4)
-    many = run.sample(7, seed=5, config=small).x
+    many = np.asarray(generate(model, num=7, seed=5, batch_size=4).data)
     np.testing.assert_allclose(many[:3], few, atol=1e-6)
-    assert not np.allclose(run.sample(3, seed=6).x, few)
-    path = run.sample(3, seed=5, trajectory=True).path
-    assert path.shape == (2, 3, 2)
-    np.testing.assert_allclose(path[-1], few, atol=1e-6)
-    with pytest.raises(ValueError, match="no classes"):
-        run.sample(2, labels=np.array([0, 1]))
-
-
-def test_a_model_takes_its_classes_from_the_data():
-    facts = facts_of(prepare(_moons()).dataset)
-    assert facts.class_names == ("upper", "lower")
-    assert fitted_model(VectorMLP(), facts)[0].num_classes == 2
-    assert fitted_model(VectorMLP(num_classes=5), facts)[1] == 5
-    with pytest.raises(ValueError, match="num_classes is 1"):
-        fitted_model(VectorMLP(num_classes=1), facts)
-    with pytest.raises(ValueError, match="have 0 classes"):
-        fitted_model(VectorMLP(num_classes=1), dataclasses.replace(facts, class_names=()))
-    assert fitted_model(VectorMLP(), dataclasses.replace(facts, class_names=()))[1] == 0
+    assert not np.allclose(generate(model, num=3, seed=6).data, few)
+    path = generate(model, num=3, seed=5, trajectory=True)
+    assert path.states.shape == (3, 3, 2)  # from pure noise on
+    np.testing.assert_allclose(model.codec.decode(path.states[-1]), few, atol=1e-6)
+    with pytest.raises(ValueError, match="labels says nothing to this model"):
+        generate(model, labels=[0, 1])
 
 
 def _moons(**changes) -> Config:
     config = tiny_run.tiny_config(steps=2, save_every=2)
-    return dataclasses.replace(config, data=DataConfig(name="moons", points=64), **changes)
+    return dataclasses.replace(config, data=Toy("moons", num=64), **changes)
 
 
 def test_classes_guidance_and_labels(tmp_path):
-    config = _moons(sample=SampleConfig(steps=2, num=4, clip=None, guidance=2.0))
+    config = _moons(sample=Sampling(steps=2, num=4, clip=None, guidance=2.0))
     assert tiny_run.run(tmp_path, config) == 0
-    run = load_run(tmp_path)
-    samples = run.sample(5)
-    assert run.num_classes == 2 and samples.label.tolist() == [0, 1, 0, 1, 0]
-    assert (run.sample(2, labels=np.int32(1)).label == 1).all()
+    model = load_run(tmp_path)
+    assert isinstance(model.conditioner, Labels) and model.conditioner.names == ("upper", "lower")
+    assert generate(model, num=5).label.tolist() == [0, 1, 0, 1, 0]
+    lower = generate(model, labels="lower", num=2)
+    assert lower.label.tolist() == [1, 1]
+    np.testing.assert_array_equal(generate(model, labels=[1], num=2).data, lower.data)
+    unguided = generate(model, labels=[1], num=2, guidance=1)
+    assert not np.allclose(unguided.data, lower.data)
     with pytest.raises(ValueError, match="0 to 1"):
-        run.sample(2, labels=np.array([0, 3]))
-
-
-def test_config_json_round_trip():
-    config = tiny_run.tiny_config()
-    config = dataclasses.replace(
-        config,
-        ema=EMAConfig(decays=(0.9, 0.99), widths=(0.05,)),
-        schedule=ScheduleConfig(name="betas", betas=(0.1, 0.2)),
-        data=DataConfig(name="digits", image_size=(16, 8)),
-    )
-    assert from_json(json.loads(json.dumps(to_json(config)))) == config
-    data = to_json(config)
-    data["train"]["stepz"] = 1
-    with pytest.raises(ValueError, match="no field train.stepz; nearest: steps"):
-        from_json(data)
-    data = to_json(config) | {"model": {"class": "UNot"}}
-    with pytest.raises(ValueError, match="UNot"):
-        from_json(data)
-
-
-def test_facts_turn_points_back():
-    facts = Facts("points", (2,), 3, mean=(1.0, 2.0), deviation=(2.0, 4.0))
-    np.testing.assert_array_equal(facts.coordinates(np.ones((1, 2))), [[3.0, 6.0]])
+        generate(model, labels=[0, 3])
 
 
 def test_what_a_recipe_says_at_the_end(tmp_path, whole):
     seen = []
 
     def summarize(run):
-        samples = run.sample(6).x
-        seen.append(samples.shape)
-        return {"mean": float(samples.mean())}
+        data = np.asarray(generate(run.model, num=6).data)
+        seen.append((data.shape, run.step, run.average))
+        return {"mean": float(data.mean())}
 
     config, reference, _ = whole
     workdir = tmp_path / "run"
@@ -158,7 +124,65 @@ def test_what_a_recipe_says_at_the_end(tmp_path, whole):
     recipe = Recipe("tiny", "", Path("tiny.py"), config, summarize)
     assert train(recipe, config, workdir, Options(quiet=True)) == 0
     summary = json.loads((workdir / "summary.json").read_text())
-    assert seen == [(6, 2)] and np.isfinite(summary["mean"]) and summary["step"] == tiny_run.STEPS
+    assert seen == [((6, 2), tiny_run.STEPS, "decay_0.99")]
+    assert np.isfinite(summary["mean"]) and summary["step"] == tiny_run.STEPS
     assert 0 <= summary["share_waiting_for_data"] <= 1
     assert train(recipe, config, workdir, Options(quiet=True)) == 0
     assert len(seen) == 1  # done is done
+
+
+OWN = """
+import flax.linen as nn
+import jax.numpy as jnp
+from tiny_run import tiny_config
+from dataclasses import replace
+from diffax.objectives import Denoising
+
+class Mine(nn.Module):
+    groups: int = 2
+    width: int = 8
+
+    @nn.compact
+    def __call__(self, x, t, condition=None, *, train=False):
+        h = nn.Dense(self.width)(jnp.concatenate([x, t[:, None]], -1))
+        return nn.Dense(x.shape[-1])(nn.silu(h))
+
+def config(variant=""):
+    return replace(tiny_config(steps=2), objective=Denoising(network=Mine()))
+"""
+
+
+def test_a_folder_does_not_decide_what_code_runs(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(OWN)
+    recipe = load_recipe(str(path), Path("configs"))
+    workdir = tmp_path / "run"
+    assert train(recipe, recipe.config, workdir, Options(quiet=True)) == 0
+    assert load_run(workdir).network.module.width == 8  # its class is imported
+    del sys.modules["diffax_recipe_mine"]
+    with pytest.raises(ValueError, match="give the recipe with --config, or import it first"):
+        load_run(workdir)
+    assert "diffax_recipe_mine" not in sys.modules
+    assert open_run(workdir, trust=True).model.network.module.groups == 2
+    path.unlink()
+    del sys.modules["diffax_recipe_mine"]
+    with pytest.raises(FileNotFoundError, match="mine.py is not there"):
+        open_run(workdir, trust=True)
+
+
+def test_without_averages_the_parameters_themselves_are_sampled(tmp_path, whole):
+    config = tiny_run.tiny_config(steps=2)
+    config = dataclasses.replace(config, ema=dataclasses.replace(config.ema, decays=(), widths=()))
+    assert tiny_run.run(tmp_path, config) == 0
+    run = open_run(tmp_path)
+    assert run.average == "none"
+    state = tiny_run.saved_state(tmp_path, config, 2)
+    name = ".trainable['network']['params']['dense_in']['kernel']"
+    np.testing.assert_array_equal(kernel(run.model), state[name])
+
+
+def test_a_network_of_another_width_is_another_config(tmp_path, whole):
+    config, workdir, _ = whole
+    other = dataclasses.replace(config, objective=Denoising(VectorMLP(features=32, num_blocks=1)))
+    with pytest.raises(ValueError, match="objective.network.features: 16 -> 32"):
+        tiny_run.run(workdir, other)

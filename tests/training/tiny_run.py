@@ -13,18 +13,19 @@ import jax
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
-from diffax.data import DataConfig
+from diffax.data import Toy
+from diffax.generation import Sampling
 from diffax.models import VectorMLP
+from diffax.objectives import Denoising
 from diffax.training import (
     Checkpoints,
     Config,
+    Cosine,
     EMAConfig,
-    OptimizerConfig,
+    Optimizer,
     Options,
     Recipe,
-    SampleConfig,
     TrainConfig,
-    loop,
     prepare,
     train,
 )
@@ -33,7 +34,7 @@ STEPS = 20
 
 
 def tiny_config(**changes) -> Config:
-    """20 steps of a tiny network on 512 points; `changes` are fields of `train`."""
+    """20 steps of a tiny network on 512 vectors; `changes` are fields of `train`."""
     fields = dict(
         steps=STEPS,
         batch_size=32,
@@ -42,16 +43,16 @@ def tiny_config(**changes) -> Config:
         sample_every=0,
         keep_last=100,
         tensorboard=False,
-        pictures=False,
+        images=False,
         workers=1,
     )
     return Config(
-        data=DataConfig(points=512),
-        model=VectorMLP(features=16, num_blocks=1),
+        data=Toy(num=512),
+        objective=Denoising(network=VectorMLP(features=16, num_blocks=1)),
         ema=EMAConfig(decays=(0.99,), widths=(0.1,)),
-        optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=3, decay="cosine"),
+        optimizer=Optimizer(learning_rate=1e-2, warmup_steps=3, decay=Cosine()),
         train=TrainConfig(**fields | changes),
-        sample=SampleConfig(steps=2, num=4, clip=None),
+        sample=Sampling(steps=2, num=4, clip=None),
     )
 
 
@@ -65,7 +66,7 @@ def saved_state(workdir: Path, config: Config, step: int) -> dict[str, np.ndarra
     """Every array of a checkpoint by name, read back through the code under test."""
     checkpoints = Checkpoints(Path(workdir) / "checkpoints")
     assert checkpoints.problems(step) == []
-    state = checkpoints.restore(step, prepare(config).abstract)
+    state = checkpoints.restore(step, prepare(config).places[0])
     state = dataclasses.replace(state, key=jax.random.key_data(state.key))
     checkpoints.close()
     leaves, _ = jax.tree_util.tree_flatten_with_path(state)
@@ -83,28 +84,24 @@ def loss_curve(workdir: Path) -> str:
     return (Path(workdir) / "metrics.jsonl").read_text()
 
 
-def end_at(step: int, how: str):
-    """Makes every later run of this process end when it is about to make step `step` + 1.
+def end_at(workdir: Path, config: Config, step: int, how: str):
+    """A `before_call` that ends the run when it is about to make step `step` + 1.
 
     How: "SIGTERM", "SIGINT", "SIGUSR1" or "SIGKILL" to this very process, or "crash", an exception
     out of nowhere.
     """
-    original = loop._Session._stop_flags
-    steps_made = {"count": None}
 
-    def stop_flags(session):
-        if steps_made["count"] is None:
-            steps_made["count"] = session.first_step
-        if steps_made["count"] == step:
-            if how == "crash":
-                raise Crash
-            if how == "SIGKILL":
-                session.checkpoints.settle()
-            os.kill(os.getpid(), getattr(signal, how))
-        steps_made["count"] += 1
-        return original(session)
+    def end(made: int) -> None:
+        if made != step:
+            return
+        if how == "crash":
+            raise Crash
+        if how == "SIGKILL":  # with no save under way: its own test
+            last = made // config.train.save_every * config.train.save_every
+            wait_until(lambda: (newest_step(workdir) or 0) == last)
+        os.kill(os.getpid(), getattr(signal, how))
 
-    return stop_flags
+    return end
 
 
 class Crash(BaseException):
@@ -118,26 +115,24 @@ def child_run(workdir, config: Config, ending=None, cache: str | None = None) ->
     """What a child does; `ending` is (step, how) or ("delay", seconds) for SIGKILL by the clock."""
     if cache:
         use_cache(cache)
-    if ending is not None and ending[0] == "delay":
-        _kill_after(ending[1])
-    elif ending is not None:
-        loop._Session._stop_flags = end_at(*ending)
-    os._exit(run(workdir, config))
+    before_call = None
+    if ending is not None:
+        delay = ending[0] == "delay"
+        before_call = _kill_after(ending[1]) if delay else end_at(workdir, config, *ending)
+    os._exit(run(workdir, config, before_call=before_call))
 
 
-def _kill_after(seconds: float) -> None:
-    """SIGKILL so many seconds after the first step."""
-    original = loop._Session._stop_flags
+def _kill_after(seconds: float):
+    """A `before_call` that sends SIGKILL so many seconds after the first step."""
     timers = []
 
-    def stop_flags(session):
+    def begin(made: int) -> None:
         if not timers:
             timers.append(threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL)))
             timers[0].daemon = True
             timers[0].start()
-        return original(session)
 
-    loop._Session._stop_flags = stop_flags
+    return begin
 
 
 def use_cache(folder: str) -> None:

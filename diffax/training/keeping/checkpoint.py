@@ -18,8 +18,8 @@ import shutil
 import sys
 import threading
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +67,15 @@ class Keep:
     Attributes:
         last: this many of the newest.
         every: those whose step is a multiple of this; 0: none.
-        best: also the one with the lowest value of this metric; None: no such one.
+        best: also the one with the best value of this metric; None: no such one.
+        better: "higher" for metrics of which the highest value is best, by name; all others are
+            best where they are lowest.
     """
 
     last: int = 3
     every: int = 0
     best: str | None = None
+    better: Mapping[str, str] = field(default_factory=dict)
 
     def wanted(self, records: dict[int, Record]) -> set[int]:
         """The steps to keep out of those that there are, with their records."""
@@ -86,7 +89,8 @@ class Keep:
                 for step, record in records.items()
                 if math.isfinite(record["metrics"].get(self.best, math.nan))
             }
-            keep |= {min(rated, key=rated.get)} if rated else set()
+            choose = max if self.better.get(self.best) == "higher" else min
+            keep |= {choose(rated, key=rated.get)} if rated else set()
         return keep
 
 
@@ -109,7 +113,8 @@ class Checkpoints:
         self._thread: threading.Thread | None = None
         self._failure: str | None = None
         self._broken: set[int] = set()
-        self._best_checked = keep.best is None
+        # A metric that is known may well be missing in a record: it is not computed at every step.
+        self._best_checked = keep.best is None or keep.best in keep.better
 
     # ------------------------------------------------------------ saving
 
