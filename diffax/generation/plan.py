@@ -133,7 +133,8 @@ def chosen_solver(request: Any, default: Solver) -> Solver:
     options = dict(request.options)
     solver = default if request.sampler is None else request.sampler
     if isinstance(solver, str):
-        if choice.name_of(default) != solver:
+        same_kind = type(default) is registry.lookup(solver).make
+        if not same_kind or choice.name_of(default) != solver:
             return choice.make(solver, **options)
         solver = default
     return choice.replaced(solver, **options)
