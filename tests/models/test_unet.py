@@ -52,8 +52,7 @@ def test_iddpm_and_learned_variance_have_the_expected_shapes():
 @pytest.mark.parametrize(
     "options",
     [
-        {"num_classes": 3, "dropout": 0.5},
-        {"downsample": "max", "upsample": "bilinear", "attention": "tutorial"},
+        {"num_classes": 3, "dropout": 0.5, "upsample": "bilinear", "attention": "tutorial"},
         {
             "downsample": "average",
             "scale_shift_norm": True,
@@ -63,7 +62,7 @@ def test_iddpm_and_learned_variance_have_the_expected_shapes():
             "freq_shift": 0.0,
         },
     ],
-    ids=["classes", "tutorial", "iddpm"],
+    ids=["tutorial", "iddpm"],
 )
 def test_every_parameter_has_a_gradient_and_the_output_is_float32(options):
     """On a non-square image; where a label table is, only the rows that were asked for."""
@@ -97,7 +96,7 @@ def test_every_parameter_has_a_gradient_and_the_output_is_float32(options):
 
 
 def test_the_output_depends_on_time_label_and_every_example_only_on_itself():
-    model = UNet(**SMALL, num_classes=3)
+    model = UNet(**SMALL, num_classes=3, downsample="max")
     x = jax.random.normal(jax.random.key(0), (3, 8, 8, 1))
     t, label = jnp.array([5.0, 5.0, 5.0]), jnp.array([0, 1, 3])
     params = trained(model)
