@@ -21,27 +21,57 @@ from diffax.solvers import Solver, initial_noise, sample_keys
 
 if TYPE_CHECKING:
     from diffax import (  # noqa: F401
+        adapters,
+        codecs,
+        conditioning,
         data,
         evaluation,
+        generation,
         models,
+        objectives,
         plotting,
         pretrained,
         training,
     )
+    from diffax.generation import Model, generate
+    from diffax.pretrained import load_pipeline
+    from diffax.training import load_run
 
-# Rooms that bring Flax, files or pictures with them: imported when they are first asked for.
-_ROOMS = ("data", "evaluation", "models", "plotting", "pretrained", "training")
+# What brings Flax, files or images with it is imported when it is first asked for.
+_ROOMS = (
+    "adapters",
+    "codecs",
+    "conditioning",
+    "data",
+    "evaluation",
+    "generation",
+    "models",
+    "objectives",
+    "plotting",
+    "pretrained",
+    "training",
+)
+_NAMES = {
+    "Model": "generation",
+    "generate": "generation",
+    "load_pipeline": "pretrained",
+    "load_run": "training",
+}
 
 __all__ = [
     "Denoiser",
+    "Model",
     "Network",
     "Point",
     "Prediction",
     "Schedule",
     "Solver",
     "gaussian",
+    "generate",
     "guidance",
     "initial_noise",
+    "load_pipeline",
+    "load_run",
     "losses",
     "mixture",
     "parameterization",
@@ -57,6 +87,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _ROOMS:
         return importlib.import_module(f"diffax.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"diffax.{_NAMES[name]}"), name)
     raise AttributeError(f"module 'diffax' has no attribute {name!r}")
 
 

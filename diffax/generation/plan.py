@@ -110,6 +110,8 @@ class Sampling:
             steps = request.steps or self.steps
             spacing = "karras" if request.karras else request.spacing or self.spacing
             strength = request.strength
+            if request.total is not None:
+                raise ValueError("total is for published models; a run takes all its steps")
         solver = registry.with_schedule(solver, schedule)
         check_combination(solver, schedule, parameterization, steps=steps, spacing=spacing)
         grid = time_grid(schedule, steps, spacing)

@@ -40,6 +40,8 @@ class Request:
         image: to start from, `[H, W, C]` or `[B, H, W, C]`: uint8, or floats in [-1, 1].
         strength: share of the path that is run from `image`, in (0, 1]; 1 starts from pure noise.
             All steps are taken, whatever the strength.
+        total: published models: steps of the whole run of which `strength` leaves the last `steps`,
+            as diffusers counts them; None: the shortest such run.
         mask: `[H, W]` or `[B, H, W]`: what is white (1, true) is made anew, the rest of `image` is
             kept.
         height: of the samples, in pixels.
@@ -75,6 +77,7 @@ class Request:
     noise: Any = None
     image: Any = None
     strength: float | None = None
+    total: int | None = None
     mask: Any = None
     height: int | None = None
     width: int | None = None
@@ -95,7 +98,7 @@ class Request:
 
     def __post_init__(self) -> None:
         """Checks every value that can be judged without the model."""
-        for name in ("num", "steps", "batch_size", "height", "width"):
+        for name in ("num", "steps", "batch_size", "height", "width", "total"):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= 10**9:
                 raise ValueError(f"{name} must be at least 1 (and at most 10^9), got {value}")

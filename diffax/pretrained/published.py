@@ -63,6 +63,7 @@ class Published:
             karras=request.karras,
             eta=eta,
             strength=1.0 if request.strength is None else request.strength,
+            total=request.total,
         )
         solver = setup.solver
         if eta is not None and "eta" not in _options(solver):
