@@ -15,6 +15,8 @@ demo: .venv/installed
 # Most of the default suite's time is compilation: LLVM need not optimise programs that run once.
 test: .venv/installed-test lint
 	XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0" $(BIN)/python -m pytest -n 2
+	XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0" \
+		$(BIN)/python -m pytest -n 2 --doctest-modules diffax
 
 test-slow: .venv/installed-test
 	$(BIN)/python -m pytest -m slow

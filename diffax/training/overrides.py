@@ -37,8 +37,8 @@ def override(config: Config, given: Mapping[str, Sequence[str]]) -> Config:
         >>> from diffax.objectives import Denoising
         >>> config = Config(Toy(), Denoising(VectorMLP()))
         >>> given = {"schedule": ["linear"], "schedule.num_steps": ["10"]}
-        >>> override(config, given).objective.schedule
-        Linear(num_steps=10, beta_start=0.0001, beta_end=0.02, zero_terminal_snr=False)
+        >>> override(config, given).objective.schedule.num_steps
+        10
     """
     pending = dict(given)
     # Choices first, the outer ones before the inner: they decide which other names there are.
