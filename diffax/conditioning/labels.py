@@ -85,7 +85,7 @@ class Labels:
         if request.labels is None:
             numbers = np.arange(num) % self.num_classes
         else:
-            numbers = np.repeat(self.numbers(request.labels), num // request.count)
+            numbers = np.repeat(self.numbers(request.listed_labels()), num // request.count)
         return {"label": numbers.astype(np.int32)}, {"label": null}
 
     def numbers(self, labels: Sequence[int | str]) -> np.ndarray:
