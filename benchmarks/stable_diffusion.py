@@ -46,9 +46,11 @@ def run_diffax(arguments) -> dict:
     import jax
     import jax.numpy as jnp
     import numpy as np
-    from diffax.pretrained.decoding import decode
 
-    from diffax.pretrained import LoadedNetwork, Pipeline, Tokenizer, text_to_image
+    from diffax.codecs import Latent
+    from diffax.generation import text_to_image
+    from diffax.models.bound import BoundModule
+    from diffax.pretrained import Components, Tokenizer, model_of
     from diffax.pretrained.configs import module_from_config, parameter_shapes
     from diffax.pretrained.families import FAMILIES
     from diffax.pretrained.tokenizer import byte_letters, from_vocabulary
@@ -56,7 +58,7 @@ def run_diffax(arguments) -> dict:
     dtype = jnp.dtype(arguments.dtype)
     draws = np.random.default_rng(0)
 
-    def random_network(config) -> LoadedNetwork:
+    def random_network(config) -> BoundModule:
         upcast = config.get("force_upcast", False)
         kind = jnp.dtype("float32") if upcast else dtype
         module = module_from_config(config, dtype=kind, param_dtype=kind)
@@ -67,20 +69,22 @@ def run_diffax(arguments) -> dict:
             array *= scale
             return jnp.asarray(array, leaf.dtype)
 
-        return LoadedNetwork(module, jax.tree.map(value, parameter_shapes(module)))
+        return BoundModule(module, jax.tree.map(value, parameter_shapes(module)))
 
     configs = FAMILIES[arguments.family]
     texts = [configs[name] for name in configs if name.startswith("text_encoder")]
     letters = byte_letters()
     vocabulary = {t: i for i, t in enumerate([*letters, *(c + "</w>" for c in letters)])}
     tokenizer = Tokenizer(from_vocabulary(vocabulary, []))
-    pipe = Pipeline(
+    components = Components(
         unet=random_network(configs["unet"]),
         vae=random_network(configs["vae"]),
         text_encoders=tuple(random_network(c) for c in texts),
         tokenizers=(tokenizer,) * len(texts),
         scheduler=configs["scheduler"],
     )
+    model = model_of(components)
+    codec = Latent(model.codec.module, model.codec.params, tile=arguments.tile)
     options = dict(
         steps=arguments.steps,
         num=arguments.batch,
@@ -90,10 +94,10 @@ def run_diffax(arguments) -> dict:
     )
 
     def latents(seed):
-        return text_to_image(pipe, PROMPT, seed=seed, decode=False, **options)
+        return text_to_image(model, PROMPT, seed=seed, decode=False, **options)
 
     def pictures(z):
-        return decode(pipe.vae, z, arguments.tile)
+        return codec.decode(z)
 
     def seconds(f, argument):
         began = time.perf_counter()

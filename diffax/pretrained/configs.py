@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ from diffax.models import (
     unet_condition,
 )
 from diffax.pretrained.saving import LAYOUT_VERSION
+from diffax.pretrained.types import check_types
 
 # Module fields that are ours and not a checkpoint's.
 OURS = ("query_chunk", "remat", "dtype", "param_dtype", "parent", "name")
@@ -115,6 +117,7 @@ def module_from_config(
     if name not in BY_NAME:
         raise ValueError(f"network {name!r} is not supported; supported are {sorted(BY_NAME)}")
     cls = BY_NAME[name]
+    _check_types(cls, config)
     fields = {f.name for f in dataclasses.fields(cls)} - set(OURS)
     problems = [
         f"{key} = {value!r} (supported: {', '.join(map(repr, values))})"
@@ -138,7 +141,21 @@ def module_from_config(
 
 def class_name(config: Mapping[str, Any]) -> str:
     """The network's class: `_class_name` (diffusers) or `architectures[0]` (transformers)."""
-    return config.get("_class_name") or next(iter(config.get("architectures") or ["unknown"]))
+    listed = config.get("architectures")
+    name = config.get("_class_name") or (
+        listed[0] if isinstance(listed, list | tuple) and listed else ""
+    )
+    return name if isinstance(name, str) else str(name)
+
+
+def _check_types(cls: type[nn.Module], config: Mapping[str, Any]) -> None:
+    """Values of the types that a module annotates its fields with."""
+    hints: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        if base is not nn.Module and issubclass(base, nn.Module):
+            hints |= inspect.get_annotations(base, eval_str=True)
+    read = {key: config[key] for key in hints if key in config and key not in OURS}
+    check_types(cls.__name__, read, hints)
 
 
 def config_from_module(module: nn.Module) -> dict[str, Any]:

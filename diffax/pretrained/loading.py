@@ -16,6 +16,10 @@ from diffax.pretrained.network import load_network
 from diffax.pretrained.published import components_of, model_of
 from diffax.pretrained.single_file import load_single_file, network_options
 from diffax.pretrained.tokenizer import load_tokenizer, read_settings
+from diffax.pretrained.types import check_types
+
+# Flags of model_index.json that change what is computed.
+FLAGS = ("force_zeros_for_empty_prompt", "requires_aesthetics_score")
 
 
 def load_pipeline(path: str | Path, **options: Any) -> Model:
@@ -113,8 +117,9 @@ def _load_folder(folder: Path, options, variant, query_chunk) -> Components:
         )
     index = read_json(folder / "model_index.json")
     name = index.get("_class_name")
-    if name not in PIPELINES:
+    if not isinstance(name, str) or name not in PIPELINES:
         raise ValueError(f"{folder}: pipeline {name!r} is not supported; known: {list(PIPELINES)}")
+    _check_index(index, folder / "model_index.json")
     present = [part for part in PIPELINES[name] if (index.get(part) or [None, None])[1] is not None]
     unread = [
         key
@@ -123,10 +128,12 @@ def _load_folder(folder: Path, options, variant, query_chunk) -> Components:
         and value[1:] != [None]
         and key not in (*PIPELINES[name], *NOT_READ, "scheduler")
     ]
-    if "unet" not in present or unread:
+    needed = {"unet", "vae", "vqvae"}.intersection(PIPELINES[name])
+    missing = sorted(needed.difference(present))
+    if missing or unread:
         raise ValueError(
             f"{folder}: {name} with parts {sorted(index)}: "
-            + (f"{unread} are not supported" if unread else "it has no unet")
+            + (f"{unread} are not supported" if unread else f"it has no {missing[0]}")
         )
 
     def place(part: str) -> Path:
@@ -159,6 +166,19 @@ def _load_folder(folder: Path, options, variant, query_chunk) -> Components:
         settings={k: v for k, v in index.items() if k[0] != "_" and not isinstance(v, list)},
         files=files,
     )
+
+
+def _check_index(index: Mapping[str, Any], file: Path) -> None:
+    """Parts are `[library, class]`, or `[null, null]`; all else is a flag."""
+    parts = {part for names in PIPELINES.values() for part in names} | {*NOT_READ, "scheduler"}
+    pair = tuple[str | bool | None, str | None]
+    flag = bool | int | float | str | None
+    expected = {
+        key: pair | None if key in parts else pair | flag for key in index if key[:1] != "_"
+    }
+    expected |= {key: bool for key in FLAGS}
+    known = {key: value for key, value in index.items() if key in expected}
+    check_types(str(file), known, expected)
 
 
 def _check_parts(components: Components, path: Path) -> None:

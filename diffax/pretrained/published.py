@@ -18,7 +18,11 @@ from diffax.pretrained.components import Components
 from diffax.pretrained.conditioning import PublishedClasses, PublishedLabels, PublishedText
 from diffax.pretrained.plan import plan
 from diffax.pretrained.schedulers import Setup, from_diffusers
+from diffax.pretrained.types import shown
 from diffax.solvers import Solver
+
+# Rows of a noise schedule's table that are still built.
+MOST_TIMES = 10**6
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,13 @@ def _conditioner(components: Components) -> Any:
 
 def _setup(scheduler: Mapping[str, Any]) -> Setup:
     """Of it only the noise schedule and the prediction are used."""
-    steps = min(Published.steps, scheduler.get("num_train_timesteps", 1000))
+    total = scheduler.get("num_train_timesteps", 1000)
+    if not isinstance(total, int) or not 1 <= total <= MOST_TIMES:
+        raise ValueError(
+            f"scheduler_config.json: num_train_timesteps must be a whole number from 1 to "
+            f"{MOST_TIMES:,}, got {shown(total)}"
+        )
+    steps = min(Published.steps, total)
     try:
         return from_diffusers(scheduler, steps)
     except ValueError:

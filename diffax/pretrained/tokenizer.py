@@ -14,6 +14,7 @@ from tokenizers import Regex, models, normalizers, pre_tokenizers
 
 from diffax.pretrained.configs import read_json
 from diffax.pretrained.saving import write_json
+from diffax.pretrained.types import shown
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 
@@ -197,12 +198,19 @@ def _content(token: Any, default: str) -> str:
     """A token in its published forms: a string, or `{"content": ...}`."""
     if token is None:
         return default
-    return token["content"] if isinstance(token, dict) else str(token)
+    content = token.get("content") if isinstance(token, dict) else token
+    if not isinstance(content, str):
+        raise ValueError(f'expected a token as text or {{"content": text}}, got {shown(token)}')
+    return content
 
 
 def _length(settings: dict[str, Any]) -> int:
-    length = settings.get("model_max_length", 77)
-    return int(length) if 2 < length < 10_000 else 77  # some files say 10^30 for "unset"
+    length = settings.get("model_max_length")
+    numeric = isinstance(length, int | float) and not isinstance(length, bool)
+    if length is not None and not numeric:
+        raise ValueError(f"model_max_length: expected a number of tokens, got {shown(length)}")
+    # Some files say 10^30 for "unset".
+    return int(length) if numeric and 2 < length < 10_000 else 77
 
 
 def save_tokenizer(

@@ -1,5 +1,7 @@
 """What users rely on: one compilation, seeds, sizes, tiles, errors."""
 
+import dataclasses
+
 import jax
 import jax.export
 import jax.numpy as jnp
@@ -148,6 +150,18 @@ def test_tiled_encoding_and_decoding(sd):
     np.testing.assert_array_equal(tiled(64).encode(picture), sd.codec.encode(picture))
     with pytest.raises(ValueError, match="tile must be a multiple of 2 and at least 16"):
         tiled(13).decode(latents)
+
+
+def test_a_size_of_height_and_width():
+    """`sample_size` may be a pair; the image to start from has its own size."""
+    components = tiny_pipelines.components("sd")
+    module = components.unet.module.clone(sample_size=(8, 4))
+    unet = dataclasses.replace(components.unet, module=module)
+    model = model_of(dataclasses.replace(components, unet=unet))
+    options = dict(steps=2, sampler="ddim")
+    assert model.shape == (8, 4, 4)
+    assert text_to_image(model, "cat", **options).shape == (1, 16, 8, 3)
+    assert image_to_image(model, "cat", tiny.picture()[:16, :16], **options).shape == (1, 16, 16, 3)
 
 
 def test_pixels_without_a_text(ddpm):
