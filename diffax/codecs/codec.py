@@ -17,6 +17,9 @@ class Codec(Protocol):
     def fitted(self, spec: Any) -> "Codec":
         """The codec with whatever it left open taken from the data's `Spec`."""
 
+    def with_params(self, params: Any) -> "Codec":
+        """The codec with other parameters, where it has any."""
+
     def encode(self, raw: Array, key: Array | None = None) -> Array:
         """Data as a data set gives them, `[B, ...]`, in model space, float32.
 

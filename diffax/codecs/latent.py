@@ -1,5 +1,6 @@
 """The latent space of an autoencoder, in tiles where images are large."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -42,6 +43,10 @@ class Latent:
     def factor(self) -> int:
         """Pixels a latent, on each axis."""
         return self.module.factor
+
+    def with_params(self, params: Any) -> "Latent":
+        """The codec with other parameters of its autoencoder."""
+        return dataclasses.replace(self, params=params)
 
     def encode(self, raw: Array, key: Array | None = None) -> Array:
         """Latents `[B, h, w, C]` of images: uint8, or float32 in [-1, 1].

@@ -28,6 +28,9 @@ class Conditioner(Protocol):
     def fitted(self, spec: Any) -> "Conditioner":
         """The conditioner with what it left open taken from the data's `Spec`."""
 
+    def with_params(self, params: Any) -> "Conditioner":
+        """The conditioner with its encoder's parameters, where it has one."""
+
     def init(self, key: Array) -> Any:
         """Fresh parameters of its encoder, `{}` where there is none."""
 

@@ -84,6 +84,7 @@ class Denoising:
             if jax.tree.leaves(noun.params) and not getattr(noun, "trained", False):
                 loaded[part] = noun.params
         objective = DenoisingObjective(
+            told=_told(conditioner, spec),
             network=network,
             schedule=schedule,
             parameterization=self.parameterization,
@@ -98,14 +99,22 @@ class Denoising:
             sources=_sources(self),
         )
         objective = dataclasses.replace(objective, network=_fitted(network, objective))
-        objective.check(spec)
+        objective.check_network(spec)
         return objective
 
 
 @dataclass(frozen=True)
 class DenoisingObjective:
-    """`Denoising`, built for one data set; see `Objective`."""
+    """`Denoising`, built for one data set; see `Objective`.
 
+    Attributes, besides those of `Denoising`:
+        told: shapes of what one example says, as the conditioner reads it.
+        shape: of one example in model space.
+        loaded: see `Objective`.
+        sources: see `Objective`.
+    """
+
+    told: Mapping[str, jax.ShapeDtypeStruct]
     network: Any
     schedule: Schedule
     parameterization: Any
@@ -196,10 +205,22 @@ class DenoisingObjective:
             shape=self.shape,
         )
 
-    def check(self, spec: Spec) -> None:
+    def check_sampling(self, settings: Any) -> None:
+        """Refuses settings that do not fit the schedule, the parameterization or the variance."""
+        settings.plan(self.schedule, self.parameterization)
+        asked = str(getattr(settings.solver, "variance", ""))
+        learned = None if self.variance is None else self.variance.kind
+        if asked in ("learned", "learned_range") and asked != learned:
+            raise ValueError(
+                f"sample.solver.variance is {asked}, the network learns {learned or 'none'}; set "
+                "both alike: --objective.variance learned --objective.variance.kind "
+                f"{asked}, or another --sample.solver.variance"
+            )
+
+    def check_network(self, spec: Spec) -> None:
         """Refuses a network that cannot answer what it will be asked, at once and in one line."""
         batch = {"x": jax.ShapeDtypeStruct((1, *spec.columns["x"].shape), jnp.float32)}
-        batch |= self._example_told()
+        batch |= self.told
 
         def answer(key):
             reader = self.loaded.get("conditioner", None) or self.conditioner.init(key)
@@ -250,18 +271,12 @@ class DenoisingObjective:
             _read(self.network, condition),
         )
 
-    def _example_told(self) -> dict[str, jax.ShapeDtypeStruct]:
-        """Shapes of what one example says."""
-        blank = {"label": np.zeros(1, np.int32), "caption": np.array([""])}
-        told = self.conditioner.columns({name: blank[name] for name in self.conditioner.reads})
-        return {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in told.items()}
-
     def condition_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape, of one example, of every entry of the condition."""
 
         def condition(key):
             reader = self.loaded.get("conditioner", None) or self.conditioner.init(key)
-            told = {n: jnp.zeros(v.shape, v.dtype) for n, v in self._example_told().items()}
+            told = {n: jnp.zeros(v.shape, v.dtype) for n, v in self.told.items()}
             return self.conditioner.encode(reader, told)
 
         shapes = jax.eval_shape(condition, jax.random.key(0))
@@ -281,7 +296,7 @@ def _fitted(network: Any, objective: DenoisingObjective) -> Any:
     shapes = objective.condition_shapes()
     changes: dict[str, Any] = {}
     classes = getattr(objective.conditioner, "num_classes", None)
-    if hasattr(network, "num_classes") and "label" in shapes:
+    if hasattr(network, "num_classes") and "label" in shapes and classes is not None:
         if network.num_classes is None:
             changes["num_classes"] = classes
         elif network.num_classes < classes:
@@ -312,7 +327,7 @@ def _read(network: Any, condition: dict[str, Array]) -> dict[str, Array]:
 
 def _holding(noun: Any, params: Any) -> Any:
     """A codec or conditioner with its parameters."""
-    return noun if params is None else dataclasses.replace(noun, params=params)
+    return noun if params is None else noun.with_params(params)
 
 
 def _check_captions(spec: Spec, conditioner: Any) -> None:
@@ -322,6 +337,27 @@ def _check_captions(spec: Spec, conditioner: Any) -> None:
             "data.captions is on, but nothing reads them: set --conditioner captions, or "
             "--data.captions False"
         )
+
+
+def _told(conditioner: Any, spec: Spec) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of what one example says.
+
+    Raises:
+        ValueError: a column that the data do not have.
+    """
+    missing = [name for name in conditioner.reads if name not in spec.columns]
+    if missing:
+        raise ValueError(
+            f"conditioner {type(conditioner).__name__} reads {', '.join(missing)}, the data have "
+            f"{', '.join(spec.columns)}; use other data or another conditioner"
+        )
+    columns = {name: spec.columns[name] for name in conditioner.reads}
+    blank = {
+        name: np.zeros((1, *column.shape), "U1" if column.dtype == "str" else column.dtype)
+        for name, column in columns.items()
+    }
+    told = conditioner.columns(blank)
+    return {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in told.items()}
 
 
 def _sources(recipe: Denoising) -> dict[str, str]:

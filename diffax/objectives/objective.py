@@ -45,5 +45,8 @@ class Objective(Protocol):
         Without `train`, nothing is dropped: neither activations nor conditions.
         """
 
+    def check_sampling(self, settings: Any) -> None:
+        """Refuses settings by which its model cannot be sampled; in one line."""
+
     def model(self, trainable: Any, frozen: Any, settings: Any) -> Any:
         """The `Model` that was learned, sampled as `settings` say; None where it makes none."""

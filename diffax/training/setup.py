@@ -143,9 +143,7 @@ def prepare(config: Config) -> Setup:
     setup = Setup(
         config, dataset, objective, problem, mesh, begin, places, example, stack_of(config)
     )
-    model = objective.model(places[0].trainable, places[1], config.sample)
-    if model is not None:  # what cannot be sampled is refused before anything is trained
-        config.sample.plan(model.schedule, model.parameterization)
+    objective.check_sampling(config.sample)  # before anything is trained
     return setup
 
 
