@@ -206,8 +206,16 @@ class DenoisingObjective:
         )
 
     def check_sampling(self, settings: Any) -> None:
-        """Refuses settings that do not fit the schedule or the parameterization."""
+        """Refuses settings that do not fit the schedule, the parameterization or the variance."""
         settings.plan(self.schedule, self.parameterization)
+        asked = str(getattr(settings.solver, "variance", ""))
+        learned = None if self.variance is None else self.variance.kind
+        if asked in ("learned", "learned_range") and asked != learned:
+            raise ValueError(
+                f"sample.solver.variance is {asked}, the network learns {learned or 'none'}; set "
+                "both alike: --objective.variance learned --objective.variance.kind "
+                f"{asked}, or another --sample.solver.variance"
+            )
 
     def check_network(self, spec: Spec) -> None:
         """Refuses a network that cannot answer what it will be asked, at once and in one line."""
@@ -288,7 +296,7 @@ def _fitted(network: Any, objective: DenoisingObjective) -> Any:
     shapes = objective.condition_shapes()
     changes: dict[str, Any] = {}
     classes = getattr(objective.conditioner, "num_classes", None)
-    if hasattr(network, "num_classes") and "label" in shapes:
+    if hasattr(network, "num_classes") and "label" in shapes and classes is not None:
         if network.num_classes is None:
             changes["num_classes"] = classes
         elif network.num_classes < classes:
