@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -304,3 +305,7 @@ def _typed(kind: type) -> Any:
         return text.lower() == "true"
 
     return convert
+
+
+if __name__ == "__main__":
+    sys.exit(main())

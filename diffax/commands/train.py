@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -175,3 +176,7 @@ def _use_compilation_cache(folder: str | None) -> None:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         folder = str(Path(base) / "diffax" / "xla")
     jax.config.update("jax_compilation_cache_dir", folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,12 +5,13 @@ from __future__ import annotations
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
-from diffax.training.choices import differences, flatten
+from diffax.training.choices import differences, fields, flatten
 from diffax.training.config import Config
 from diffax.training.keeping.workdir import previous_config
 from diffax.training.recipe import Recipe
-from diffax.training.setup import prepare
+from diffax.training.setup import Setup, prepare
 
 
 def dry_run(recipe: Recipe, config: Config, workdir: Path) -> None:
@@ -21,6 +22,8 @@ def dry_run(recipe: Recipe, config: Config, workdir: Path) -> None:
     for name, (before, after) in (differences(old, config) if old else {}).items():
         print(f"other than in {workdir}: {name}: {before} -> {after}")
     setup = prepare(config)
+    for name, value in taken_from_data(setup).items():
+        print(f"taken from the data: {name}={value}")
     print(setup.report())
     began = time.perf_counter()
     compiled = setup.compile()
@@ -39,6 +42,20 @@ def dry_run(recipe: Recipe, config: Config, workdir: Path) -> None:
             f"{memory.temp_size_in_bytes / 2**20:,.0f} for the computation)"
         )
     print("dry run: nothing was written")
+
+
+def taken_from_data(setup: Setup) -> dict[str, Any]:
+    """What the recipe left open and the data decided, by dotted name."""
+    found = {}
+    for part in ("network", "conditioner", "codec"):
+        given = getattr(setup.config.objective, part, None)
+        built = getattr(setup.objective, part, None)
+        if built is None or type(given) is not type(built):
+            continue
+        for name, value in fields(built):
+            if value != getattr(given, name):
+                found[f"objective.{part}.{name}"] = value
+    return found
 
 
 def describe(config: Config) -> str:
