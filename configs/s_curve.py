@@ -7,10 +7,10 @@ The default recipe predicts v on a cosine schedule that ends in noise. 10,000 of
 far from fresh data (sliced 2-Wasserstein distance) as two draws of the data are from each other.
 
 `tutorial` follows the field's well-known S-curve tutorial: T = 100, sigmoid betas up to 5e-3, an
-MLP with one learned embedding a step, antithetic times, batches of 128, Adam at 1e-3. Three things
-are ours: 20,000 steps instead of 4,000 epochs (about 316,000), averaged parameters, and no noise in
-the last step; and the animations have 60 frames, the strips 20 evenly spaced times. Its schedule keeps 78 % of the signal's power at the last step and samples from
-N(0, I) nevertheless, so it comes out blurred.
+MLP with one learned embedding a step, antithetic times, batches of 128, Adam at 1e-3. Some things
+are ours: 20,000 steps instead of 4,000 epochs (about 316,000), averaged parameters, no noise in the
+last step, animations of 60 frames and strips of 20 evenly spaced times. Its schedule keeps 78 % of
+the signal's power at the last step and samples from N(0, I) nevertheless, so it comes out blurred.
 """
 
 import numpy as np
