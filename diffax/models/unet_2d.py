@@ -138,8 +138,6 @@ class UNet2DModel(nn.Module):
             dtype=self.dtype,
             param_dtype=self.param_dtype,
         )
-        if isinstance(condition, dict):
-            condition = condition.get("label")
         channels = self.block_out_channels
         temb = self._time_embedding(t, condition, style)
         if self.center_input_sample:

@@ -367,10 +367,9 @@ def test_sample_py(pipe, file, tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ([], "--label N is missing: which class to show, 0 to 4"),
         (["--label", "5"], "in 0 to 4"),
-        (["--label", "fox"], "class numbers"),
-        (["--label", "1", "--prompt", "a fox"], "--prompt needs a model with a text encoder"),
+        (["--label", "fox"], "labels must be whole numbers from 0 to 4"),
+        (["--label", "1", "--prompt", "a fox"], "--prompt needs a model that reads texts"),
         (["--label", "1", "--guidance", "-1"], "guidance must be finite and at least 0"),
     ],
 )

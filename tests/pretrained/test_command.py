@@ -60,7 +60,6 @@ BAD = {
     "odd size": (["--prompt", "a", "--height", "33", "--width", "32"], "multiple"),
     "label": (["--prompt", "a", "--label", "1"], "class-conditional"),
     "checkpoint": (["--prompt", "a", "--checkpoint", "1"], "--workdir"),
-    "denoising": (["--prompt", "a", "--out", "x.gif"], "--workdir"),
     "unknown sampler": (["--prompt", "a", "--sampler", "dpmp_2m"], "dpmpp_2m"),
 }
 
