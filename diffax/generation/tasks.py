@@ -13,6 +13,7 @@ from jax import Array
 
 from diffax.generation.generate import generate
 from diffax.generation.model import Model
+from diffax.sampling import outpainting_canvas
 
 
 def text_to_image(model: Model, prompt: str | Sequence[str] | None, **options: Any) -> Array:
@@ -163,18 +164,9 @@ def canvas(
             f"left {left}, right {right}"
         )
     images = np.asarray(image)
-    edges = ((top, bottom), (left, right))
-    grown = np.pad(images, ((0, 0),) * (images.ndim - 3) + edges + ((0, 0),), mode="edge")
-    height, width = grown.shape[-3:-1]
-    mask = np.ones((height, width), np.float32)
-    inner = [
-        slice(before + overlap * bool(before), length - after - overlap * bool(after))
-        for (before, after), length in zip(edges, (height, width), strict=True)
-    ]
-    mask[tuple(inner)] = 0
-    if mask.all():
-        raise ValueError(f"an overlap of {overlap} pixels leaves nothing of the image; lower it")
-    return grown, mask
+    batch = images if images.ndim == 4 else images[None]
+    grown, mask = map(np.asarray, outpainting_canvas(batch, *margins, overlap=overlap))
+    return (grown if images.ndim == 4 else grown[0]), mask[0, ..., 0]
 
 
 def refine(

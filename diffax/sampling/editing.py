@@ -228,9 +228,9 @@ def repaint_grid(grid: Point, jump_length: int = 10, resamplings: int = 10) -> P
 
 
 def outpainting_canvas(
-    image: Array, top: int = 0, bottom: int = 0, left: int = 0, right: int = 0
+    image: Array, top: int = 0, bottom: int = 0, left: int = 0, right: int = 0, overlap: int = 0
 ) -> tuple[Array, Array]:
-    """A larger canvas with the image in it, for `Inpainting` or `RePaint`.
+    """A larger canvas whose new edges repeat the image's, for `Inpainting` or `RePaint`.
 
     Args:
         image: `[B, H, W, C]`.
@@ -238,14 +238,24 @@ def outpainting_canvas(
         bottom: see `top`.
         left: see `top`.
         right: see `top`.
+        overlap: rows or columns inside the old edges that are made anew too.
 
     Returns:
-        `known` `[B, H', W', C]` and `mask` `[1, H', W', 1]`.
+        `known` `[B, H', W', C]` and `mask` `[1, H', W', 1]`, float32, 1 where it is made anew.
+
+    Raises:
+        ValueError: negative margins, or nothing left of the image.
     """
-    if min(top, bottom, left, right) < 0:
-        raise ValueError(f"margins should be >= 0, got {(top, bottom, left, right)}")
+    if min(top, bottom, left, right, overlap) < 0:
+        raise ValueError(f"margins should be >= 0, got {(top, bottom, left, right)} and {overlap}")
     margins = ((0, 0), (top, bottom), (left, right), (0, 0))
-    kept = jnp.zeros((1, *image.shape[1:3], 1), image.dtype)
+    inner = [
+        slice(overlap * (before > 0), size - overlap * (after > 0))
+        for size, (before, after) in zip(image.shape[1:3], margins[1:3], strict=True)
+    ]
+    kept = jnp.ones((1, *image.shape[1:3], 1), jnp.float32).at[0, inner[0], inner[1]].set(0.0)
+    if bool(kept.all()):
+        raise ValueError(f"an overlap of {overlap} pixels leaves nothing of the image; lower it")
     return jnp.pad(image, margins, mode="edge"), jnp.pad(kept, margins, constant_values=1)
 
 
