@@ -56,12 +56,13 @@ def _sample(flags: argparse.Namespace) -> int:
 def _refined(flags: argparse.Namespace, source: Opened, request: Request) -> int:
     """The base model until `--refine-at`, then the refiner."""
     refiner = opened(flags, path=flags.refiner)
+    at = 0.8 if flags.refine_at is None else flags.refine_at
     began = time.perf_counter()
     with _progress(flags, source, request) as progress:
-        begun = generate(source.model, request, stop_at=flags.refine_at, on_step=progress.step)
+        begun = generate(source.model, request, stop_at=at, on_step=progress.step)
         told = {name: getattr(request, name) for name in ("prompt", "negative", "seed", "steps")}
         samples = generate(
-            refiner.model, latents=begun.x, start_at=flags.refine_at, num=request.num,
+            refiner.model, latents=begun.x, start_at=at, num=request.num,
             on_step=progress.step, **told,
         )  # fmt: skip
     return _leave(flags, source, samples, time.perf_counter() - began)
@@ -193,6 +194,8 @@ def _check(flags: argparse.Namespace) -> None:
             raise UsageError(f"--{name} needs --init-image, the image it belongs to")
     if flags.mask is not None and flags.outpaint is not None:
         raise UsageError("give --mask or --outpaint, not both")
+    if flags.refine_at is not None and flags.refiner is None:
+        raise UsageError("--refine-at needs --refiner, the model that ends the run")
     if flags.refiner is not None and flags.pretrained is None:
         raise UsageError("--refiner needs --pretrained, the base model")
 
@@ -279,7 +282,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add = adder(parser.add_argument_group("published models"))
     add("--refiner", type=Path, metavar="PATH", help="XL's refiner, which ends the run")
-    add("--refine-at", type=float, default=0.8, metavar="R", help="of the noise gone (0.8)")
+    add("--refine-at", type=float, metavar="R", help="of the noise gone (0.8)")
     add("--tokenizer", metavar="PATH", help="of a single file: a tokenizer's folder or BPE file")
     add("--clip-skip", type=int, metavar="N", help="leave out the text encoder's last layers")
     add("--tile", type=_positive, metavar="P", help="decode in tiles of so many pixels")

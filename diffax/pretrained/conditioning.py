@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from diffax.models.blocks.embeddings import guidance_embedding
 from diffax.models.bound import BoundModule
 from diffax.noun import noun, structure
 from diffax.pretrained.prompts import tokenize
@@ -188,7 +189,7 @@ class PublishedText:
 
         def embedded(scale: float | None, num: int) -> dict[str, np.ndarray]:
             w = np.full(num, 0.0 if scale is None else scale - 1.0, np.float32)
-            return {"guidance": guidance_embedding(w, self.guidance_size)}
+            return {"guidance": np.asarray(guidance_embedding(jnp.asarray(w), self.guidance_size))}
 
         return embedded
 
@@ -234,20 +235,6 @@ def _encoded(module, params, ids, weights, xl: bool, skip: int) -> tuple[Array, 
         return context, None
     # The text as a whole is what its first window says.
     return context, out.projected.astype(jnp.float32).reshape(batch, chunks, -1)[:, 0]
-
-
-def guidance_embedding(w: np.ndarray, size: int) -> np.ndarray:
-    """Sines and cosines of 1000 w, float32 `[B, size]`, as latent consistency models take them.
-
-    Args:
-        w: guidance scale - 1, `[B]`.
-        size: the network's `time_cond_proj_dim`.
-    """
-    half = size // 2
-    rates = np.exp(-np.log(10000.0) / (half - 1) * np.arange(half)).astype(np.float32)
-    angles = np.float32(1000) * w.astype(np.float32)[:, None] * rates[None]
-    waves = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
-    return np.pad(waves, ((0, 0), (0, size - 2 * half)))
 
 
 @noun
