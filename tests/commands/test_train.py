@@ -9,11 +9,12 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from diffax.commands import sample
 from diffax.commands import train as command
 from diffax.commands.train import main, with_arguments
-from diffax.training import load_recipe
+from diffax.training import load_recipe, prepare
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "configs"
@@ -44,7 +45,7 @@ def call(*arguments: str) -> int:
         (["--config", "s_curve", "--schedule.tau", "2"], "unknown option --schedule.tau"),
         (["--config", "s_curve", "--schedule", "None"], "should be one of linear, scaled"),
         (["--config", "s_curve", "--schedule"], "should be one of linear, scaled"),
-        (["--config", "s_curve", "--sample.steps", "2000"], "1 to 1000"),
+        (["--config", "s_curve", "--sample.steps", "2000"], "1 .. 1000"),
         (["--config", "s_curve", "--solver", "dmpp"], "no solver is called 'dmpp'"),
         (["--config", "s_curve", "--data.name", "s_curv"], "no toy set is called 's_curv'"),
         (["--config", "s_curve", "--data", "toi"], "no data is called 'toi'"),
@@ -190,8 +191,109 @@ def test_a_recipe_of_ones_own(tmp_path, capsys):
     drawing = ["--workdir", str(workdir), "--num", "3", "--out", str(out), "--quiet"]
     assert sample.main(drawing) == 2  # a folder's code is not run unasked
     assert "not run from a folder" in capsys.readouterr().err
+    assert "diffax_recipe_mine" not in sys.modules
     assert sample.main([*drawing, "--trust"]) == 0
     assert np.load(out)["arr_0"].shape == (3, 2)
+    path.unlink()
+    del sys.modules["diffax_recipe_mine"]
+    assert sample.main([*drawing, "--trust"]) == 2
+    assert "mine.py is not there" in capsys.readouterr().err
+
+
+CAPTIONS = """
+from typing import ClassVar
+import flax.linen as nn
+import jax.numpy as jnp
+from diffax.conditioning import Captions
+from diffax.data import ImageFolder
+from diffax.generation import Sampling
+from diffax.objectives import Denoising
+from diffax.training import Config, TrainConfig
+
+class Told(nn.Module):
+    embedding_size: int | None = None
+    reads: ClassVar[tuple[str, ...]] = ("embedding",)
+
+    @nn.compact
+    def __call__(self, x, t, condition, *, train=False):
+        told = nn.Dense(16)(condition["embedding"]) + nn.Dense(16)(t[:, None] / 1000)
+        h = nn.silu(nn.Dense(16)(x.reshape(x.shape[0], -1)) + told)
+        return nn.Dense(x[0].size)(h).reshape(x.shape)
+
+def config(variant=""):
+    reader = Captions(length=8, width=8, depth=0, num_heads=1)
+    return Config(ImageFolder(captions=True), Denoising(Told(), conditioner=reader),
+        train=TrainConfig(steps=2, batch_size=4), sample=Sampling(steps=2, num=2))
+"""
+
+
+def test_captions_from_files_to_a_prompt(tmp_path, capsys):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i, text in enumerate(("a cat", "a dog", "né", "owl")):
+        pixels = np.random.default_rng(i).integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+        (folder / f"{i}.txt").write_text(text, encoding="utf-8")
+    (tmp_path / "captioned.py").write_text(CAPTIONS)
+    workdir, out = tmp_path / "run", tmp_path / "out.npz"
+    arguments = ("--config", tmp_path / "captioned.py", "--data.dir", folder, *QUICK, "--quiet")
+    for reader in ("nothing", "None"):
+        refused = (*arguments, "--conditioner", reader, "--workdir", tmp_path / "none")
+        assert call(*refused) == 2
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1 and "nothing reads them: set --conditioner captions" in told
+    assert not (tmp_path / "none").exists()
+    assert call(*arguments, "--workdir", workdir) == 0
+
+    def draw(*more: str) -> int:
+        asked = ("--workdir", workdir, "--num", 2, "--out", out, "--quiet", *more)
+        return sample.main([str(a) for a in asked])
+
+    def drawn(*more: str) -> np.ndarray:
+        assert draw(*more) == 0
+        return np.load(out)["arr_0"]
+
+    cat = drawn("--prompt", "a cat", "--guidance", "50")
+    assert cat.shape == (2, 8, 8, 3) and cat.dtype == np.uint8
+    np.testing.assert_array_equal(drawn("--prompt", "a cat", "--guidance", "50"), cat)
+    assert (drawn("--prompt", "a dog", "--guidance", "50") != cat).any()
+    # What is to be avoided is what the text says: nothing is left of the guidance.
+    negative = drawn("--prompt", "a cat", "--negative", "a cat", "--guidance", "50")
+    plain = drawn("--prompt", "a cat", "--guidance", "1")
+    assert np.abs(negative.astype(int) - plain).max() <= 1
+    assert draw() == 2 and "--prompt TEXT is missing" in capsys.readouterr().err
+    assert draw("--prompt", "x", "--label", "1") == 2 and "no classes" in capsys.readouterr().err
+
+
+def test_the_recipe_of_captioned_images_fits_together(tmp_path):
+    for i in range(2):
+        Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / f"{i}.png")
+        (tmp_path / f"{i}.txt").write_text("nothing")
+    config = load_recipe("image_folder:captions", RECIPES).config
+    given = ["--data.dir", str(tmp_path), "--data.image_size", "16", "--train.batch_size", "2"]
+    given += ["--network.channels", "32", "--network.multipliers", "1", "1"]
+    given += ["--network.num_res_blocks", "1"]
+    network = prepare(with_arguments(config, given)).objective.network
+    assert (network.context_size, network.embedding_size) == (128, 128)
+
+
+def test_many_choices_at_once(tmp_path, capsys):
+    workdir = tmp_path / "run"
+    arguments = ("--config", "s_curve:debug", "--workdir", workdir, *QUICK, "--train.steps", "20")
+    arguments += ("--schedule", "linear", "--schedule.num_steps", "100")
+    arguments += ("--optimizer.method", "adamw", "--optimizer.method.weight_decay", "0.1")
+    arguments += ("--adapter", "low_rank", "--adapter.pattern", "dense", "--adapter.rank", "2")
+    arguments += ("--sample.solver", "dpmpp_2m", "--sample.solver.order", "3", "--ema.decays")
+    assert call(*arguments, "--quiet") == 0
+    config = json.loads((workdir / "config.json").read_text())["config"]
+    assert config["objective"]["schedule"]["class"] == "linear"
+    assert config["optimizer"]["method"]["weight_decay"] == 0.1
+    assert config["sample"]["solver"]["class"] == "dpmpp_3m" and config["ema"]["decays"] == []
+    assert not (workdir / "loss.png").exists()
+    out = tmp_path / "out.npz"
+    assert sample.main(["--workdir", str(workdir), "--num", "3", "--out", str(out)]) == 0
+    assert np.isfinite(np.load(out)["arr_0"]).all()
+    assert f"{workdir} (step 20, none)" in capsys.readouterr().out  # no average is kept
 
 
 @pytest.mark.slow

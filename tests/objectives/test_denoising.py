@@ -69,13 +69,19 @@ def gradient(objective, trainable, frozen, batch, seed: int = 0):
     return jax.jit(jax.grad(loss))(trainable)
 
 
+def loss_of(objective, trainable, frozen, batch, seed: int = 0, train: bool = True):
+    """The loss and its metrics, compiled as a whole."""
+    loss = jax.jit(objective.loss, static_argnames="train")
+    return loss(trainable, frozen, batch, jax.random.key(seed), train=train)
+
+
 def test_it_has_a_name():
     assert BY_NAME["denoising"] is Denoising
 
 
 def test_the_loss_is_the_mean_of_its_quartiles():
     objective, trainable, frozen = built()
-    value, metrics = objective.loss(trainable, frozen, batch_of(64), jax.random.key(1))
+    value, metrics = loss_of(objective, trainable, frozen, batch_of(64), 1)
     assert value.shape == () and value.dtype == jnp.float32
     assert sorted(metrics) == ["loss_t1", "loss_t2", "loss_t3", "loss_t4"]
     total = sum(float(m.total) for m in metrics.values())
@@ -126,10 +132,11 @@ def test_without_training_nothing_is_dropped():
         CLASSES, Linear(dropout=0.9), conditioner=Labels(dropout=1.0)
     )
     batch = batch_of(label=jnp.arange(8) % 3)
+    loss = jax.jit(objective.loss, static_argnames="train")
 
     def value(train, label_shift=0):
         shown = batch | {"label": (batch["label"] + label_shift) % 3}
-        return float(objective.loss(trainable, frozen, shown, jax.random.key(0), train)[0])
+        return float(loss(trainable, frozen, shown, jax.random.key(0), train=train)[0])
 
     assert value(True) == value(True, 1)  # every label was dropped
     assert value(False) != value(False, 1)  # none was
@@ -193,7 +200,7 @@ def test_what_was_loaded_and_is_not_trained_is_frozen():
     np.testing.assert_array_equal(frozen["conditioner"]["table"], jnp.arange(6.0))
     batch = batch_of(label=jnp.arange(8) % 3)
     other = {"conditioner": {"table": frozen["conditioner"]["table"][::-1]}}
-    values = [objective.loss(trainable, f, batch, jax.random.key(0))[0] for f in (frozen, other)]
+    values = [loss_of(objective, trainable, f, batch)[0] for f in (frozen, other)]
     assert values[0] != values[1]  # it is an argument, not what the noun held
     model = objective.model(trainable, other, Sampling())
     np.testing.assert_array_equal(model.conditioner.params["table"], jnp.arange(6.0)[::-1])
@@ -205,7 +212,7 @@ def test_what_was_loaded_and_is_not_trained_is_frozen():
 def test_a_learned_variance_is_trained_and_its_bound_measured():
     objective, trainable, frozen = built(variance=LearnedVariance(weight=0.01))
     assert objective.network.learned_variance
-    value, metrics = objective.loss(trainable, frozen, batch_of(), jax.random.key(0))
+    value, metrics = loss_of(objective, trainable, frozen, batch_of())
     assert metrics["vlb"].shape == () and np.isfinite(float(metrics["vlb"]))
     mse = sum(float(metrics[f"loss_t{i}"].total) for i in (1, 2, 3, 4)) / 8
     assert float(value) == pytest.approx(mse + 0.01 * float(metrics["vlb"]), rel=1e-4)

@@ -1,12 +1,10 @@
-"""Compiled programs are kept between the runs of a session: most tests run the same tiny one."""
+"""Most tests run the same tiny training, compiled once."""
 
 import os
 import sys
 from pathlib import Path
 
-import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 folder = str(Path(__file__).parent)
 sys.path.insert(0, folder)
@@ -16,27 +14,9 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, os.environ.get(
 import tiny_run  # noqa: E402
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory) -> str:
-    """Folder of the session's compilation cache, for child processes."""
-    return str(tmp_path_factory.mktemp("compiled"))
-
-
 @pytest.fixture(scope="module", autouse=True)
-def _cached(cache):
-    before = {
-        name: getattr(jax.config, name)
-        for name in (
-            "jax_compilation_cache_dir",
-            "jax_persistent_cache_min_compile_time_secs",
-            "jax_persistent_cache_min_entry_size_bytes",
-        )
-    }
-    tiny_run.use_cache(cache)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
+def _cached(compiled_once):
+    """Programs are shared with other tests."""
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,7 @@ def arrays(tree) -> dict[str, np.ndarray]:
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
 
 
-@pytest.mark.parametrize("name", ADAPTERS)
+@pytest.mark.parametrize("name", ["low_rank", pytest.param("subset", marks=pytest.mark.slow)])
 def test_interrupted_and_continued_is_bitwise_the_same(tmp_path, name):
     config = config_of(ADAPTERS[name])
     whole, cut = tmp_path / "whole", tmp_path / "cut"

@@ -38,7 +38,12 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("kind", SHAPES)
+SLOW = ("float images", "vectors of five")
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=[pytest.mark.slow] if k in SLOW else []) for k in SHAPES]
+)
 def test_arrays_of_any_shape(tmp_path, kind, capsys):
     shape, shown = SHAPES[kind]
     rng = np.random.default_rng(0)

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import jax
@@ -16,7 +15,7 @@ from diffax.data import Toy
 from diffax.generation import Sampling, generate
 from diffax.models import VectorMLP
 from diffax.objectives import Denoising
-from diffax.training import Config, Options, Recipe, load_recipe, load_run, open_run, train
+from diffax.training import Config, Options, Recipe, load_run, open_run, train
 from diffax.training.ema import power_exponent, reconstruction_weights
 
 
@@ -129,56 +128,6 @@ def test_what_a_recipe_says_at_the_end(tmp_path, whole):
     assert 0 <= summary["share_waiting_for_data"] <= 1
     assert train(recipe, config, workdir, Options(quiet=True)) == 0
     assert len(seen) == 1  # done is done
-
-
-OWN = """
-import flax.linen as nn
-import jax.numpy as jnp
-from tiny_run import tiny_config
-from dataclasses import replace
-from diffax.objectives import Denoising
-
-class Mine(nn.Module):
-    groups: int = 2
-    width: int = 8
-
-    @nn.compact
-    def __call__(self, x, t, condition=None, *, train=False):
-        h = nn.Dense(self.width)(jnp.concatenate([x, t[:, None]], -1))
-        return nn.Dense(x.shape[-1])(nn.silu(h))
-
-def config(variant=""):
-    return replace(tiny_config(steps=2), objective=Denoising(network=Mine()))
-"""
-
-
-def test_a_folder_does_not_decide_what_code_runs(tmp_path):
-    path = tmp_path / "mine.py"
-    path.write_text(OWN)
-    recipe = load_recipe(str(path), Path("configs"))
-    workdir = tmp_path / "run"
-    assert train(recipe, recipe.config, workdir, Options(quiet=True)) == 0
-    assert load_run(workdir).network.module.width == 8  # its class is imported
-    del sys.modules["diffax_recipe_mine"]
-    with pytest.raises(ValueError, match="give the recipe with --config, or import it first"):
-        load_run(workdir)
-    assert "diffax_recipe_mine" not in sys.modules
-    assert open_run(workdir, trust=True).model.network.module.groups == 2
-    path.unlink()
-    del sys.modules["diffax_recipe_mine"]
-    with pytest.raises(FileNotFoundError, match="mine.py is not there"):
-        open_run(workdir, trust=True)
-
-
-def test_without_averages_the_parameters_themselves_are_sampled(tmp_path, whole):
-    config = tiny_run.tiny_config(steps=2)
-    config = dataclasses.replace(config, ema=dataclasses.replace(config.ema, decays=(), widths=()))
-    assert tiny_run.run(tmp_path, config) == 0
-    run = open_run(tmp_path)
-    assert run.average == "none"
-    state = tiny_run.saved_state(tmp_path, config, 2)
-    name = ".trainable['network']['params']['dense_in']['kernel']"
-    np.testing.assert_array_equal(kernel(run.model), state[name])
 
 
 def test_a_network_of_another_width_is_another_config(tmp_path, whole):
