@@ -162,7 +162,7 @@ class EDM:
         sigma_data: standard deviation of the data, > 0.
     """
 
-    sigma_data: ArrayLike = number(0.5)
+    sigma_data: ArrayLike = number(default=0.5)
 
     def __post_init__(self) -> None:
         """Checks a plain number."""

@@ -31,11 +31,11 @@ class Captions:
         params: of the transformer; None before training.
     """
 
-    length: int = structure(64)
-    width: int = structure(128)
-    depth: int = structure(2)
-    num_heads: int = structure(4)
-    dropout: float = structure(0.1)
+    length: int = structure(default=64)
+    width: int = structure(default=128)
+    depth: int = structure(default=2)
+    num_heads: int = structure(default=4)
+    dropout: float = structure(default=0.1)
     params: Any = None
 
     reads: ClassVar[tuple[str, ...]] = ("caption",)

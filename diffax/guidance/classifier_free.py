@@ -34,10 +34,10 @@ class ClassifierFree:
 
     network: Network
     null: Any
-    scale: ArrayLike = number(3.0)
-    rescale: ArrayLike | None = number(None)
-    interval: tuple[ArrayLike, ArrayLike] | None = number(None)
-    batched: bool = structure(True)
+    scale: ArrayLike = number(default=3.0)
+    rescale: ArrayLike | None = number(default=None)
+    interval: tuple[ArrayLike, ArrayLike] | None = number(default=None)
+    batched: bool = structure(default=True)
 
     def __post_init__(self) -> None:
         """Checks plain numbers."""
@@ -94,9 +94,9 @@ class Guided:
 
     good: Denoiser
     bad: Denoiser
-    scale: ArrayLike = number(2.0)
-    rescale: ArrayLike | None = number(None)
-    interval: tuple[ArrayLike, ArrayLike] | None = number(None)
+    scale: ArrayLike = number(default=2.0)
+    rescale: ArrayLike | None = number(default=None)
+    interval: tuple[ArrayLike, ArrayLike] | None = number(default=None)
     reading: Parameterization = X0()
 
     def __post_init__(self) -> None:

@@ -33,8 +33,8 @@ class Clip:
     """
 
     denoiser: Denoiser
-    limit: ArrayLike = number(1.0)
-    keep_eps: bool = structure(False)
+    limit: ArrayLike = number(default=1.0)
+    keep_eps: bool = structure(default=False)
 
     def __post_init__(self) -> None:
         """Checks a plain limit."""
@@ -60,9 +60,9 @@ class DynamicThreshold:
     """
 
     denoiser: Denoiser
-    quantile: ArrayLike = number(0.995)
-    max_limit: ArrayLike = number(jnp.inf)
-    keep_eps: bool = structure(False)
+    quantile: ArrayLike = number(default=0.995)
+    max_limit: ArrayLike = number(default=jnp.inf)
+    keep_eps: bool = structure(default=False)
 
     def __post_init__(self) -> None:
         """Checks a plain quantile."""

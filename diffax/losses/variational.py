@@ -91,8 +91,8 @@ class LearnedVariance:
         weight: lambda of the paper, >= 0; on L_vlb in bits per dimension.
     """
 
-    kind: str = structure("learned_range")
-    weight: ArrayLike = number(0.001)
+    kind: str = structure(default="learned_range")
+    weight: ArrayLike = number(default=0.001)
 
     def __post_init__(self) -> None:
         """Checks the kind and a plain weight."""

@@ -23,7 +23,7 @@ Told = dict[str, Any]
 class Skip:
     """How many of the text encoders' last layers are left out; static."""
 
-    layers: int = structure(0)
+    layers: int = structure(default=0)
 
 
 @noun
@@ -50,12 +50,12 @@ class PublishedText:
 
     encoders: tuple[BoundModule, ...]
     tokenizers: tuple[Tokenizer, ...] = structure()
-    xl: bool = structure(False)
-    zeros_for_empty: bool = structure(False)
-    aesthetics: bool = structure(False)
-    guidance_size: int | None = structure(None)
-    dropout: float = structure(0.1)
-    size: tuple[int, int] | None = structure(None)
+    xl: bool = structure(default=False)
+    zeros_for_empty: bool = structure(default=False)
+    aesthetics: bool = structure(default=False)
+    guidance_size: int | None = structure(default=None)
+    dropout: float = structure(default=0.1)
+    size: tuple[int, int] | None = structure(default=None)
 
     reads: ClassVar[tuple[str, ...]] = ("caption",)
     trained: ClassVar[bool] = False
@@ -263,7 +263,7 @@ class PublishedClasses:
     """
 
     embedder: BoundModule
-    dropout: float = structure(0.1)
+    dropout: float = structure(default=0.1)
 
     reads: ClassVar[tuple[str, ...]] = ("label",)
     asks: ClassVar[tuple[str, ...]] = ("labels",)

@@ -99,7 +99,7 @@ class Inpainting:
     known: Array
     mask: Array
     noise: Array | None = None
-    fresh_noise: bool = structure(False)
+    fresh_noise: bool = structure(default=False)
 
     def init(self, x: Array, grid: Point) -> tuple[Any, Array]:
         """The wrapped solver's state, and the noise of the kept part."""
