@@ -8,6 +8,7 @@ from diffax.denoiser import Denoiser
 from diffax.noun import check_range, noun, number, structure
 from diffax.parameterization import Prediction
 from diffax.schedules import Point
+from diffax.schedules.point import along_batch
 
 
 def with_x0(prediction: Prediction, x0: Array, x: Array, point: Point) -> Prediction:
@@ -73,7 +74,7 @@ class DynamicThreshold:
         guess = self.denoiser(x, point)
         flat = jnp.abs(guess.x0).reshape(guess.x0.shape[0], -1)
         limit = jnp.clip(jnp.quantile(flat, self.quantile, axis=1), 1.0, self.max_limit)
-        limit = limit.reshape((-1,) + (1,) * (x.ndim - 1))
+        limit = along_batch(limit, x)
         return _rebuilt(guess, jnp.clip(guess.x0, -limit, limit) / limit, x, point, self.keep_eps)
 
 

@@ -155,8 +155,8 @@ class PublishedText:
         for name, tokenizer in self._named():
             empty = jnp.asarray(tokenizer.frame([]), jnp.int32)[None, None]
             for field, value in ((f"ids{name}", empty), (f"weights{name}", jnp.ones_like(empty))):
-                there = told[field]
-                kept[field] = jnp.where(dropped[:, None, None], value.astype(there.dtype), there)
+                given = told[field]
+                kept[field] = jnp.where(dropped[:, None, None], value.astype(given.dtype), given)
         return kept
 
     def encode(self, params: Sequence[Any], told: Told) -> dict[str, Array]:

@@ -230,7 +230,7 @@ class RectifiedFlow(_Continuous):
 
 
 def shift_time(t: ArrayLike, shift: ArrayLike) -> Array:
-    """Move flow times towards noise for larger pictures (Esser et al. 2024, eq. 23).
+    """Move flow times towards noise for larger images (Esser et al. 2024, eq. 23).
 
     Args:
         t: times in `[0, 1]`.
