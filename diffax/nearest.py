@@ -27,7 +27,17 @@ def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:
         'there are: moons, spiral'
     """
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=most, cutoff=_SIMILAR)
+    near = similar(name, known, most=most)
     if near:
         return f"nearest: {', '.join(near)}"
     return f"there are: {', '.join(known[:_LISTED])}" + (", ..." if len(known) > _LISTED else "")
+
+
+def similar(name: str, known: Iterable[str], *, most: int = 3) -> list[str]:
+    """The names most like one that does not exist, best first; none where none is like it.
+
+    Example:
+        >>> similar("s_curv", ["moons", "s_curve", "spiral"])
+        ['s_curve']
+    """
+    return difflib.get_close_matches(name, list(known), n=most, cutoff=_SIMILAR)

@@ -2,9 +2,9 @@
 
     @noun
     class DDIM:
-        eta: ArrayLike = number(0.0)      # traced: another value runs the same compiled program
-        order: int = structure(2)         # static: another value compiles another program
-        params: Any                       # any tree of arrays
+        params: Any                          # any tree of arrays
+        eta: ArrayLike = number(default=0.0) # traced: another value runs the same compiled program
+        order: int = structure(default=2)    # static: another value compiles another program
 
 A number may be given as a Python int or float, a NumPy scalar or an array: compiled programs see
 one kind of array for all of them.
@@ -20,12 +20,15 @@ _T = TypeVar("_T")
 _KIND = "diffax"
 
 
-def number(default: Any = dataclasses.MISSING) -> Any:
-    """A field that holds a traced number (or an array of them, or None)."""
+def number(*, default: Any = dataclasses.MISSING) -> Any:
+    """A field that holds a traced number (or an array of them, or None).
+
+    The default is given by name: that is how type checkers see that a field has one.
+    """
     return dataclasses.field(default=default, metadata={_KIND: "number"})
 
 
-def structure(default: Any = dataclasses.MISSING) -> Any:
+def structure(*, default: Any = dataclasses.MISSING) -> Any:
     """A field that holds structure: hashable, and part of the compiled program."""
     return dataclasses.field(default=default, metadata={_KIND: "structure"})
 
@@ -50,8 +53,8 @@ def noun(cls: type[_T]) -> type[_T]:
     Example:
         >>> @noun
         ... class Step:
-        ...     size: float = number(1)
-        ...     order: int = structure(2)
+        ...     size: float = number(default=1)
+        ...     order: int = structure(default=2)
         >>> jax.jit(lambda step: step.size * step.order)(Step(0.5)).item()
         1.0
     """

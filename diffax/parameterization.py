@@ -50,7 +50,7 @@ class Parameterization(Protocol):
     """What every parameterization offers."""
 
     def network_input(self, x: Array, point: Point) -> tuple[Array, Array]:
-        """What the network sees: its picture and its time."""
+        """What the network sees: its input and its time."""
 
     def target(self, x0: Array, eps: Array, point: Point) -> Array:
         """What the network should answer."""
@@ -64,7 +64,7 @@ class Parameterization(Protocol):
 
 class _PlainInput:
     def network_input(self, x: Array, point: Point) -> tuple[Array, Array]:
-        """The picture and the time as they are."""
+        """The input and the time as they are."""
         return x, point.t
 
 
@@ -162,7 +162,7 @@ class EDM:
         sigma_data: standard deviation of the data, > 0.
     """
 
-    sigma_data: ArrayLike = number(0.5)
+    sigma_data: ArrayLike = number(default=0.5)
 
     def __post_init__(self) -> None:
         """Checks a plain number."""

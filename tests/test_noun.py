@@ -56,7 +56,7 @@ def test_every_kind_of_number_runs_the_same_program(make, use):
 def test_checks_are_inherited():
     @noun
     class Base:
-        size: float = number(1.0)
+        size: float = number(default=1.0)
 
         def __post_init__(self):
             check_range("size", self.size, above=0)

@@ -24,9 +24,9 @@ class LowRank:
         pattern: which kernels: a regular expression, searched for in their names.
     """
 
-    rank: int = structure(4)
-    alpha: float | None = number(None)
-    pattern: str = structure(r"to_(q|k|v|out_0)/kernel$")
+    rank: int = structure(default=4)
+    alpha: float | None = number(default=None)
+    pattern: str = structure(default=r"to_(q|k|v|out_0)/kernel$")
 
     def __post_init__(self) -> None:
         """Checks the rank."""

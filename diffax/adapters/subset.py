@@ -37,7 +37,7 @@ class Subset:
         (['a'], ['b'])
     """
 
-    pattern: str = structure("attn2")
+    pattern: str = structure(default="attn2")
 
     def init(self, key: Array, params: Any) -> tuple[Any, Any]:
         """The matching parameters, and the others."""

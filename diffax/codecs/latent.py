@@ -29,7 +29,7 @@ class Latent:
 
     module: Any = structure()
     params: Any
-    tile: int | None = structure(None)
+    tile: int | None = structure(default=None)
 
     def fitted(self, spec: Any) -> "Latent":
         """Itself; the data must be images."""

@@ -21,7 +21,7 @@ class Progress:
         self._share = batch / steps
         self._bar = tqdm(total=num, unit="sample", disable=quiet, bar_format=_FORMAT)
 
-    def step(self, index: object, x: object, there: object) -> None:
+    def step(self, index: object, x: object, point: object) -> None:
         """One step of a batch is done: for `on_step` of `diffax.sample`."""
         self._bar.update(min(self._share, self._bar.total - self._bar.n))
 

@@ -31,11 +31,11 @@ class Captions:
         params: of the transformer; None before training.
     """
 
-    length: int = structure(64)
-    width: int = structure(128)
-    depth: int = structure(2)
-    num_heads: int = structure(4)
-    dropout: float = structure(0.1)
+    length: int = structure(default=64)
+    width: int = structure(default=128)
+    depth: int = structure(default=2)
+    num_heads: int = structure(default=4)
+    dropout: float = structure(default=0.1)
     params: Any = None
 
     reads: ClassVar[tuple[str, ...]] = ("caption",)
@@ -138,8 +138,8 @@ class _ByteEncoder(nn.Module):
     def __call__(self, tokens: Array) -> dict[str, Array]:
         place = nn.Embed(self.length, self.width, name="place")(jnp.arange(self.length))
         h = nn.Embed(_BYTES, self.width, name="byte")(tokens) + place[None]
-        there = tokens != _PAD
-        mask = there[:, None, None, :]
+        present = tokens != _PAD
+        mask = present[:, None, None, :]
         for i in range(self.depth):
             normed = nn.LayerNorm(name=f"attention_norm_{i}")(h)
             h = h + nn.MultiHeadDotProductAttention(self.num_heads, name=f"attention_{i}")(
@@ -147,6 +147,6 @@ class _ByteEncoder(nn.Module):
             )
             hidden = nn.Dense(4 * self.width, name=f"in_{i}")(nn.LayerNorm(name=f"norm_{i}")(h))
             h = h + nn.Dense(self.width, name=f"out_{i}")(nn.gelu(hidden))
-        h = nn.LayerNorm(name="norm_out")(h) * there[..., None]
-        mean = h.sum(1) / there.sum(1, keepdims=True)
+        h = nn.LayerNorm(name="norm_out")(h) * present[..., None]
+        mean = h.sum(1) / present.sum(1, keepdims=True)
         return {"context": h, "embedding": mean}

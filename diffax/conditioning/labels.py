@@ -30,9 +30,9 @@ class Labels:
         [0, 3]
     """
 
-    dropout: float = structure(0.1)
-    num_classes: int | None = structure(None)
-    names: tuple[str, ...] = structure(())
+    dropout: float = structure(default=0.1)
+    num_classes: int | None = structure(default=None)
+    names: tuple[str, ...] = structure(default=())
 
     reads: ClassVar[tuple[str, ...]] = ("label",)
     asks: ClassVar[tuple[str, ...]] = ("labels",)

@@ -14,7 +14,7 @@ def sliced_wasserstein(
 
     Args:
         generated: `[N, D]`.
-        real: `[N, D]`, as many points: their sorted projections are matched one to one.
+        real: `[N, D]`, as many vectors: their sorted projections are matched one to one.
         directions: how many random directions.
         seed: of the directions.
 

@@ -55,7 +55,7 @@ class Start:
     state: Any
     known: Any
     mask: Any
-    noised: bool = structure(False)
+    noised: bool = structure(default=False)
 
     def started(self, denoiser, solver, grid, scale, noise):
         """The denoiser, solver and first state of a run from standard normal `noise`."""

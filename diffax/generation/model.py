@@ -35,7 +35,7 @@ class Model:
     conditioner: Any
     settings: Any = structure()
     shape: tuple[int, ...] = structure()
-    mesh: Mesh | None = structure(None)
+    mesh: Mesh | None = structure(default=None)
 
     def __repr__(self) -> str:
         count = parameter_count(self.network.params)

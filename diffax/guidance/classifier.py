@@ -30,7 +30,7 @@ class ClassifierGuidance:
     classify: Callable[[Any, Array, Array], Array] = structure()
     params: Any
     label: Array
-    scale: ArrayLike = number(1.0)
+    scale: ArrayLike = number(default=1.0)
 
     def __call__(self, x: Array, point: Point) -> Prediction:
         """The guess moved up the classifier's gradient."""

@@ -11,6 +11,7 @@ from diffax.denoiser import Denoiser, Network
 from diffax.noun import check_range, noun, number, structure
 from diffax.parameterization import X0, Parameterization, Prediction
 from diffax.schedules import Point
+from diffax.schedules.point import along_batch
 
 
 @noun
@@ -34,10 +35,10 @@ class ClassifierFree:
 
     network: Network
     null: Any
-    scale: ArrayLike = number(3.0)
-    rescale: ArrayLike | None = number(None)
-    interval: tuple[ArrayLike, ArrayLike] | None = number(None)
-    batched: bool = structure(True)
+    scale: ArrayLike = number(default=3.0)
+    rescale: ArrayLike | None = number(default=None)
+    interval: tuple[ArrayLike, ArrayLike] | None = number(default=None)
+    batched: bool = structure(default=True)
 
     def __post_init__(self) -> None:
         """Checks plain numbers."""
@@ -94,9 +95,9 @@ class Guided:
 
     good: Denoiser
     bad: Denoiser
-    scale: ArrayLike = number(2.0)
-    rescale: ArrayLike | None = number(None)
-    interval: tuple[ArrayLike, ArrayLike] | None = number(None)
+    scale: ArrayLike = number(default=2.0)
+    rescale: ArrayLike | None = number(default=None)
+    interval: tuple[ArrayLike, ArrayLike] | None = number(default=None)
     reading: Parameterization = X0()
 
     def __post_init__(self) -> None:
@@ -154,9 +155,7 @@ def _check(scale: ArrayLike, rescale: ArrayLike | None, interval: tuple | None) 
 
 
 def _extrapolated(good: Prediction, bad: Prediction, scale: ArrayLike, x: Array) -> Prediction:
-    scale = jnp.asarray(scale, good.x0.dtype)
-    if scale.ndim:
-        scale = scale.reshape((-1,) + (1,) * (x.ndim - 1))
+    scale = along_batch(jnp.asarray(scale, good.x0.dtype), x)
 
     def mix(g: Array, b: Array) -> Array:
         # Written so that equal branches give back exactly that branch at every scale.
@@ -176,6 +175,6 @@ def _inside(interval, point: Point, guided, plain) -> Prediction:
         return jax.lax.cond(inside, guided, plain, None)
 
     def choose(g: Array, p: Array) -> Array:
-        return jnp.where(inside.reshape((-1,) + (1,) * (g.ndim - 1)), g, p)
+        return jnp.where(along_batch(inside, g), g, p)
 
     return jax.tree.map(choose, guided(None), plain(None))

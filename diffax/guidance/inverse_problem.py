@@ -40,10 +40,10 @@ class Reconstruction:
     denoiser: Denoiser
     operator: Callable[[Array], Array] = structure()
     measurement: Array
-    noise_std: ArrayLike = number(0.0)
-    data_std: ArrayLike = number(1.0)
-    strength: ArrayLike = number(1.0)
-    iterations: int = structure(10)
+    noise_std: ArrayLike = number(default=0.0)
+    data_std: ArrayLike = number(default=1.0)
+    strength: ArrayLike = number(default=1.0)
+    iterations: int = structure(default=10)
 
     def __call__(self, x: Array, point: Point) -> Prediction:
         """The guess moved towards agreement with the measurement."""

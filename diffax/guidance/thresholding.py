@@ -8,6 +8,7 @@ from diffax.denoiser import Denoiser
 from diffax.noun import check_range, noun, number, structure
 from diffax.parameterization import Prediction
 from diffax.schedules import Point
+from diffax.schedules.point import along_batch
 
 
 def with_x0(prediction: Prediction, x0: Array, x: Array, point: Point) -> Prediction:
@@ -33,8 +34,8 @@ class Clip:
     """
 
     denoiser: Denoiser
-    limit: ArrayLike = number(1.0)
-    keep_eps: bool = structure(False)
+    limit: ArrayLike = number(default=1.0)
+    keep_eps: bool = structure(default=False)
 
     def __post_init__(self) -> None:
         """Checks a plain limit."""
@@ -60,9 +61,9 @@ class DynamicThreshold:
     """
 
     denoiser: Denoiser
-    quantile: ArrayLike = number(0.995)
-    max_limit: ArrayLike = number(jnp.inf)
-    keep_eps: bool = structure(False)
+    quantile: ArrayLike = number(default=0.995)
+    max_limit: ArrayLike = number(default=jnp.inf)
+    keep_eps: bool = structure(default=False)
 
     def __post_init__(self) -> None:
         """Checks a plain quantile."""
@@ -73,7 +74,7 @@ class DynamicThreshold:
         guess = self.denoiser(x, point)
         flat = jnp.abs(guess.x0).reshape(guess.x0.shape[0], -1)
         limit = jnp.clip(jnp.quantile(flat, self.quantile, axis=1), 1.0, self.max_limit)
-        limit = limit.reshape((-1,) + (1,) * (x.ndim - 1))
+        limit = along_batch(limit, x)
         return _rebuilt(guess, jnp.clip(guess.x0, -limit, limit) / limit, x, point, self.keep_eps)
 
 

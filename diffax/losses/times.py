@@ -96,8 +96,8 @@ class LogNormal:
         std: its standard deviation, > 0; the paper's `P_std`.
     """
 
-    mean: ArrayLike = number(-1.2)
-    std: ArrayLike = number(1.2)
+    mean: ArrayLike = number(default=-1.2)
+    std: ArrayLike = number(default=1.2)
 
     def __post_init__(self) -> None:
         """Checks plain numbers."""
@@ -123,8 +123,8 @@ class LogitNormal:
         std: its standard deviation, > 0.
     """
 
-    mean: ArrayLike = number(0.0)
-    std: ArrayLike = number(1.0)
+    mean: ArrayLike = number(default=0.0)
+    std: ArrayLike = number(default=1.0)
 
     def __post_init__(self) -> None:
         """Checks plain numbers."""

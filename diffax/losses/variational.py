@@ -14,6 +14,7 @@ from diffax.gaussian import Gaussian
 from diffax.noun import check_range, noun, number, structure
 from diffax.parameterization import Prediction
 from diffax.schedules import Discrete, Schedule
+from diffax.schedules.point import along_batch
 
 
 def prior_kl(x0: Array, schedule: Schedule) -> Array:
@@ -62,7 +63,7 @@ def bound_term(
     prediction = denoiser(x, at_t)
     guess = jnp.clip(prediction.x0, -1, 1) if clip_x0 else prediction.x0
     truth = gaussian.posterior(x, x0, at_t, at_s)
-    is_decoder = (t == 0).reshape((-1,) + (1,) * (x0.ndim - 1))
+    is_decoder = along_batch(t == 0, x0)
     # The decoder's own beta tilde is zero; it takes the next step's, as DDPM's code does.
     second = gaussian.posterior(x0, x0, schedule.at(1), schedule.at(0)).variance
     small = jnp.where(is_decoder, second, truth.variance)
@@ -91,8 +92,8 @@ class LearnedVariance:
         weight: lambda of the paper, >= 0; on L_vlb in bits per dimension.
     """
 
-    kind: str = structure("learned_range")
-    weight: ArrayLike = number(0.001)
+    kind: str = structure(default="learned_range")
+    weight: ArrayLike = number(default=0.001)
 
     def __post_init__(self) -> None:
         """Checks the kind and a plain weight."""

@@ -47,7 +47,7 @@ class MinSNR:
         1.0
     """
 
-    gamma: ArrayLike = number(5.0)
+    gamma: ArrayLike = number(default=5.0)
 
     def __post_init__(self) -> None:
         """Checks plain numbers."""
@@ -70,8 +70,8 @@ class P2:
         k: keeps the weight finite at pure noise, > 0.
     """
 
-    gamma: ArrayLike = number(1.0)
-    k: ArrayLike = number(1.0)
+    gamma: ArrayLike = number(default=1.0)
+    k: ArrayLike = number(default=1.0)
 
     def __post_init__(self) -> None:
         """Checks plain numbers."""

@@ -46,9 +46,10 @@ def check_output(path: str | Path, *, images: bool | None) -> None:
     if not ending and images is False:
         raise ValueError(_NO_FOLDER)
     folder = path.parent if ending else path
-    there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+    above = (folder, *folder.absolute().parents)
+    existing = next(place for place in above if os.path.lexists(place))
     try:
-        tempfile.TemporaryFile(dir=there).close()
+        tempfile.TemporaryFile(dir=existing).close()
     except OSError as error:
         raise OSError(f"cannot write to {folder}: {error.strerror or error}") from error
 

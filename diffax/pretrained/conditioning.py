@@ -24,7 +24,7 @@ Told = dict[str, Any]
 class Skip:
     """How many of the text encoders' last layers are left out; static."""
 
-    layers: int = structure(0)
+    layers: int = structure(default=0)
 
 
 @noun
@@ -51,12 +51,12 @@ class PublishedText:
 
     encoders: tuple[BoundModule, ...]
     tokenizers: tuple[Tokenizer, ...] = structure()
-    xl: bool = structure(False)
-    zeros_for_empty: bool = structure(False)
-    aesthetics: bool = structure(False)
-    guidance_size: int | None = structure(None)
-    dropout: float = structure(0.1)
-    size: tuple[int, int] | None = structure(None)
+    xl: bool = structure(default=False)
+    zeros_for_empty: bool = structure(default=False)
+    aesthetics: bool = structure(default=False)
+    guidance_size: int | None = structure(default=None)
+    dropout: float = structure(default=0.1)
+    size: tuple[int, int] | None = structure(default=None)
 
     reads: ClassVar[tuple[str, ...]] = ("caption",)
     trained: ClassVar[bool] = False
@@ -156,8 +156,8 @@ class PublishedText:
         for name, tokenizer in self._named():
             empty = jnp.asarray(tokenizer.frame([]), jnp.int32)[None, None]
             for field, value in ((f"ids{name}", empty), (f"weights{name}", jnp.ones_like(empty))):
-                there = told[field]
-                kept[field] = jnp.where(dropped[:, None, None], value.astype(there.dtype), there)
+                given = told[field]
+                kept[field] = jnp.where(dropped[:, None, None], value.astype(given.dtype), given)
         return kept
 
     def encode(self, params: Sequence[Any], told: Told) -> dict[str, Array]:
@@ -250,7 +250,7 @@ class PublishedClasses:
     """
 
     embedder: BoundModule
-    dropout: float = structure(0.1)
+    dropout: float = structure(default=0.1)
 
     reads: ClassVar[tuple[str, ...]] = ("label",)
     asks: ClassVar[tuple[str, ...]] = ("labels",)

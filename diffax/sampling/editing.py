@@ -17,6 +17,7 @@ from diffax.noun import noun, structure
 from diffax.parameterization import Prediction
 from diffax.sampling.loop import sample
 from diffax.schedules import Point, Schedule
+from diffax.schedules.point import along_batch
 from diffax.solvers.ddim import DDIM
 from diffax.solvers.ddpm import DDPM
 from diffax.solvers.inversion import DDIMInversion
@@ -99,7 +100,7 @@ class Inpainting:
     known: Array
     mask: Array
     noise: Array | None = None
-    fresh_noise: bool = structure(False)
+    fresh_noise: bool = structure(default=False)
 
     def init(self, x: Array, grid: Point) -> tuple[Any, Array]:
         """The wrapped solver's state, and the noise of the kept part."""
@@ -108,13 +109,13 @@ class Inpainting:
         return self.solver.init(x, grid), noise
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: Any, here: Point, there: Point, keys: Array
+        self, denoiser: Denoiser, x: Array, state: Any, current: Point, next: Point, keys: Array
     ) -> tuple[Array, Any]:
         """The wrapped solver's step, then the kept part."""
         inner, eps = state
-        x, inner = self.solver.step(denoiser, x, inner, here, there, keys)
+        x, inner = self.solver.step(denoiser, x, inner, current, next, keys)
         noise = normal(fold_in(keys, _KNOWN), x) if self.fresh_noise else eps
-        return put_back(x, self.known, self.mask, noise, there), (inner, eps)
+        return put_back(x, self.known, self.mask, noise, next), (inner, eps)
 
 
 @noun
@@ -178,22 +179,22 @@ class RePaint:
         return state
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: Any, here: Point, there: Point, keys: Array
+        self, denoiser: Denoiser, x: Array, state: Any, current: Point, next: Point, keys: Array
     ) -> tuple[Array, Any]:
         """Down towards the data, or up by fresh noise."""
 
         def up(_) -> tuple[Array, Any]:
-            mean, variance = gaussian.step(x, there, here)
+            mean, variance = gaussian.step(x, next, current)
             return (mean + jnp.sqrt(variance) * normal(keys, x)).astype(x.dtype), state
 
         def down(_) -> tuple[Array, Any]:
             inpainting = Inpainting(self.solver, self.known, self.mask, fresh_noise=True)
             moved, inner = inpainting.step(
-                denoiser, x, (state, jnp.zeros_like(x)), here, there, keys
+                denoiser, x, (state, jnp.zeros_like(x)), current, next, keys
             )
             return moved, inner[0]
 
-        rises = there.sigma_ratio > here.sigma_ratio
+        rises = next.sigma_ratio > current.sigma_ratio
         return jax.lax.cond(rises, up, down, None)
 
 
@@ -270,7 +271,7 @@ def slerp(a: Array, b: Array, weight: ArrayLike) -> Array:
         b: `[B, ...]`.
         weight: 0 gives a, 1 gives b; scalar or `[B]`.
     """
-    weight = jnp.reshape(jnp.asarray(weight, a.dtype), (-1,) + (1,) * (a.ndim - 1))
+    weight = along_batch(jnp.asarray(weight, a.dtype), a)
     axes = tuple(range(1, a.ndim))
 
     def length(x: Array) -> Array:
@@ -300,7 +301,7 @@ def interpolate(
     keys: Array,
     refinements: int = 0,
 ) -> Array:
-    """Pictures between two images: both inverted to noise, mixed there, and sampled again.
+    """Images between two images: both inverted to noise, mixed there, and sampled again.
 
     Args:
         denoiser: guesses x0 and eps.

@@ -52,7 +52,7 @@ def time_grid(
         rho: of `karras`.
         sigma_min: smallest k of the spacings in noise level; None is the schedule's own.
         sigma_max: largest k; None is the schedule's own, or 160 where that is larger.
-        shift: moves the times of `RectifiedFlow` towards noise for larger pictures; `shift_time`.
+        shift: moves the times of `RectifiedFlow` towards noise for larger images; `shift_time`.
         round_times: round the times the network is told to whole ones, for networks that learned
             one embedding a table entry; alpha and sigma stay as spaced.
 

@@ -44,8 +44,8 @@ class VP(_Continuous):
         beta_max: noise rate at `t = 1`, at least beta_min; likewise `T * b1`.
     """
 
-    beta_min: ArrayLike = number(0.1)
-    beta_max: ArrayLike = number(20.0)
+    beta_min: ArrayLike = number(default=0.1)
+    beta_max: ArrayLike = number(default=20.0)
 
     def __post_init__(self) -> None:
         """Checks plain numbers."""
@@ -106,7 +106,7 @@ class ContinuousCosine(_Continuous):
         offset: keeps the noise near `t = 0` from vanishing, >= 0; the paper's `s`.
     """
 
-    offset: ArrayLike = number(0.008)
+    offset: ArrayLike = number(default=0.008)
 
     def __post_init__(self) -> None:
         """Checks plain numbers."""
@@ -151,8 +151,8 @@ class VE(_Continuous):
         sigma_max: noise level at `t = 1`, above sigma_min.
     """
 
-    sigma_min: ArrayLike = number(0.01)
-    sigma_max: ArrayLike = number(50.0)
+    sigma_min: ArrayLike = number(default=0.01)
+    sigma_max: ArrayLike = number(default=50.0)
 
     def __post_init__(self) -> None:
         """Checks plain numbers."""
@@ -187,8 +187,8 @@ class EDM(_Continuous):
         sigma_max: largest noise level; times are valid in `[0, sigma_max]`.
     """
 
-    sigma_min: ArrayLike = number(0.002)
-    sigma_max: ArrayLike = number(80.0)
+    sigma_min: ArrayLike = number(default=0.002)
+    sigma_max: ArrayLike = number(default=80.0)
 
     def __post_init__(self) -> None:
         """Checks plain numbers."""
@@ -230,7 +230,7 @@ class RectifiedFlow(_Continuous):
 
 
 def shift_time(t: ArrayLike, shift: ArrayLike) -> Array:
-    """Move flow times towards noise for larger pictures (Esser et al. 2024, eq. 23).
+    """Move flow times towards noise for larger images (Esser et al. 2024, eq. 23).
 
     Args:
         t: times in `[0, 1]`.

@@ -37,10 +37,7 @@ class Point:
 
     def broadcast(self, x: Array) -> "Point":
         """The same point with fields shaped to multiply `x` (`[B, ...]`); scalars stay scalars."""
-        if jnp.ndim(self.alpha) == 0:
-            return self
-        shape = jnp.shape(self.alpha) + (1,) * (x.ndim - 1)
-        return jax.tree.map(lambda field: jnp.reshape(field, shape), self)
+        return jax.tree.map(lambda field: along_batch(field, x), self)
 
     def __getitem__(self, index) -> "Point":
         """Points of a grid or batch by index or slice."""
@@ -63,6 +60,12 @@ class Schedule(Protocol):
     @property
     def end(self) -> Point:
         """The clean end, where sampling stops."""
+
+
+def along_batch(values: ArrayLike, x: Array) -> Array:
+    """One value an example, `[B]`, shaped to multiply `x` (`[B, ...]`); scalars stay scalars."""
+    values = jnp.asarray(values)
+    return values.reshape(values.shape + (1,) * (x.ndim - 1)) if values.ndim else values
 
 
 def checked_times(t: ArrayLike, low: float, high: float, dtype) -> Array:

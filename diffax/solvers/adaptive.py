@@ -50,9 +50,9 @@ class RK45:
     )
 
     schedule: Schedule | None = None
-    rtol: ArrayLike = number(1e-5)
-    atol: ArrayLike = number(1e-5)
-    max_steps: int = structure(4096)
+    rtol: ArrayLike = number(default=1e-5)
+    atol: ArrayLike = number(default=1e-5)
+    max_steps: int = structure(default=4096)
 
     def __post_init__(self):
         check_options(self)

@@ -42,8 +42,8 @@ class LCM:
         needs_table=True,
     )
 
-    sigma_data: ArrayLike = number(0.5)
-    time_scaling: ArrayLike = number(10.0)
+    sigma_data: ArrayLike = number(default=0.5)
+    time_scaling: ArrayLike = number(default=10.0)
 
     def __post_init__(self):
         check_options(self)
@@ -85,7 +85,7 @@ class TCD:
     )
 
     schedule: Schedule | None = None
-    eta: ArrayLike = number(0.3)
+    eta: ArrayLike = number(default=0.3)
 
     def __post_init__(self):
         check_options(self)

@@ -41,7 +41,7 @@ class DDIM:
         options={"eta": ETA},
     )
 
-    eta: ArrayLike = number(0.0)
+    eta: ArrayLike = number(default=0.0)
 
     def __post_init__(self):
         check_options(self)
@@ -88,7 +88,7 @@ class EulerAncestral(DDIM):
         options={"eta": ETA},
     )
 
-    eta: ArrayLike = number(1.0)
+    eta: ArrayLike = number(default=1.0)
 
     def __post_init__(self):
         check_options(self)

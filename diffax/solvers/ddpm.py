@@ -41,7 +41,7 @@ class DDPM:
         },
     )
 
-    variance: str = structure("fixed_small")
+    variance: str = structure(default="fixed_small")
     given: Array | None = None
 
     def __post_init__(self):

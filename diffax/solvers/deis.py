@@ -36,8 +36,8 @@ class DEIS:
         },
     )
 
-    order: int = structure(2)
-    lower_order_final: bool = structure(True)
+    order: int = structure(default=2)
+    lower_order_final: bool = structure(default=True)
 
     def __post_init__(self):
         check_options(self)

@@ -8,7 +8,7 @@
             stochastic="eta",
             paper="Song et al. 2021, eq. 12, 16",
         )
-        eta: ArrayLike = number(0.0)
+        eta: ArrayLike = number(default=0.0)
 
 The registry, help texts, the table of `docs/samplers.md` and the tests of orders, calls and
 combinations read it there: a new solver is one file.

@@ -88,11 +88,11 @@ class DPMSolverPP:
         options=_OPTIONS,
     )
 
-    order: int = structure(2)
-    kind: str = structure("midpoint")
-    lower_order_final: bool = structure(True)
-    euler_at_final: bool = structure(False)
-    compat: str | None = structure(None)
+    order: int = structure(default=2)
+    kind: str = structure(default="midpoint")
+    lower_order_final: bool = structure(default=True)
+    euler_at_final: bool = structure(default=False)
+    compat: str | None = structure(default=None)
 
     def __post_init__(self):
         check_options(self)
@@ -153,12 +153,12 @@ class SDEDPMSolverPP:
         options={**_OPTIONS, "eta": ETA},
     )
 
-    order: int = structure(2)
-    kind: str = structure("midpoint")
-    lower_order_final: bool = structure(True)
-    euler_at_final: bool = structure(False)
-    eta: ArrayLike = number(1.0)
-    compat: str | None = structure(None)
+    order: int = structure(default=2)
+    kind: str = structure(default="midpoint")
+    lower_order_final: bool = structure(default=True)
+    euler_at_final: bool = structure(default=False)
+    eta: ArrayLike = number(default=1.0)
+    compat: str | None = structure(default=None)
 
     def __post_init__(self):
         check_options(self)
@@ -223,11 +223,11 @@ class DPMSolver:
         options=_OPTIONS,
     )
 
-    order: int = structure(2)
-    kind: str = structure("midpoint")
-    lower_order_final: bool = structure(True)
-    euler_at_final: bool = structure(False)
-    compat: str | None = structure(None)
+    order: int = structure(default=2)
+    kind: str = structure(default="midpoint")
+    lower_order_final: bool = structure(default=True)
+    euler_at_final: bool = structure(default=False)
+    compat: str | None = structure(default=None)
 
     def __post_init__(self):
         check_options(self)
@@ -274,11 +274,11 @@ class SDEDPMSolver:
         options={**_OPTIONS, "order": whole("number of answers used", 1, 2)},
     )
 
-    order: int = structure(2)
-    kind: str = structure("midpoint")
-    lower_order_final: bool = structure(True)
-    euler_at_final: bool = structure(False)
-    compat: str | None = structure(None)
+    order: int = structure(default=2)
+    kind: str = structure(default="midpoint")
+    lower_order_final: bool = structure(default=True)
+    euler_at_final: bool = structure(default=False)
+    compat: str | None = structure(default=None)
 
     def __post_init__(self):
         check_options(self)

@@ -48,10 +48,10 @@ class _Churn:
     """Noise that is added before each step (lines 4-6), and its options."""
 
     schedule: Schedule | None = None
-    churn: ArrayLike = number(0.0)
-    churn_min: ArrayLike = number(0.0)
-    churn_max: ArrayLike = number(float("inf"))
-    churn_noise: ArrayLike = number(1.0)
+    churn: ArrayLike = number(default=0.0)
+    churn_min: ArrayLike = number(default=0.0)
+    churn_max: ArrayLike = number(default=float("inf"))
+    churn_noise: ArrayLike = number(default=1.0)
 
     def init(self, x: Array, grid: Point) -> int:
         """N, the number of steps, over which the churn is spread."""
@@ -161,7 +161,7 @@ class Heun(_Churn):
         needs_signal=lambda solver: solver.space == "scaled",
     )
 
-    space: str = structure("scaled")
+    space: str = structure(default="scaled")
 
     def __post_init__(self):
         check_options(self)

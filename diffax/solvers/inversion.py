@@ -33,7 +33,7 @@ class DDIMInversion:
         backwards=True,
     )
 
-    refinements: int = structure(0)
+    refinements: int = structure(default=0)
 
     def __post_init__(self):
         check_options(self)

@@ -85,7 +85,7 @@ class KDPM2Ancestral:
     )
 
     schedule: Schedule | None = None
-    eta: ArrayLike = number(1.0)
+    eta: ArrayLike = number(default=1.0)
 
     def __post_init__(self):
         check_options(self)

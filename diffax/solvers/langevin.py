@@ -44,8 +44,8 @@ class PredictorCorrector:
     )
 
     predictor: Solver = DDPM()
-    snr: ArrayLike = number(0.16)
-    corrections: int = structure(1)
+    snr: ArrayLike = number(default=0.16)
+    corrections: int = structure(default=1)
 
     def __post_init__(self):
         check_options(self)

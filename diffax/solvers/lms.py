@@ -40,7 +40,7 @@ class LMS:
         needs_signal=True,
     )
 
-    order: int = structure(4)
+    order: int = structure(default=4)
 
     def __post_init__(self):
         check_options(self)

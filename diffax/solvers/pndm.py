@@ -51,7 +51,7 @@ class PLMS:
         options={"mixes": choice("answers that are mixed", "eps", "v")},
     )
 
-    mixes: str = structure("eps")
+    mixes: str = structure(default="eps")
 
     def __post_init__(self):
         check_options(self)
@@ -122,8 +122,8 @@ class PNDM:
     )
 
     schedule: Schedule | None = None
-    mixes: str = structure("eps")
-    stride: float | None = structure(None)
+    mixes: str = structure(default="eps")
+    stride: float | None = structure(default=None)
 
     def __post_init__(self):
         check_options(self)

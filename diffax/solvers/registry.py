@@ -4,7 +4,6 @@ Nothing is listed here: the names come from the `description` of every solver cl
 """
 
 import dataclasses
-import difflib
 import importlib
 import pkgutil
 import re
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from diffax.nearest import similar
 from diffax.schedules import Schedule
 from diffax.solvers.description import Description, Name, Option
 from diffax.solvers.solver import Solver
@@ -188,7 +188,7 @@ def suggestions(name: str) -> list[str]:
     known = {alias: name for name, entry in SOLVERS.items() for alias in (name, *entry.named.also)}
     exact = [asked] if asked in known else []
     begun = [alias for alias in known if asked and alias.startswith(asked)]
-    near = difflib.get_close_matches(asked, known, n=3, cutoff=0.4)
+    near = similar(asked, known)
     return list(dict.fromkeys(known[alias] for alias in [*exact, *begun, *near]))[:3]
 
 

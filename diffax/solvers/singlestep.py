@@ -87,12 +87,12 @@ class DPMSolverSinglestep:
         },
     )
 
-    order: int = structure(2)
-    kind: str = structure("midpoint")
-    prediction: str = structure("x0")
-    stochastic: bool = structure(False)
-    lower_order_final: bool = structure(True)
-    compat: str | None = structure(None)
+    order: int = structure(default=2)
+    kind: str = structure(default="midpoint")
+    prediction: str = structure(default="x0")
+    stochastic: bool = structure(default=False)
+    lower_order_final: bool = structure(default=True)
+    compat: str | None = structure(default=None)
 
     def __post_init__(self):
         check_options(self)

@@ -74,11 +74,11 @@ class UniPC:
         },
     )
 
-    order: int = structure(2)
-    kind: str = structure("bh2")
-    predict_x0: bool = structure(True)
-    lower_order_final: bool = structure(True)
-    correct_from: int = structure(0)
+    order: int = structure(default=2)
+    kind: str = structure(default="bh2")
+    predict_x0: bool = structure(default=True)
+    lower_order_final: bool = structure(default=True)
+    correct_from: int = structure(default=0)
 
     def __post_init__(self):
         check_options(self)

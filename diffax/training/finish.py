@@ -7,11 +7,10 @@ from typing import Any
 
 import jax
 
-from diffax import plotting
+from diffax import atomic, plotting
 from diffax.generation import Model, Samples
 from diffax.training import images
 from diffax.training.distributed import is_first
-from diffax.training.keeping import manifest
 from diffax.training.keeping.journal import read_rows
 from diffax.training.keeping.workdir import read_summary
 from diffax.training.run import Run
@@ -46,7 +45,7 @@ def finish(session: Any, state: TrainState) -> None:
         summary |= summarize(_run(session, state, model))
     summary["complete"] = summarize is None or alone
     if is_first():
-        manifest.write_durably(path, (json.dumps(summary, indent=2) + "\n").encode())
+        atomic.write(path, (json.dumps(summary, indent=2) + "\n").encode(), durable=True)
         _print(session, summary)
 
 

@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from diffax import atomic
 from diffax.training.distributed import agree, is_first
 from diffax.training.keeping import manifest, reading
 from diffax.training.keeping.parts import WEIGHTS, average_part, parts, shapes, state_of
@@ -218,7 +219,8 @@ class Checkpoints:
         try:
             self._orbax.wait_until_finished()
             if is_first():
-                manifest.write_durably(folder / "record.json", json.dumps(record).encode())
+                content = json.dumps(record).encode()
+                atomic.write(folder / "record.json", content, durable=True)
                 manifest.write(folder)
                 self._broken.discard(step)
                 self._prune(step)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from diffax.training.keeping import manifest, reading
+from diffax import atomic
+from diffax.training.keeping import reading
 from diffax.training.keeping.voice import warn
 
 Row = dict[str, float]
@@ -57,7 +58,7 @@ class Journal:
             warn(f"{self._path}: {damaged} damaged lines were left out")
         self.rows = [row for row in rows if row["step"] <= step]
         kept = "".join(json.dumps(row) + "\n" for row in self.rows).encode()
-        manifest.write_durably(self._path, kept)
+        atomic.write(self._path, kept, durable=True)
         self._good = len(kept)
         self._unwritten = b""
         self._file = open(self._path, "r+b", buffering=0)

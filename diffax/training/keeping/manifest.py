@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from diffax import atomic
 from diffax.training.keeping import reading
 
 NAME = "manifest.json"
@@ -26,7 +26,7 @@ def write(folder: Path) -> None:
             p.relative_to(folder).as_posix(): {"size": p.stat().st_size, "sha256": digest}
             for p, digest in zip(files, pool.map(_digest, files), strict=True)
         }
-    write_durably(folder / NAME, _serialise(entries))
+    atomic.write(folder / NAME, _serialise(entries), durable=True)
 
 
 def problems(folder: Path) -> list[str]:
@@ -55,21 +55,6 @@ def problems(folder: Path) -> list[str]:
 def is_finished(folder: Path) -> bool:
     """Whether a manifest was written, be it right or wrong by now."""
     return (folder / NAME).is_file()
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Writes a file so that, whatever happens, there is all of it or none of it."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _problem(folder: Path, name: str, entry: dict) -> str | None:

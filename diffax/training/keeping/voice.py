@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from diffax.printable import printable
 from diffax.training.distributed import is_first
 
 
@@ -46,8 +47,7 @@ def one_line(text: object) -> str:
         >>> one_line("a\\n b\\x1b[31m")
         'a b\\\\x1b[31m'
     """
-    line = " ".join(str(text).split())
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    return printable(" ".join(str(text).split()))
 
 
 def _print(line: str, stream: Unfailing) -> None:

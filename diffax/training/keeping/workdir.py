@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from diffax import atomic
 from diffax.training.choices import differences, from_json, to_json
 from diffax.training.config import Config, may_change
 from diffax.training.distributed import by_first
-from diffax.training.keeping import manifest, reading
+from diffax.training.keeping import reading
 from diffax.training.recipe import Recipe
 
 
@@ -109,7 +110,7 @@ def claim(workdir: Path, recipe: Recipe, config: Config) -> None:
         try:
             workdir.mkdir(parents=True, exist_ok=True)
             text = json.dumps(record, indent=2) + "\n"
-            manifest.write_durably(workdir / "config.json", text.encode())
+            atomic.write(workdir / "config.json", text.encode(), durable=True)
         except OSError as error:
             raise ValueError(
                 f"cannot write in --workdir {workdir}: {error.strerror}; give another folder"

@@ -49,10 +49,10 @@ class FullFile:
         return self._file.write(data[: len(data) // 2])
 
 
-def test_tensorboard_has_scalars_and_pictures(tmp_path):
+def test_tensorboard_has_scalars_and_images(tmp_path):
     journal = Journal(tmp_path, 0, tensorboard=True)
     journal.write({"step": 5, "loss": 0.5}, images_per_second=7.0)
-    journal.picture("samples", np.zeros((4, 4, 3), np.uint8), 5)
+    journal.image("samples", np.zeros((4, 4, 3), np.uint8), 5)
     journal.close()
     data = next(tmp_path.glob("events.*")).read_bytes()
     for word in (b"loss", b"images_per_second", b"samples"):
