@@ -69,3 +69,24 @@ def published() -> Case:
 @pytest.fixture(scope="session", params=[trained, published], ids=lambda make: make.__name__)
 def case(request) -> Case:
     return request.param()
+
+
+# The published model's programs take long to compile: these tests run on it by default, the others
+# with the slow ones.
+_QUICK = (
+    "test_num_is_for_each_of_what_is_said",
+    "test_the_mask_says_what_is_made_anew",
+    "test_a_model_is_printed_in_one_line",
+    "test_errors",
+    "test_what_a_model_does_not_understand_is_refused",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        case = getattr(item, "callspec", None)
+        made = case is not None and case.params.get("case") is published
+        if made and Path(item.fspath).parent.name == "generation":
+            if item.originalname not in _QUICK:
+                item.add_marker(pytest.mark.slow)
