@@ -15,7 +15,9 @@ from diffax.generation.generate import generate
 from diffax.generation.model import Model
 
 
-def text_to_image(model: Model, prompt: str | Sequence[str] | None, **options: Any) -> Array:
+def text_to_image(
+    model: Model, prompt: str | Sequence[str] | None, **options: Any
+) -> Array | np.ndarray:
     """Images of a text.
 
     Args:
@@ -36,7 +38,8 @@ def text_to_image(model: Model, prompt: str | Sequence[str] | None, **options: A
     """
     if "prompt" not in model.conditioner.asks:
         raise ValueError(f"this model has no text encoder: use {_maker(model)}")
-    return generate(model, prompt=prompt, **{"num": 1, **options}).data
+    options.setdefault("num", 1)
+    return generate(model, prompt=prompt, **options).data
 
 
 def image_to_image(
@@ -46,7 +49,7 @@ def image_to_image(
     *,
     strength: float = 0.8,
     **options: Any,
-) -> Array:
+) -> Array | np.ndarray:
     """Images that keep something of a given one (Meng et al. 2022, SDEdit).
 
     Args:
@@ -70,7 +73,7 @@ def variations(
     strength: float = 0.6,
     num: int = 4,
     **options: Any,
-) -> Array:
+) -> Array | np.ndarray:
     """`num` images like a given one, each from noise of its own; see `image_to_image`."""
     return generate(model, prompt=prompt, image=image, strength=strength, num=num, **options).data
 
@@ -83,7 +86,7 @@ def inpaint(
     *,
     strength: float = 1.0,
     **options: Any,
-) -> Array:
+) -> Array | np.ndarray:
     """Makes the masked part of an image anew.
 
     An inpainting model (9 input channels) sees the mask and the rest of the image. Any other model
@@ -118,7 +121,7 @@ def outpaint(
     right: int = 0,
     overlap: int = 16,
     **options: Any,
-) -> Array:
+) -> Array | np.ndarray:
     """Continues an image beyond its edges.
 
     Args:
@@ -184,7 +187,7 @@ def refine(
     *,
     start_at: float = 0.8,
     **options: Any,
-) -> Array:
+) -> Array | np.ndarray:
     """Ends a run that `text_to_image(..., stop_at=...)` began, with XL's refiner.
 
     Give the same `steps`, `sampler` and prompt to both; and `start_at` the other's `stop_at`
@@ -205,7 +208,7 @@ def refine(
 
 def class_to_image(
     model: Model, labels: int | Sequence[int], *, guidance: float = 3.0, **options: Any
-) -> Array:
+) -> Array | np.ndarray:
     """Images of classes, with classifier-free guidance.
 
     Args:
@@ -229,10 +232,11 @@ def class_to_image(
         raise ValueError(f"this model has no classes: use {_maker(model)}")
     if labels is None:
         raise ValueError("expected one class or more, got None; use unconditional or generate")
-    return generate(model, labels=labels, guidance=guidance, **{"num": 1, **options}).data
+    options.setdefault("num", 1)
+    return generate(model, labels=labels, guidance=guidance, **options).data
 
 
-def unconditional(model: Model, **options: Any) -> Array:
+def unconditional(model: Model, **options: Any) -> Array | np.ndarray:
     """Images of nothing in particular: google/ddpm-* and the like.
 
     Args:
@@ -244,7 +248,9 @@ def unconditional(model: Model, **options: Any) -> Array:
     """
     if "prompt" in model.conditioner.asks:
         raise ValueError("this model makes images of a text: use text_to_image")
-    return generate(model, **{"num": 1, "guidance": 1.0, **options}).data
+    options.setdefault("num", 1)
+    options.setdefault("guidance", 1.0)
+    return generate(model, **options).data
 
 
 def _maker(model: Model) -> str:
