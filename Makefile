@@ -1,5 +1,5 @@
-# make demo   train on handwritten digits and leave pictures in runs/digits
-# make test   lint, import rules, and the default test suite
+# make demo   train on handwritten digits and leave images in runs/digits
+# make test   lint, types, import rules, and the default test suite
 # Each creates .venv and installs what it needs; PYTHON=... picks another interpreter (3.11+).
 
 PYTHON ?= python3
@@ -27,6 +27,7 @@ test-parity: .venv/installed-parity
 lint: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/pyrefly check
 	$(BIN)/lint-imports
 
 .venv/bin/python:

@@ -11,7 +11,8 @@ one kind of array for all of them.
 """
 
 import dataclasses
-from typing import Any, TypeVar, dataclass_transform
+from collections.abc import Iterable
+from typing import Any, TypeVar, cast, dataclass_transform
 
 import jax
 import numpy as np
@@ -59,36 +60,37 @@ def noun(cls: type[_T]) -> type[_T]:
         1.0
     """
     given = getattr(cls, "__post_init__", None)
+    named: frozenset[str] = frozenset()
 
-    def __post_init__(self) -> None:
-        for name in cls._numbers:
+    def __post_init__(self: Any) -> None:
+        for name in named:
             object.__setattr__(self, name, _plain(getattr(self, name)))
         if given is not None:
             given(self)
 
-    cls.__post_init__ = __post_init__
+    setattr(cls, "__post_init__", __post_init__)  # noqa: B010  # no class has it declared
     if "__repr__" not in cls.__dict__:
         cls.__repr__ = _repr
     cls = dataclasses.dataclass(frozen=True, repr=False)(cls)
-    fields = dataclasses.fields(cls)
-    cls._numbers = frozenset(f.name for f in fields if is_number(f))
+    fields = dataclasses.fields(cast(Any, cls))
+    named = frozenset(f.name for f in fields if is_number(f))
     children = tuple(f.name for f in fields if not is_structure(f))
     static = tuple(f.name for f in fields if is_structure(f))
-    numbers = tuple(name in cls._numbers for name in children)
+    numbers = tuple(name in named for name in children)
     keys = tuple(jax.tree_util.GetAttrKey(name) for name in children)
 
-    def flatten(self):
+    def flatten(self: _T) -> tuple[tuple, tuple]:
         values = tuple(
             _array(getattr(self, name)) if is_num else getattr(self, name)
             for name, is_num in zip(children, numbers, strict=True)
         )
         return values, tuple(getattr(self, name) for name in static)
 
-    def flatten_with_keys(self):
+    def flatten_with_keys(self: _T) -> tuple[tuple, tuple]:
         values, structures = flatten(self)
         return tuple(zip(keys, values, strict=True)), structures
 
-    def unflatten(structures, values):
+    def unflatten(structures: tuple, values: Iterable[Any]) -> _T:
         self = object.__new__(cls)  # leaves may be anything: nothing is checked here
         for name, value in zip(children, values, strict=True):
             object.__setattr__(self, name, value)
@@ -170,14 +172,14 @@ def _array(value: Any) -> Any:
     return value
 
 
-def _repr(self) -> str:
+def _repr(self: Any) -> str:
     shown = (f"{f.name}={_shown(getattr(self, f.name))}" for f in dataclasses.fields(self))
     return f"{type(self).__name__}({', '.join(shown)})"
 
 
 def _shown(value: Any) -> str:
     """Arrays by type and shape, large trees by how much is in them."""
-    if isinstance(value, jax.Array | np.ndarray | jax.ShapeDtypeStruct) and np.ndim(value):
+    if isinstance(value, jax.Array | np.ndarray | jax.ShapeDtypeStruct) and value.ndim:
         return f"{value.dtype}{list(value.shape)}"
     if isinstance(value, dict | list) and len(leaves := jax.tree.leaves(value)) > 4:
         count = sum(int(np.size(leaf)) for leaf in leaves)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -59,7 +60,8 @@ class Latent:
         images = image_range.to_float(raw) if raw.dtype == jnp.uint8 else raw
         if isinstance(images, jax.core.Tracer):
             return _encode(self.module, self.params, images, key)
-        size = None if self.tile is None else self._tile_size() * self.factor
+        tile = self._tile_size()
+        size = None if tile is None else tile * self.factor
         parts = [
             _tiled(functools.partial(_encode_one, self.module, self.params), x[None], size,
                    1, self.factor)
@@ -71,7 +73,7 @@ class Latent:
         """Images `[B, H, W, 3]`, float32 in [-1, 1], of latents `[B, h, w, C]`."""
         if isinstance(x, jax.core.Tracer):
             return _decode(self.module, self.params, x)
-        size = None if self.tile is None else self._tile_size()
+        size = self._tile_size()
         # One image at a time: memory does not grow with the batch.
         parts = [
             _tiled(functools.partial(_decode_one, self.module, self.params), z[None], size,
@@ -90,7 +92,10 @@ class Latent:
             )
         return (height // self.factor, width // self.factor, self.module.latent_channels)
 
-    def _tile_size(self) -> int:
+    def _tile_size(self) -> int | None:
+        """Side of a tile, in latents; None: no tiles."""
+        if self.tile is None:
+            return None
         if self.tile % self.factor or self.tile < 8 * self.factor:
             raise ValueError(
                 f"tile must be a multiple of {self.factor} and at least {8 * self.factor} pixels, "
@@ -116,16 +121,16 @@ _decode_one = jax.jit(_decode, static_argnums=0)
 _encode_one = jax.jit(_encode, static_argnums=0)
 
 
-def _tiled(f, x: Array, size: int | None, up: int, down: int) -> Array:
+def _tiled(f: Callable[[Array], Array], x: Array, size: int | None, up: int, down: int) -> Array:
     """`f` on overlapping tiles, all of one shape (one program), blended by tent weights."""
     _, height, width, _ = x.shape
     if size is None or (height <= size and width <= size):
         return f(x)
-    out, total = None, None
+    out = total = np.zeros(())  # their shape is known with the first tile
     for top in _starts(height, size, down):
         for left in _starts(width, size, down):
             part = f(x[:, top : top + size, left : left + size])
-            if out is None:
+            if out.ndim == 0:
                 shape = (1, height * up // down, width * up // down, part.shape[-1])
                 out, total = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
             weight = _tent(part.shape[1])[:, None, None] * _tent(part.shape[2])[:, None]

@@ -4,9 +4,10 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
 
 from diffax.noun import noun
+
+_Numbers = float | tuple[float, ...]  # one, or one for each entry of the last axis
 
 
 @noun
@@ -45,8 +46,8 @@ class Standardize:
         2.0
     """
 
-    mean: float | tuple[float, ...] | None = None
-    std: float | tuple[float, ...] | None = None
+    mean: _Numbers | None = None
+    std: _Numbers | None = None
     params: ClassVar[dict] = {}
 
     def __post_init__(self) -> None:
@@ -73,20 +74,25 @@ class Standardize:
 
     def encode(self, raw: Array, key: Array | None = None) -> Array:
         """`(raw - mean) / std`."""
-        mean, std = (_along_last(value, raw.ndim) for value in (self.mean, self.std))
+        mean, std = (_along_last(value, raw.ndim) for value in self._numbers())
         return (raw.astype(jnp.float32) - mean) / std
 
     def decode(self, x: Array) -> Array:
         """`x std + mean`."""
-        mean, std = (_along_last(value, x.ndim) for value in (self.mean, self.std))
+        mean, std = (_along_last(value, x.ndim) for value in self._numbers())
         return x * std + mean
 
     def shape(self, raw: tuple[int, ...]) -> tuple[int, ...]:
         """The data's own."""
         return raw
 
+    def _numbers(self) -> tuple[_Numbers, _Numbers]:
+        if self.mean is None or self.std is None:
+            raise ValueError("codec standardize has no mean or std yet: give both, or use fitted")
+        return self.mean, self.std
 
-def _along_last(value: ArrayLike, rank: int) -> Array:
+
+def _along_last(value: _Numbers, rank: int) -> Array:
     """A number, or one for each entry of the last axis, to be broadcast against `[..., D]`."""
-    value = jnp.asarray(value, jnp.float32)
-    return value.reshape((1,) * (rank - 1) + (-1,)) if value.ndim else value
+    numbers = jnp.asarray(value, jnp.float32)
+    return numbers.reshape((1,) * (rank - 1) + (-1,)) if numbers.ndim else numbers

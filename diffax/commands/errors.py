@@ -10,6 +10,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from diffax.training.keeping.signals import Interrupted, StopRequest
 from diffax.training.keeping.voice import one_line, unfailing
@@ -21,7 +22,7 @@ class UsageError(ValueError):
     """A command line that cannot be understood."""
 
 
-def raise_usage(message: str) -> None:
+def raise_usage(message: str) -> NoReturn:
     """Takes the place of `ArgumentParser.error`, which prints the usage and exits."""
     raise UsageError(message)
 
@@ -109,5 +110,5 @@ def _one_line_warnings() -> Iterator[None]:
         warnings.showwarning = before
 
 
-def _one_line_warning(message, category, filename, lineno, file=None, line=None) -> None:
+def _one_line_warning(message: Warning | str, *where: object, **line: object) -> None:
     print(f"warning: {one_line(message)}", file=sys.stderr)

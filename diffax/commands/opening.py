@@ -63,7 +63,7 @@ def _run(flags: argparse.Namespace) -> Opened:
     workdir = check_workdir(flags.workdir)
     run = open_run(workdir, ema=flags.ema, step=flags.checkpoint, trust=flags.trust)
     name = f"{workdir} (step {run.step:,}, {run.average})"
-    return Opened(run.model, name, 16, 0.5, fixed_size=True)
+    return Opened(run.model_to_sample(), name, 16, 0.5, fixed_size=True)
 
 
 def _published(flags: argparse.Namespace, path: Path) -> Opened:

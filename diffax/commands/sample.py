@@ -129,8 +129,8 @@ def _solver_options(flags: argparse.Namespace) -> dict[str, Any]:
 
 
 def _progress(flags: argparse.Namespace, source: Opened, request: Request) -> Progress:
-    num = request.num * request.count
     settings = source.model.settings
+    num = (request.num or settings.num) * request.count
     batch = min(num, request.batch_size or settings.batch_size or num)
     return Progress(num, batch, request.steps or settings.steps, flags.quiet)
 
@@ -203,7 +203,13 @@ def _check(flags: argparse.Namespace) -> None:
 class _Once(argparse.Action):
     """A flag that may be given once."""
 
-    def __call__(self, parser, namespace, values, option_string=None) -> None:
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
         if getattr(namespace, self.dest, None) != self.default:
             raise UsageError(f"{option_string} is given twice")
         setattr(namespace, self.dest, values)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import flax.linen as nn
 import jax
@@ -119,7 +119,8 @@ class Captions:
 
     def encode(self, params: Any, told: dict[str, Array]) -> dict[str, Array]:
         """The states of the bytes, and their mean."""
-        return self.module.apply(params, told["tokens"])
+        # Flax says "or a pair", which only `mutable` gives.
+        return cast(dict[str, Array], self.module.apply(params, told["tokens"]))
 
     def with_params(self, params: Any) -> "Captions":
         """The conditioner with its transformer's parameters."""
@@ -142,9 +143,8 @@ class _ByteEncoder(nn.Module):
         mask = present[:, None, None, :]
         for i in range(self.depth):
             normed = nn.LayerNorm(name=f"attention_norm_{i}")(h)
-            h = h + nn.MultiHeadDotProductAttention(self.num_heads, name=f"attention_{i}")(
-                normed, mask=mask
-            )
+            attend = nn.MultiHeadDotProductAttention(self.num_heads, name=f"attention_{i}")
+            h = h + jnp.asarray(attend(normed, mask=mask))  # Flax says "or None"
             hidden = nn.Dense(4 * self.width, name=f"in_{i}")(nn.LayerNorm(name=f"norm_{i}")(h))
             h = h + nn.Dense(self.width, name=f"out_{i}")(nn.gelu(hidden))
         h = nn.LayerNorm(name="norm_out")(h) * present[..., None]

@@ -71,6 +71,16 @@ class Labels:
             names=self.names or tuple(spec.class_names),
         )
 
+    @property
+    def _null(self) -> int:
+        """The null label, which is the number of classes."""
+        if self.num_classes is None:
+            raise ValueError(
+                "conditioner labels does not know the number of classes yet: give num_classes, or "
+                "use fitted"
+            )
+        return self.num_classes
+
     def init(self, key: Array) -> dict:
         """Nothing: the table of classes is part of the network."""
         return {}
@@ -81,9 +91,9 @@ class Labels:
 
     def request(self, request: Any, num: int) -> tuple[dict, dict]:
         """Labels by number or name, `request.num` samples each; None: all classes in turn."""
-        null = np.full(num, self.num_classes, np.int32)
+        null = np.full(num, self._null, np.int32)
         if request.labels is None:
-            numbers = np.arange(num) % self.num_classes
+            numbers = np.arange(num) % self._null
         else:
             numbers = np.repeat(self.numbers(request.listed_labels()), num // request.count)
         return {"label": numbers.astype(np.int32)}, {"label": null}
@@ -105,10 +115,9 @@ class Labels:
             raise ValueError(
                 f"no class is called {label!r}; {nearest(str(label), self.names)}"
             ) from None
-        if not 0 <= number <= self.num_classes or number != float(label):
+        if not 0 <= number <= self._null or number != float(label):
             raise ValueError(
-                f"labels must lie in 0 to {self.num_classes - 1} ({self.num_classes}: no class), "
-                f"got {label}"
+                f"labels must lie in 0 to {self._null - 1} ({self._null}: no class), got {label}"
             )
         return number
 
@@ -118,7 +127,7 @@ class Labels:
             return told
         label = told["label"]
         dropped = jax.random.bernoulli(key, self.dropout, label.shape)
-        return {"label": jnp.where(dropped, self.num_classes, label)}
+        return {"label": jnp.where(dropped, self._null, label)}
 
     def encode(self, params: Any, told: dict[str, Array]) -> dict[str, Array]:
         """The labels themselves: the network has the table."""

@@ -148,10 +148,11 @@ class Dataset:
             out = dict(self.source.read(order.indices(seed, positions, self.source.size)))
             if self.options.flip or self.options.random_crop > 0:
                 chance = [order.chance(seed, int(first), rows) for first in firsts]
+                height, width = self.spec.shape[:2]
                 out["x"] = augment.apply(
                     out["x"],
                     np.concatenate(chance),
-                    size=self.spec.shape[:2],
+                    size=(height, width),
                     flip=self.options.flip,
                     random_crop=self.options.random_crop,
                 )

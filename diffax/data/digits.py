@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -42,7 +42,7 @@ class Digits(ImageOptions):
 
     def load(self) -> Dataset:
         """Opens the digits."""
-        bunch = load_digits()
+        bunch: Any = load_digits()
         images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
         labels = bunch.target.astype(np.int32)
         rank = np.sum(np.tril(labels[:, None] == labels), axis=1)  # 1 for the first zero, ...

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -184,7 +184,7 @@ def _find(root: Path) -> tuple[list[str], int]:
 def _map(function: Callable, items: list) -> list:
     """Results, or the errors of broken images, in order; several threads."""
 
-    def attempt(item):
+    def attempt(item: Any) -> Any:
         try:
             return function(item)
         except (OSError, ValueError) as error:
@@ -225,9 +225,9 @@ def _only_size(root: Path, sizes: list[tuple[int, int]]) -> tuple[int, int]:
 
 
 def _classes(names: list[str]) -> tuple[tuple[str, ...], np.ndarray | None]:
-    folders = [name.split("/", 1)[0] if "/" in name else None for name in names]
-    classes = sorted(set(folders) - {None})
-    if None in folders or len(classes) < 2:
+    folders = [name.split("/", 1)[0] for name in names]
+    classes = sorted(set(folders))
+    if not all("/" in name for name in names) or len(classes) < 2:
         return (), None
     number = {name: i for i, name in enumerate(classes)}
     return tuple(classes), np.array([number[folder] for folder in folders], np.int32)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ class TFDS(ImageOptions):
             raise ValueError(f"expected a data set with images, {self.name} has {list(features)}")
         split = "+".join(builder.info.splits) if self.split == "all" else self.split
         try:
-            data = builder.as_data_source(
+            data: Any = builder.as_data_source(
                 split=split, decoders={image_key: tfds.decode.SkipDecoding()}
             )
         except NotImplementedError as error:
@@ -85,7 +86,7 @@ class TFDS(ImageOptions):
             images = np.empty((len(records), *shape), np.uint8)
             for i, record in enumerate(records):
                 images[i] = pixels.fit(decode(record[image_key]), shape[:2])
-            batch = {"x": images}
+            batch: Batch = {"x": images}
             if label_key is not None:
                 batch["label"] = np.array([record[label_key] for record in records], np.int32)
             return batch
@@ -105,11 +106,12 @@ class TFDS(ImageOptions):
     def _stored_shape(self, native: tuple[int | None, ...]) -> tuple[int, int, int]:
         if self.stored_size is not None:
             return (*self.stored_size, native[-1] or 3)
-        if None in native:
+        height, width, channels = native
+        if height is None or width is None or channels is None:
             raise ValueError(
                 f"the images of {self.name} have many sizes; set data.image_size, for instance 64"
             )
-        return native
+        return height, width, channels
 
 
 def _folder(name: str, root: Path) -> Path:
@@ -162,7 +164,7 @@ def _parts(name: str) -> tuple[str, str | None, str | None]:
     match = re.fullmatch(r"([\w.-]+)(?:/([\w.-]+))?(?::([\w.-]+))?", name)
     if match is None:
         raise ValueError(f"expected a data set's name as name[/config][:version], got {name!r}")
-    return match.groups()
+    return match[1], match[2], match[3]
 
 
 def _command(name: str, root: str) -> str:
@@ -178,11 +180,11 @@ def _first(features: Any, kind: type, usual: str) -> str | None:
     return usual if usual in keys else (keys[0] if keys else None)
 
 
-def _decoder(native: tuple[int | None, ...]):
+def _decoder(native: tuple[int | None, ...]) -> Callable[[bytes], np.ndarray]:
     """Bytes -> uint8 [H, W, C]: OpenCV for PNG where it is installed (faster), else Pillow."""
     channels = native[-1] or 3
     try:
-        import cv2
+        import cv2  # pyrefly: ignore[missing-import]  # optional
     except ImportError:
         return lambda encoded: pixels.decode(encoded, channels=channels)
     flag = cv2.IMREAD_COLOR_RGB if channels == 3 else cv2.IMREAD_GRAYSCALE

@@ -97,7 +97,8 @@ class Toy:
         return batch | {"label": labels} if self.labels and labels is not None else batch
 
 
-Draw = Callable[[int, float, np.random.RandomState], tuple[np.ndarray, np.ndarray | None]]
+Drawn = tuple[np.ndarray, np.ndarray | None]  # vectors and labels
+Draw = Callable[[int, float, np.random.RandomState], Drawn]
 
 
 @dataclass(frozen=True)
@@ -109,31 +110,32 @@ class Family:
     classes: tuple[str, ...] = ()
 
 
-def _s_curve(n, noise, rng):
+def _s_curve(n: int, noise: float, rng: np.random.RandomState) -> Drawn:
     vectors, _ = sk.make_s_curve(n, noise=noise, random_state=rng)
     return vectors[:, [0, 2]], None
 
 
-def _swiss_roll(n, noise, rng):
+def _swiss_roll(n: int, noise: float, rng: np.random.RandomState) -> Drawn:
     vectors, _ = sk.make_swiss_roll(n, noise=noise, random_state=rng)
     return vectors[:, [0, 2]], None
 
 
-def _moons(n, noise, rng):
+def _moons(n: int, noise: float, rng: np.random.RandomState) -> Drawn:
     return sk.make_moons(n, noise=noise, random_state=rng)
 
 
-def _circles(n, noise, rng):
+def _circles(n: int, noise: float, rng: np.random.RandomState) -> Drawn:
     return sk.make_circles(n, noise=noise, factor=0.5, random_state=rng)
 
 
-def _blobs(n, noise, rng):
+def _blobs(n: int, noise: float, rng: np.random.RandomState) -> Drawn:
     angles = np.arange(8) * (2 * np.pi / 8)
     centers = 4.0 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    return sk.make_blobs(n, centers=centers, cluster_std=noise, random_state=rng)
+    made = sk.make_blobs(n, centers=centers, cluster_std=noise, random_state=rng)
+    return made[0], made[1]
 
 
-def _checkerboard(n, noise, rng):
+def _checkerboard(n: int, noise: float, rng: np.random.RandomState) -> Drawn:
     # 4 x 4 squares of side 1 centred on the origin; the 8 whose column + row is even are filled.
     square = rng.randint(8, size=n)
     row = square // 2
@@ -142,7 +144,7 @@ def _checkerboard(n, noise, rng):
     return vectors + noise * rng.standard_normal((n, 2)), None
 
 
-def _spiral(n, noise, rng):
+def _spiral(n: int, noise: float, rng: np.random.RandomState) -> Drawn:
     # Two arms of an Archimedean spiral, 1.5 turns each; the root spreads vectors along the arm.
     arm = rng.randint(2, size=n)
     angle = 3.0 * np.pi * np.sqrt(rng.uniform(size=n))
@@ -162,9 +164,7 @@ TOYS: dict[str, Family] = {
 }
 
 
-def draw(
-    name: str, n: int, seed: int, noise: float | None = None
-) -> tuple[np.ndarray, np.ndarray | None]:
+def draw(name: str, n: int, seed: int, noise: float | None = None) -> Drawn:
     """Draws vectors in the set's own coordinates, before any scaling.
 
     Args:
@@ -188,7 +188,7 @@ def draw(
     return _draw(name, n, np.random.RandomState(seed), noise)
 
 
-def _draw(name, n, rng, noise):
+def _draw(name: str, n: int, rng: np.random.RandomState, noise: float | None) -> Drawn:
     family = TOYS[name]
     vectors, labels = family.draw(n, family.noise if noise is None else noise, rng)
     return vectors, None if labels is None else labels.astype(np.int32)

@@ -13,8 +13,11 @@ import numpy as np
 from jax import Array
 
 from diffax import gaussian, image_range
+from diffax.denoiser import Denoiser
 from diffax.noun import noun, structure
 from diffax.sampling import Inpainting, KeptInside
+from diffax.schedules import Point
+from diffax.solvers import Solver
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +60,9 @@ class Start:
     mask: Any
     noised: bool = structure(default=False)
 
-    def started(self, denoiser, solver, grid, scale, noise):
+    def started(
+        self, denoiser: Denoiser, solver: Solver, grid: Point, scale: Array, noise: Array
+    ) -> tuple[Denoiser, Solver, Array]:
         """The denoiser, solver and first state of a run from standard normal `noise`."""
         if self.state is not None:
             return denoiser, solver, self.state
@@ -102,12 +107,12 @@ def edit_of(model: Any, codec: Any, request: Any, num: int) -> Edit:
     if request.height is not None or request.width is not None:
         raise ValueError("the size is the image's; resize that instead of giving height or width")
     images = as_images(request.image, num, _channels(model))
-    size = images.shape[1:3]
-    shape = _shape(model, dataclasses.replace(request, height=size[0], width=size[1]))
+    height, width = images.shape[1:3]
+    shape = _shape(model, dataclasses.replace(request, height=height, width=width))
     if request.mask is None:
         known = codec.encode(images)
         return Edit(shape, {"known": known}, noised=True)
-    masks = as_mask(request.mask, size, num)
+    masks = as_mask(request.mask, (height, width), num)
     small = masks[:, :: model.factor, :: model.factor]
     known = codec.encode(images)
     noised = request.strength is not None and request.strength < 1

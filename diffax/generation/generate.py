@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,14 +15,15 @@ from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
 from diffax.denoiser import Denoiser, Network
-from diffax.generation.edit import Edit, edit_of
+from diffax.generation.edit import Edit, Start, edit_of
 from diffax.generation.model import Model
 from diffax.generation.plan import Plan, cut
 from diffax.generation.request import Request
 from diffax.generation.samples import Samples
 from diffax.guidance import ClassifierFree
 from diffax.sampling import sample
-from diffax.solvers import initial_noise, registry
+from diffax.schedules import Point
+from diffax.solvers import Solver, initial_noise, registry
 
 # What only a conditioner can answer; the rest of a request is answered here.
 _SAID = (
@@ -93,7 +95,7 @@ def generate(model: Model, request: Request | None = None, **options: Any) -> Sa
         drawn, path = _batch(model, plan, edit, request, shape, *batch)
         count = min(size, num - start)
         xs.append(_kept(drawn, count))
-        if request.trajectory:
+        if path is not None:
             states.append(_to_host(path)[:, :count])
     x = xs[0] if len(xs) == 1 else np.concatenate([np.asarray(part) for part in xs])
     in_model_space = not request.decode or request.stop_at is not None
@@ -106,8 +108,19 @@ def generate(model: Model, request: Request | None = None, **options: Any) -> Sa
     )
 
 
-def _batch(model, plan: Plan, edit: Edit, request: Request, shape, asked, avoided, seeds, indices,
-           noise, known) -> tuple[Array, Array | None]:  # fmt: skip
+def _batch(
+    model: Model,
+    plan: Plan,
+    edit: Edit,
+    request: Request,
+    shape: tuple[int, ...],
+    asked: dict[str, Any],
+    avoided: dict[str, Any],
+    seeds: np.ndarray,
+    indices: np.ndarray,
+    noise: np.ndarray | None,
+    known: dict[str, Array],
+) -> tuple[Array, Array | None]:
     """One batch: conditions, the guided denoiser, the loop."""
     seen = edit.channels(known)
     condition = _encoded(model.conditioner, asked) | seen
@@ -143,15 +156,28 @@ def _batch(model, plan: Plan, edit: Edit, request: Request, shape, asked, avoide
 
 @partial(jax.jit, static_argnames=("shape", "trajectory", "on_step"))
 def _draw(
-    denoiser, solver, grid, scale, edit, noise, seeds, indices, *, shape, trajectory, on_step
-):
+    denoiser: Denoiser,
+    solver: Solver,
+    grid: Point,
+    scale: Array,
+    start: Start,
+    noise: Array | None,
+    seeds: Array,
+    indices: Array,
+    *,
+    shape: tuple[int, ...],
+    trajectory: bool,
+    on_step: Callable[..., None] | None,
+) -> tuple[Array, Array | None]:
     keys = jax.vmap(lambda seed, i: jax.random.fold_in(jax.random.key(seed), i))(seeds, indices)
     if noise is None:
         noise = initial_noise(keys, shape)
-    denoiser, solver, x = edit.started(denoiser, solver, grid, scale, noise)
-    drawn = sample(denoiser, solver, grid, x, keys, trajectory, on_step)
-    x, states = drawn if trajectory else (drawn, None)
-    return edit.finished(x), states
+    denoiser, solver, x = start.started(denoiser, solver, grid, scale, noise)
+    if trajectory:
+        x, states = sample(denoiser, solver, grid, x, keys, True, on_step)
+    else:
+        x, states = sample(denoiser, solver, grid, x, keys, False, on_step), None
+    return start.finished(x), states
 
 
 # ---------------------------------------------------------------- what is asked

@@ -15,7 +15,7 @@ from diffax import guidance
 from diffax.denoiser import Denoiser
 from diffax.parameterization import Parameterization
 from diffax.sampling import check_combination, shortened, time_grid
-from diffax.schedules import Point, Schedule
+from diffax.schedules import Discrete, Point, Schedule
 from diffax.solvers import DDIM, Solver, choice, registry
 
 
@@ -152,6 +152,11 @@ def cut(plan: Plan, fraction: float, part: str) -> Plan:
     """
     if not 0 < fraction < 1:
         raise ValueError(f"the point of handing over must be in (0, 1), got {fraction}")
+    if not isinstance(plan.schedule, Discrete):
+        raise ValueError(
+            "handing over (stop_at, start_at) counts the steps of a table; this model's schedule, "
+            f"{type(plan.schedule).__name__}, is continuous"
+        )
     total = plan.schedule.num_steps
     before = int(jnp.sum(plan.grid.t[:-1] >= round(total - fraction * total)))
     if before in (0, plan.grid.t.shape[0] - 1):

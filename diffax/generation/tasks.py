@@ -16,7 +16,9 @@ from diffax.generation.model import Model
 from diffax.sampling import outpainting_canvas
 
 
-def text_to_image(model: Model, prompt: str | Sequence[str] | None, **options: Any) -> Array:
+def text_to_image(
+    model: Model, prompt: str | Sequence[str] | None, **options: Any
+) -> Array | np.ndarray:
     """Images of a text.
 
     Args:
@@ -37,7 +39,8 @@ def text_to_image(model: Model, prompt: str | Sequence[str] | None, **options: A
     """
     if "prompt" not in model.conditioner.asks:
         raise ValueError(f"this model has no text encoder: use {_maker(model)}")
-    return generate(model, prompt=prompt, **{"num": 1, **options}).data
+    options.setdefault("num", 1)
+    return generate(model, prompt=prompt, **options).data
 
 
 def image_to_image(
@@ -47,7 +50,7 @@ def image_to_image(
     *,
     strength: float = 0.8,
     **options: Any,
-) -> Array:
+) -> Array | np.ndarray:
     """Images that keep something of a given one (Meng et al. 2022, SDEdit).
 
     Args:
@@ -71,7 +74,7 @@ def variations(
     strength: float = 0.6,
     num: int = 4,
     **options: Any,
-) -> Array:
+) -> Array | np.ndarray:
     """`num` images like a given one, each from noise of its own; see `image_to_image`."""
     return generate(model, prompt=prompt, image=image, strength=strength, num=num, **options).data
 
@@ -84,7 +87,7 @@ def inpaint(
     *,
     strength: float = 1.0,
     **options: Any,
-) -> Array:
+) -> Array | np.ndarray:
     """Makes the masked part of an image anew.
 
     An inpainting model (9 input channels) sees the mask and the rest of the image. Any other model
@@ -119,7 +122,7 @@ def outpaint(
     right: int = 0,
     overlap: int = 16,
     **options: Any,
-) -> Array:
+) -> Array | np.ndarray:
     """Continues an image beyond its edges.
 
     Args:
@@ -176,7 +179,7 @@ def refine(
     *,
     start_at: float = 0.8,
     **options: Any,
-) -> Array:
+) -> Array | np.ndarray:
     """Ends a run that `text_to_image(..., stop_at=...)` began, with XL's refiner.
 
     Give the same `steps`, `sampler` and prompt to both; and `start_at` the other's `stop_at`
@@ -197,7 +200,7 @@ def refine(
 
 def class_to_image(
     model: Model, labels: int | Sequence[int], *, guidance: float = 3.0, **options: Any
-) -> Array:
+) -> Array | np.ndarray:
     """Images of classes, with classifier-free guidance.
 
     Args:
@@ -221,10 +224,11 @@ def class_to_image(
         raise ValueError(f"this model has no classes: use {_maker(model)}")
     if labels is None:
         raise ValueError("expected one class or more, got None; use unconditional or generate")
-    return generate(model, labels=labels, guidance=guidance, **{"num": 1, **options}).data
+    options.setdefault("num", 1)
+    return generate(model, labels=labels, guidance=guidance, **options).data
 
 
-def unconditional(model: Model, **options: Any) -> Array:
+def unconditional(model: Model, **options: Any) -> Array | np.ndarray:
     """Images of nothing in particular: google/ddpm-* and the like.
 
     Args:
@@ -236,7 +240,9 @@ def unconditional(model: Model, **options: Any) -> Array:
     """
     if "prompt" in model.conditioner.asks:
         raise ValueError("this model makes images of a text: use text_to_image")
-    return generate(model, **{"num": 1, "guidance": 1.0, **options}).data
+    options.setdefault("num", 1)
+    options.setdefault("guidance", 1.0)
+    return generate(model, **options).data
 
 
 def _maker(model: Model) -> str:

@@ -1,5 +1,6 @@
 """Guidance away from a second guess: classifier-free guidance and autoguidance."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,6 +13,9 @@ from diffax.noun import check_range, noun, number, structure
 from diffax.parameterization import X0, Parameterization, Prediction
 from diffax.schedules import Point
 from diffax.schedules.point import along_batch
+
+Interval = tuple[ArrayLike, ArrayLike]  # of noise levels, (low, high)
+Branch = Callable[[None], Prediction]
 
 
 @noun
@@ -37,7 +41,7 @@ class ClassifierFree:
     null: Any
     scale: ArrayLike = number(default=3.0)
     rescale: ArrayLike | None = number(default=None)
-    interval: tuple[ArrayLike, ArrayLike] | None = number(default=None)
+    interval: Interval | None = number(default=None)
     batched: bool = structure(default=True)
 
     def __post_init__(self) -> None:
@@ -47,7 +51,7 @@ class ClassifierFree:
     def __call__(self, x: Array, point: Point) -> Prediction:
         """The guided guess."""
 
-        def guided(_) -> Prediction:
+        def guided(_: None) -> Prediction:
             conditional, unconditional = self._both(x, point)
             guess = _extrapolated(conditional, unconditional, self.scale, x)
             if self.rescale is None:
@@ -97,7 +101,7 @@ class Guided:
     bad: Denoiser
     scale: ArrayLike = number(default=2.0)
     rescale: ArrayLike | None = number(default=None)
-    interval: tuple[ArrayLike, ArrayLike] | None = number(default=None)
+    interval: Interval | None = number(default=None)
     reading: Parameterization = X0()
 
     def __post_init__(self) -> None:
@@ -107,7 +111,7 @@ class Guided:
     def __call__(self, x: Array, point: Point) -> Prediction:
         """The guided guess."""
 
-        def guided(_) -> Prediction:
+        def guided(_: None) -> Prediction:
             good = self.good(x, point)
             guess = _extrapolated(good, self.bad(x, point), self.scale, x)
             if self.rescale is None:
@@ -142,11 +146,11 @@ def rescaled(
     wanted = reading.target(conditional.x0, conditional.eps, point)
     axes = tuple(range(1, x.ndim))
     ratio = jnp.std(wanted, axis=axes, keepdims=True) / jnp.std(output, axis=axes, keepdims=True)
-    read = reading.read((share * ratio + (1 - share)) * output, x, point)
+    read = reading.read(output * (ratio * share + (1 - share)), x, point)
     return Prediction(read.x0, read.eps, guess.log_variance)
 
 
-def _check(scale: ArrayLike, rescale: ArrayLike | None, interval: tuple | None) -> None:
+def _check(scale: ArrayLike, rescale: ArrayLike | None, interval: Interval | None) -> None:
     check_range("scale", scale)
     if rescale is not None:
         check_range("rescale", rescale, least=0, most=1)
@@ -164,7 +168,7 @@ def _extrapolated(good: Prediction, bad: Prediction, scale: ArrayLike, x: Array)
     return Prediction(mix(good.x0, bad.x0), mix(good.eps, bad.eps), good.log_variance)
 
 
-def _inside(interval, point: Point, guided, plain) -> Prediction:
+def _inside(interval: Interval | None, point: Point, guided: Branch, plain: Branch) -> Prediction:
     """`guided` inside the interval of noise levels, `plain` outside."""
     if interval is None:
         return guided(None)

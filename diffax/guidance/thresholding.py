@@ -44,7 +44,8 @@ class Clip:
     def __call__(self, x: Array, point: Point) -> Prediction:
         """The wrapped guess with x0 clipped."""
         guess = self.denoiser(x, point)
-        return _rebuilt(guess, jnp.clip(guess.x0, -self.limit, self.limit), x, point, self.keep_eps)
+        limit = jnp.asarray(self.limit, guess.x0.dtype)
+        return _rebuilt(guess, jnp.clip(guess.x0, -limit, limit), x, point, self.keep_eps)
 
 
 @noun

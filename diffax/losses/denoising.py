@@ -67,8 +67,7 @@ def diffusion_loss(
         >>> loss.shape, sorted(parts)
         ((), ['mse', 't', 'weighted'])
     """
-    if variance is not None:
-        _check_steps(schedule, times)
+    table = None if variance is None else _table(schedule, times)
     time_key, noise_key = jax.random.split(key)
     point = times(time_key, schedule, x0.shape[0])
     eps = jax.random.normal(noise_key, x0.shape, x0.dtype)
@@ -84,15 +83,15 @@ def diffusion_loss(
     mse = _mean_over_example((answer - parameterization.target(x0, eps, point)) ** 2)
     weighted = mse * weighting(point, parameterization)
     parts = {"t": point.t, "mse": mse, "weighted": weighted}
-    if variance is None:
+    if variance is None or table is None:
         return jnp.mean(weighted), parts
     prediction = parameterization.read(output, x, point)
-    vlb = variance.bound(prediction, x0, eps, schedule, point.t)
+    vlb = variance.bound(prediction, x0, eps, table, point.t)
     return jnp.mean(weighted + variance.weight * vlb), parts | {"vlb": vlb}
 
 
-def _check_steps(schedule: Schedule, times: TimeSampling) -> None:
-    """The bound is a sum over the steps of a table."""
+def _table(schedule: Schedule, times: TimeSampling) -> Discrete:
+    """The schedule, which must be a table: the bound is a sum over its steps."""
     if not isinstance(schedule, Discrete):
         raise ValueError(
             "LearnedVariance needs the steps of a table such as schedules.linear(), got the "
@@ -103,6 +102,7 @@ def _check_steps(schedule: Schedule, times: TimeSampling) -> None:
             "LearnedVariance needs whole times, drawn evenly, got LogNormal; "
             "use Uniform, Antithetic or Stratified times"
         )
+    return schedule
 
 
 def _mean_over_example(x: Array) -> Array:

@@ -40,7 +40,7 @@ class _Encoder(nn.Module):
     mid_attention: bool
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         x = self.style.conv(self.channels[0], "conv_in")(x)
         last = len(self.channels) - 1
         for i, (kind, features) in enumerate(zip(self.kinds, self.channels, strict=True)):
@@ -68,7 +68,7 @@ class _Decoder(nn.Module):
     mid_attention: bool
 
     @nn.compact
-    def __call__(self, z):
+    def __call__(self, z: jax.Array) -> jax.Array:
         z = self.style.conv(self.channels[-1], "conv_in")(z)
         spec = SelfSpec(1, self.style.groups) if self.mid_attention else None
         z = MidBlock(self.style, (spec,), name="mid_block")(z)
@@ -124,12 +124,12 @@ class AutoencoderKL(nn.Module):
     dtype: str = "float32"
     param_dtype: str = "float32"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check(self)
         fields.number(self, "shift_factor", optional=True)
         super().__post_init__()
 
-    def setup(self):
+    def setup(self) -> None:
         """Builds encoder and decoder."""
         style = _style(self)
         shared = dict(
@@ -213,13 +213,13 @@ class VQModel(nn.Module):
     dtype: str = "float32"
     param_dtype: str = "float32"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check(self)
         fields.whole(self, "num_vq_embeddings", high=fields.MOST_ROWS)
         fields.whole(self, "vq_embed_dim", optional=True)
         super().__post_init__()
 
-    def setup(self):
+    def setup(self) -> None:
         """Builds encoder, codebook and decoder."""
         style = _style(self)
         shared = dict(

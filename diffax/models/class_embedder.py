@@ -32,7 +32,7 @@ class ClassEmbedder(nn.Module):
     dtype: str = "float32"
     param_dtype: str = "float32"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         fields.whole(self, "n_classes", low=2, high=fields.MOST_ROWS)
         fields.whole(self, "embed_dim")
         fields.one_of(self, dtype=fields.DTYPES, param_dtype=fields.DTYPES)

@@ -56,8 +56,8 @@ class _Embeddings(nn.Module):
     positions: int
 
     @nn.compact
-    def __call__(self, ids):
-        def table(rows, name):
+    def __call__(self, ids: jax.Array) -> jax.Array:
+        def table(rows: int, name: str) -> nn.Module:
             init = nn.initializers.normal(0.02)
             return self.shape.style.embed(rows, self.shape.width, name, init)
 
@@ -69,7 +69,7 @@ class _MLP(nn.Module):
     shape: _Shape
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         h = self.shape.style.dense(self.shape.intermediate, "fc1")(x)
         return self.shape.style.dense(x.shape[-1], "fc2")(ACTIVATIONS[self.shape.activation](h))
 
@@ -78,10 +78,10 @@ class _Layer(nn.Module):
     shape: _Shape
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         style = self.shape.style
 
-        def norm(name):
+        def norm(name: str) -> nn.Module:
             return style.layer_norm(name, style.eps)
 
         attention = Attention(style, self.shape.heads, causal=True, names=MAPS, name="self_attn")
@@ -94,7 +94,7 @@ class _Encoder(nn.Module):
     layers: int
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, ...]:
         hidden = [x]
         for i in range(self.layers):
             hidden.append(_Layer(self.shape, name=f"layers_{i}")(hidden[-1]))
@@ -108,7 +108,7 @@ class _TextTransformer(nn.Module):
     layers: int
 
     @nn.compact
-    def __call__(self, ids, skip):
+    def __call__(self, ids: jax.Array, skip: int) -> tuple[tuple[jax.Array, ...], jax.Array]:
         style = self.shape.style
         x = _Embeddings(self.shape, self.vocabulary, self.positions, name="embeddings")(ids)
         hidden = _Encoder(self.shape, self.layers, name="encoder")(x)
@@ -144,7 +144,7 @@ class CLIPTextModel(nn.Module):
     dtype: str = "float32"
     param_dtype: str = "float32"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         fields.whole(self, "vocab_size", high=fields.MOST_ROWS)
         fields.whole(self, "hidden_size", "intermediate_size", "num_attention_heads")
         fields.whole(self, "max_position_embeddings", "projection_dim")

@@ -34,7 +34,7 @@ class StepMLP(nn.Module):
     num_steps: int = 100
     features: int = 128
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         fields.whole(self, "num_steps", high=fields.MOST_ROWS)
         fields.whole(self, "features")
         super().__post_init__()
@@ -110,7 +110,7 @@ class VectorMLP(nn.Module):
     num_classes: int | None = None
     time_scale: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         fields.whole(self, "features", low=4)
         fields.whole(self, "num_blocks", low=0, high=fields.MOST_LAYERS)
         fields.whole(self, "num_classes", high=fields.MOST_ROWS, optional=True)

@@ -101,7 +101,7 @@ class UNet(nn.Module):
     remat: bool = False
     dtype: Literal["float32", "bfloat16"] = "float32"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         fields.whole(self, "channels", low=4)
         fields.whole(self, "multipliers", "num_heads", "head_size", "out_channels", optional=True)
         fields.same_length(self, "multipliers")

@@ -77,7 +77,7 @@ class UNet2DModel(nn.Module):
     dtype: str = "float32"
     param_dtype: str = "float32"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         fields.same_length(self, "block_out_channels", "down_block_types", "up_block_types")
         fields.whole(self, "in_channels", "out_channels", "block_out_channels", "norm_num_groups")
         fields.whole(
@@ -177,7 +177,7 @@ class UNet2DModel(nn.Module):
         x = nn.silu(style.norm("conv_norm_out")(x))
         return style.conv(self.out_channels, "conv_out")(x).astype(jnp.float32)
 
-    def _time_embedding(self, t, condition, style) -> jax.Array:
+    def _time_embedding(self, t: jax.Array, condition: Condition, style: Style) -> jax.Array:
         width = self.time_embedding_dim or 4 * self.block_out_channels[0]
         waves = functools.partial(
             sinusoidal_embedding,

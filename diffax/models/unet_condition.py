@@ -88,7 +88,7 @@ class UNet2DConditionModel(nn.Module):
     dtype: str = "float32"
     param_dtype: str = "float32"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         fields.same_length(self, "block_out_channels", "down_block_types", "up_block_types")
         fields.whole(
             self,
@@ -251,12 +251,12 @@ class UNet2DConditionModel(nn.Module):
                 self._attentions(kind, level, layers[level] + 1, up_depths[i]),
                 resample=_resample(kind, i, count),
                 name=f"up_blocks_{i}",
-            )(x, mine, temb, context, train, skips[-1].shape[1:3] if skips else None)
+            )(x, mine, temb, context, train, _size(skips[-1]) if skips else None)
         x = nn.silu(style.norm("conv_norm_out")(x))
         out = style.conv(self.out_channels, "conv_out", size=self.conv_out_kernel)(x)
         return out.astype(jnp.float32)
 
-    def _time_embedding(self, t, condition, style) -> jax.Array:
+    def _time_embedding(self, t: jax.Array, condition: Condition, style: Style) -> jax.Array:
         width = self.time_embedding_dim or 4 * self.block_out_channels[0]
         waves = functools.partial(
             sinusoidal_embedding,
@@ -273,7 +273,8 @@ class UNet2DConditionModel(nn.Module):
             )
         if self.sized:
             ids = condition["size_ids"]
-            sizes = waves(ids.reshape(-1), size=self.addition_time_embed_dim)
+            # __post_init__ refuses None.
+            sizes = waves(ids.reshape(-1), size=self.addition_time_embed_dim or 0)
             pooled = condition["pooled"].astype(jnp.float32)
             told = jnp.concatenate([pooled, sizes.reshape(ids.shape[0], -1)], axis=-1)
             temb += TimestepEmbedding(style, width, name="add_embedding")(told)
@@ -343,6 +344,12 @@ class UNet2DConditionModel(nn.Module):
             CrossSpec(heads, d, self.use_linear_projection, bool(only))
             for d in _per_block(depth, layers)
         )
+
+
+def _size(x: jax.Array) -> tuple[int, int]:
+    """Height and width of `[B, H, W, C]`."""
+    _, height, width, _ = x.shape
+    return height, width
 
 
 def _per_block(value: Any, count: int) -> tuple:

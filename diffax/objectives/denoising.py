@@ -165,7 +165,7 @@ class DenoisingObjective:
             told = conditioner.drop(drop_key, told)
         condition = _read(self.network, conditioner.encode(conditioner.params, told))
 
-        def apply(params, x, t, condition):
+        def apply(params: Any, x: Array, t: Array, condition: Any) -> Array:
             return self.network.apply(
                 params, x, t, condition, train=train, rngs={"dropout": dropout_key}
             )
@@ -219,10 +219,12 @@ class DenoisingObjective:
 
     def check_network(self, spec: Spec) -> None:
         """Refuses a network that cannot answer what it will be asked, at once and in one line."""
-        batch = {"x": jax.ShapeDtypeStruct((1, *spec.columns["x"].shape), jnp.float32)}
+        batch: dict[str, Any] = {
+            "x": jax.ShapeDtypeStruct((1, *spec.columns["x"].shape), jnp.float32)
+        }
         batch |= self.told
 
-        def answer(key):
+        def answer(key: Array) -> Array:
             reader = self.loaded.get("conditioner", None) or self.conditioner.init(key)
             x, t, condition = self._inputs(batch, reader)
             params = self.loaded.get("network") or self.network.init(key, x, t, condition)
@@ -274,7 +276,7 @@ class DenoisingObjective:
     def condition_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape, of one example, of every entry of the condition."""
 
-        def condition(key):
+        def condition(key: Array) -> dict[str, Array]:
             reader = self.loaded.get("conditioner", None) or self.conditioner.init(key)
             told = {n: jnp.zeros(v.shape, v.dtype) for n, v in self.told.items()}
             return self.conditioner.encode(reader, told)

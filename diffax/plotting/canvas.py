@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -20,5 +22,6 @@ def figure(width: int, height: int) -> Figure:
 
 def pixels(page: Figure) -> np.ndarray:
     """The page as an image, uint8 [H, W, 3]."""
-    page.canvas.draw()
-    return np.asarray(page.canvas.buffer_rgba())[..., :3].copy()
+    canvas = cast(FigureCanvasAgg, page.canvas)  # see `figure`
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

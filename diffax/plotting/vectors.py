@@ -95,8 +95,9 @@ def scatter_strip(
     page = canvas.figure(width, height)
     for i, (vectors, title) in enumerate(zip(clouds, titles, strict=True)):
         left, bottom = i % columns * size, height - (i // columns + 1) * (size + _TITLE)
-        place = (left + _GAP, bottom + _GAP, size - 2 * _GAP, size - 2 * _GAP)
-        panel = page.add_axes(np.array(place) / (width, height, width, height))
+        side = size - 2 * _GAP
+        place = (left + _GAP) / width, (bottom + _GAP) / height, side / width, side / height
+        panel = page.add_axes(place)
         _Cloud(panel, axes, labels, ticks=False).show(vectors, title)
     return canvas.pixels(page)
 
@@ -179,7 +180,7 @@ class _Cloud:
         self._panel.set_title(title, fontsize=10)
 
 
-def _check_clouds(clouds: Sequence[np.ndarray], titles: Sequence[str]) -> None:
+def _check_clouds(clouds: Sequence[np.ndarray] | np.ndarray, titles: Sequence[str]) -> None:
     if not len(clouds) or len(clouds) != len(titles):
         raise ValueError(
             f"expected at least one cloud and a title for each, "

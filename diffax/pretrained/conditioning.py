@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +19,7 @@ from diffax.pretrained.prompts import tokenize
 from diffax.pretrained.tokenizer import Tokenizer
 
 Told = dict[str, Any]
+_Pair = tuple[int, int]  # height and width, or top and left
 
 
 @noun
@@ -110,7 +112,9 @@ class PublishedText:
             told[f"ids{name}"] = ids
             told[f"weights{name}"] = np.ones(ids.shape, np.float32)
         if self.xl:
-            told["size_ids"] = self._sizes(len(texts), self.size, None, None, self.size, 6.0)
+            told["size_ids"] = self._sizes(
+                len(texts), self.size or (None, None), None, None, self.size, 6.0
+            )
             told["nothing"] = np.zeros(len(texts), bool)
         return {k: v.reshape(*captions.shape, *v.shape[1:]) for k, v in told.items()}
 
@@ -173,6 +177,8 @@ class PublishedText:
         condition = {"context": jnp.concatenate(contexts, axis=-1)}
         if not self.xl:
             return condition
+        if pooled is None:
+            raise ValueError("an XL model needs a text encoder with a projection; it has none")
         nothing = told["nothing"]
         condition["context"] = jnp.where(nothing[:, None, None], 0.0, condition["context"])
         condition["pooled"] = jnp.where(nothing[:, None], 0.0, pooled)
@@ -206,9 +212,17 @@ class PublishedText:
                 f"clip_skip must be at most {most}, the text encoder's layers, got {skip}"
             )
 
-    def _sizes(self, num, size, original, crop, target, score) -> np.ndarray:
+    def _sizes(
+        self,
+        num: int,
+        size: tuple[int | None, int | None],
+        original: _Pair | None,
+        crop: _Pair | None,
+        target: _Pair | None,
+        score: float,
+    ) -> np.ndarray:
         """XL's numbers beside the text, `[num, 6]`, or `[num, 5]` with a score."""
-        if size is None or None in size:
+        if None in size:
             raise ValueError("XL is told the images' size: give height and width")
         numbers = [*_given(original, size), *_given(crop, (0, 0))]
         numbers += [score] if self.aesthetics else [*_given(target, size)]
@@ -221,10 +235,13 @@ class PublishedText:
         return np.tile(np.asarray(numbers, np.float32), (num, 1))
 
 
-def _encoded(module, params, ids, weights, xl: bool, skip: int) -> tuple[Array, Array | None]:
+def _encoded(
+    module: nn.Module, params: Any, ids: Array, weights: Array, xl: bool, skip: int
+) -> tuple[Array, Array | None]:
     """States `[B, chunks L, C]` of tokens `[B, chunks, L]`, and the first window's projection."""
     batch, chunks, length = ids.shape
-    out = module.apply(params, ids.reshape(batch * chunks, length), 0 if xl else skip)
+    # Flax says "or a pair", which only `mutable` gives.
+    out = cast(Any, module.apply(params, ids.reshape(batch * chunks, length), 0 if xl else skip))
     states = out.hidden[-2 - skip] if xl else out.last
     states = states.astype(jnp.float32).reshape(batch, chunks * length, -1)
     weighted = states * weights.reshape(batch, -1, 1)
@@ -300,7 +317,8 @@ class PublishedClasses:
 
     def encode(self, params: Any, told: Told) -> dict[str, Array]:
         """Rows of the table."""
-        context = self.embedder.module.apply(params, jnp.asarray(told["label"]))
+        # Flax says "or a pair", which only `mutable` gives.
+        context = cast(Array, self.embedder.module.apply(params, jnp.asarray(told["label"])))
         return {"context": context.astype(jnp.float32)}
 
 

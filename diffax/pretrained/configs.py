@@ -197,10 +197,12 @@ def parameter_shapes(module: nn.Module) -> dict:
     elif isinstance(module, (AutoencoderKL, VQModel)):
         size = module.factor
         inputs = (jnp.zeros((1, size, size, module.in_channels)),)
-    else:
+    elif isinstance(module, (UNet2DModel, UNet2DConditionModel)):
         size = 2 ** (len(module.block_out_channels) - 1)
         x = jnp.zeros((1, size, size, module.in_channels))
         inputs = (x, jnp.zeros(1), example_condition(module))
+    else:
+        raise TypeError(f"{type(module).__name__} is none of the published networks")
     return jax.eval_shape(lambda key: module.init(key, *inputs), jax.random.key(0))
 
 
@@ -223,7 +225,7 @@ def example_condition(module: UNet2DModel | UNet2DConditionModel) -> dict[str, j
     if module.sized:
         # Only the sum of both widths shapes the parameters.
         condition["size_ids"] = jnp.zeros((1, 1))
-        condition["pooled"] = jnp.zeros((1, projected - module.addition_time_embed_dim))
+        condition["pooled"] = jnp.zeros((1, projected - (module.addition_time_embed_dim or 0)))
     return condition
 
 

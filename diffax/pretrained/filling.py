@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,7 @@ def fill(
     """
     sources = checked_sources(shapes, tensors, locate, harmless, where)
     filled = {}
-    for path, wanted in flatten_dict(shapes["params"]).items():
+    for path, wanted in _flat(shapes).items():
         value = _part(tensors[sources[path].key], sources[path])
         value = naming.to_flax(path[-1], value, wanted.shape)
         # asarray may keep a view of a foreign buffer; copying makes the array independent of it.
@@ -51,7 +51,12 @@ def fill(
     return {"params": unflatten_dict(filled)}
 
 
-def _located(path: tuple[str, ...], tensors: Tensors, locate) -> Source:
+def _flat(tree: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
+    # Flax says "or an empty node", which only `keep_empty_nodes` gives.
+    return cast(dict[tuple[str, ...], Any], flatten_dict(tree["params"]))
+
+
+def _located(path: tuple[str, ...], tensors: Tensors, locate: Callable[[str], Source]) -> Source:
     source = locate(naming.published_key(path))
     found = naming.find(source.key, tensors)
     return source if found is None else Source(found, source.part, source.transposed)
@@ -73,7 +78,7 @@ def checked_sources(
     where: str = "checkpoint",
 ) -> dict[tuple[str, ...], Source]:
     """Each parameter's place in the file; arguments and errors as in `fill`. Reads no tensor."""
-    flat = flatten_dict(shapes["params"])
+    flat = _flat(shapes)
     sources = {path: _located(path, tensors, locate) for path in flat}
     missing, misshaped, used = [], [], set()
     for path, wanted in flat.items():
@@ -113,7 +118,4 @@ def checked_sources(
 
 def leaves(params: Mapping[str, Any]) -> dict[str, tuple[str, jax.Array]]:
     """Every parameter of `{"params": ...}` by its published key: `(Flax leaf name, value)`."""
-    return {
-        naming.published_key(path): (path[-1], value)
-        for path, value in flatten_dict(params["params"]).items()
-    }
+    return {naming.published_key(path): (path[-1], value) for path, value in _flat(params).items()}

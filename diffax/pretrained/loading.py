@@ -110,7 +110,9 @@ def load_components(
     return components
 
 
-def _load_folder(folder: Path, options, variant, query_chunk) -> Components:
+def _load_folder(
+    folder: Path, options: Mapping[str, Any], variant: str | None, query_chunk: int | None
+) -> Components:
     if not (folder / "model_index.json").is_file() and (folder / "config.json").is_file():
         raise ValueError(
             f"{folder}: one network, not a pipeline (no model_index.json); use load_network"
@@ -194,6 +196,8 @@ def _check_parts(components: Components, path: Path) -> None:
                 f"{path}: the U-Net wants a {kind} of width {unet.cross_attention_dim}, the "
                 f"{source} {width}; parts of different models"
             )
+        if components.vae is None:
+            raise ValueError(f"{path}: a U-Net that reads a condition needs an autoencoder; none")
         latents = components.vae.module.latent_channels
         if unet.in_channels not in (latents, 2 * latents + 1):
             raise ValueError(

@@ -71,7 +71,7 @@ def find(key: str, names: Container[str]) -> str | None:
     return None
 
 
-def harmless(names: Iterable[str], rules=HARMLESS) -> set[str]:
+def harmless(names: Iterable[str], rules: tuple[tuple[str, str], ...] = HARMLESS) -> set[str]:
     """Those of `names` that a rule explains away."""
     return {name for name in names if any(re.search(pattern, name) for pattern, _ in rules)}
 

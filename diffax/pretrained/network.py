@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from diffax.models import CLIPTextModel
 from diffax.models.bound import BoundModule
@@ -24,8 +25,8 @@ from diffax.pretrained.weights import open_folder
 def load_network(
     folder: str | Path,
     *,
-    dtype: jnp.dtype = jnp.float32,
-    param_dtype: jnp.dtype = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
+    param_dtype: DTypeLike = jnp.float32,
     variant: str | None = None,
     **options: Any,
 ) -> BoundModule:

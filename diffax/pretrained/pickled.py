@@ -13,8 +13,9 @@ import io
 import math
 import pickle
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import ml_dtypes
 import numpy as np
@@ -61,21 +62,27 @@ INERT = (
 
 
 class _Inert:
-    def __init__(self, *_arguments):
+    def __init__(self, *_arguments: object) -> None:
         pass
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: object) -> None:
         pass
 
 
 def _known_names() -> dict[tuple[str, str], Any]:
     """What a pickle may refer to. Made anew for each file: a pickle can alter what it is given."""
 
-    def rebuild_tensor(storage, offset, shape, strides, *_training_state) -> _Stored:
+    def rebuild_tensor(
+        storage: tuple[str, Any],
+        offset: int,
+        shape: Iterable[int],
+        strides: Iterable[int],
+        *_training_state: object,
+    ) -> _Stored:
         key, dtype = storage
         return _Stored(key, dtype, offset, tuple(shape), tuple(strides))
 
-    def rebuild_parameter(data, *_training_state) -> _Stored:
+    def rebuild_parameter(data: _Stored, *_training_state: object) -> _Stored:
         return data
 
     return {
@@ -90,7 +97,7 @@ def _known_names() -> dict[tuple[str, str], Any]:
 class _TensorUnpickler(pickle.Unpickler):
     """Knows tensors, dictionaries, lists and numbers; refuses everything else by name."""
 
-    def __init__(self, file):
+    def __init__(self, file: IO[bytes]) -> None:
         super().__init__(file)
         self._known = _known_names()
 

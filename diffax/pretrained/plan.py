@@ -161,21 +161,3 @@ def _last(setup: Setup, steps: int) -> Setup:
             solver, correct_from=max(0, solver.correct_from - (total - steps))
         )
     return dataclasses.replace(setup, solver=solver, grid=setup.grid[-steps - 1 :])
-
-
-def cut(setup: Setup, fraction: float, part: str) -> Setup:
-    """The part of a run before or after `fraction` of the noise is gone (XL base and refiner).
-
-    Args:
-        setup: the whole run.
-        fraction: in (0, 1), such as 0.8.
-        part: "before" or "after".
-    """
-    if not 0 < fraction < 1:
-        raise ValueError(f"the point of handing over must be in (0, 1), got {fraction}")
-    total = setup.schedule.num_steps
-    before = int(jnp.sum(setup.grid.t[:-1] >= round(total - fraction * total)))
-    if before in (0, setup.grid.t.shape[0] - 1):
-        raise ValueError(f"handing over at {fraction} leaves no step on one side; use more steps")
-    grid = setup.grid[: before + 1] if part == "before" else setup.grid[before:]
-    return dataclasses.replace(setup, grid=grid)

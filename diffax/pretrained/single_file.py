@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 
-from diffax.models import AutoencoderKL, ClassEmbedder, CLIPTextModel, VQModel
+from diffax.models import (
+    AutoencoderKL,
+    ClassEmbedder,
+    CLIPTextModel,
+    UNet2DConditionModel,
+    UNet2DModel,
+    VQModel,
+)
 from diffax.models.bound import BoundModule
 from diffax.pretrained import families, naming, original
 from diffax.pretrained.components import Components
@@ -18,7 +26,14 @@ from diffax.pretrained.tokenizer import load_tokenizer
 from diffax.pretrained.weights import SafetensorsFiles, Subset, Tensors
 
 
-def load_single_file(file: Path, options, tokenizer, configs, ema, query_chunk) -> Components:
+def load_single_file(
+    file: Path,
+    options: Mapping[str, Any],
+    tokenizer: str | Path | None,
+    configs: Mapping[str, Any] | None,
+    ema: bool,
+    query_chunk: int | None,
+) -> Components:
     """What an original single file holds; arguments and errors as in `load_pipeline`."""
     if file.suffix not in (".safetensors", ".ckpt", ".pt", ".pth"):
         raise ValueError(f"{file}: expected a .safetensors or .ckpt file, got {file.suffix!r}")
@@ -42,11 +57,13 @@ def load_single_file(file: Path, options, tokenizer, configs, ema, query_chunk) 
     if left:
         raise ValueError(f"{file}: {len(left)} tensors belong to no component: {left[:20]}")
     texts = [part for part in parts if part.startswith("text_encoder")]
-    # Only OpenAI's encoder is padded with the end mark; OpenCLIP's are padded with "!", id 0.
-    tokenizers = [
-        load_tokenizer(tokenizer, None if parts[t].module.hidden_act == "quick_gelu" else "!")
-        for t in texts
-    ]
+    tokenizers = []
+    for part in texts:
+        if tokenizer is None:
+            raise ValueError(f"{file}: its {part} needs tokenizer=, a tokenizer's folder")
+        # Only OpenAI's encoder is padded with the end mark; OpenCLIP's are padded with "!", id 0.
+        pad = None if parts[part].module.hidden_act == "quick_gelu" else "!"
+        tokenizers.append(load_tokenizer(tokenizer, pad))
     settings = {"force_zeros_for_empty_prompt": True} if family == "sdxl" else {}
     if family == "sdxl-refiner":
         settings = {"requires_aesthetics_score": True}
@@ -62,7 +79,14 @@ def load_single_file(file: Path, options, tokenizer, configs, ema, query_chunk) 
 
 
 def _component(
-    file: Path, tensors: Tensors, part: str, config, options, query_chunk, used: list[str], ema
+    file: Path,
+    tensors: Tensors,
+    part: str,
+    config: Mapping[str, Any],
+    options: Mapping[str, Any],
+    query_chunk: int | None,
+    used: list[str],
+    ema: bool,
 ) -> BoundModule:
     """One network of a single file; its prefix is added to `used`."""
     found = [p for p in original.PREFIXES[part] if any(n.startswith(p) for n in tensors)]
@@ -79,7 +103,7 @@ def _component(
         locate = original.autoencoder_locator(module)
     elif isinstance(module, ClassEmbedder):
         locate = original.class_locator(module)
-    else:
+    elif isinstance(module, (UNet2DModel, UNet2DConditionModel)):
         locate = original.unet_locator(module)
         if ema:
             inside, plain = tensors, locate
@@ -87,6 +111,8 @@ def _component(
             def locate(key: str) -> naming.Source:
                 return naming.Source(original.ema_key(plain(key).key))
 
+    else:
+        raise TypeError(f"{type(module).__name__} is in no original file")
     anything = ((r"", "the rest of the file"),)
     params = fill(
         parameter_shapes(module),
@@ -98,7 +124,9 @@ def _component(
     return BoundModule(module, params)
 
 
-def network_options(part: str, config, options, query_chunk) -> dict[str, Any]:
+def network_options(
+    part: str, config: Mapping[str, Any], options: Mapping[str, Any], query_chunk: int | None
+) -> dict[str, Any]:
     """Keyword arguments of one network; an autoencoder that overflows stays float32."""
     chosen = dict(options)
     if config.get("force_upcast", False):

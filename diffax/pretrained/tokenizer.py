@@ -117,7 +117,9 @@ def read_settings(folder: Path) -> dict[str, dict[str, Any]]:
     return {name: read_json(folder / name) for name in SETTINGS if (folder / name).is_file()}
 
 
-def from_vocabulary(vocabulary: dict[str, int], merges: list[tuple[str, str]]):
+def from_vocabulary(
+    vocabulary: dict[str, int], merges: list[tuple[str, str]]
+) -> tokenizers.Tokenizer:
     """The `tokenizers` object of a vocabulary and its merges.
 
     Returns:
@@ -164,10 +166,10 @@ def _from_folder(folder: Path) -> tokenizers.Tokenizer:
 
 
 def _merges(lines: list[str], file: Path) -> list[tuple[str, str]]:
-    pairs = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
+    pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
     if any(len(pair) != 2 for pair in pairs):
         raise ValueError(f"{file}: expected two tokens a line; the file is damaged")
-    return pairs
+    return [(first, second) for first, second in pairs]
 
 
 def _clip_vocabulary(file: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:

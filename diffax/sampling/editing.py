@@ -21,7 +21,7 @@ from diffax.schedules.point import along_batch
 from diffax.solvers.ddim import DDIM
 from diffax.solvers.ddpm import DDPM
 from diffax.solvers.inversion import DDIMInversion
-from diffax.solvers.keys import fold_in, initial_noise, normal
+from diffax.solvers.keys import Keys, fold_in, initial_noise, normal
 from diffax.solvers.solver import Solver
 
 # Out of the reach of the numbers that solvers fold in.
@@ -109,7 +109,7 @@ class Inpainting:
         return self.solver.init(x, grid), noise
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: Any, current: Point, next: Point, keys: Array
+        self, denoiser: Denoiser, x: Array, state: Any, current: Point, next: Point, keys: Keys
     ) -> tuple[Array, Any]:
         """The wrapped solver's step, then the kept part."""
         inner, eps = state
@@ -179,15 +179,15 @@ class RePaint:
         return state
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: Any, current: Point, next: Point, keys: Array
+        self, denoiser: Denoiser, x: Array, state: Any, current: Point, next: Point, keys: Keys
     ) -> tuple[Array, Any]:
         """Down towards the data, or up by fresh noise."""
 
-        def up(_) -> tuple[Array, Any]:
+        def up(_: None) -> tuple[Array, Any]:
             mean, variance = gaussian.step(x, next, current)
             return (mean + jnp.sqrt(variance) * normal(keys, x)).astype(x.dtype), state
 
-        def down(_) -> tuple[Array, Any]:
+        def down(_: None) -> tuple[Array, Any]:
             inpainting = Inpainting(self.solver, self.known, self.mask, fresh_noise=True)
             moved, inner = inpainting.step(
                 denoiser, x, (state, jnp.zeros_like(x)), current, next, keys

@@ -119,7 +119,7 @@ def noise_range(
     """
     if sigma_min is None:
         if isinstance(schedule, EDM | VE):
-            sigma_min = float(schedule.sigma_min)
+            sigma_min = float(np.asarray(schedule.sigma_min))
         else:
             clean = 0 if isinstance(schedule, Discrete) else _NEAR_CLEAN
             sigma_min = float(schedule.at(clean).sigma_ratio)

@@ -1,7 +1,7 @@
 """The reverse process: one `lax.scan` of a solver over a grid."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
@@ -9,18 +9,40 @@ from jax import Array
 
 from diffax.denoiser import Denoiser
 from diffax.schedules import Point
-from diffax.solvers.keys import NoiseTape, fold_in
+from diffax.solvers.keys import Keys, fold_in
 from diffax.solvers.solver import Solver
 
+OnStep = Callable[[int, Array, Point], None]
 
+
+@overload
 def sample(
     denoiser: Denoiser,
     solver: Solver,
     grid: Point,
     x: Array,
-    keys: "Array | NoiseTape",
+    keys: Keys,
+    trajectory: Literal[False] = False,
+    on_step: OnStep | None = None,
+) -> Array: ...
+@overload
+def sample(
+    denoiser: Denoiser,
+    solver: Solver,
+    grid: Point,
+    x: Array,
+    keys: Keys,
+    trajectory: Literal[True],
+    on_step: OnStep | None = None,
+) -> tuple[Array, Array]: ...
+def sample(
+    denoiser: Denoiser,
+    solver: Solver,
+    grid: Point,
+    x: Array,
+    keys: Keys,
     trajectory: bool = False,
-    on_step: Callable[[int, Array, Point], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> Array | tuple[Array, Array]:
     """Run the reverse process from `grid[0]` to `grid[-1]`.
 
@@ -72,7 +94,7 @@ def sample(
     if jnp.issubdtype(dtype, jnp.floating):
         x = x.astype(jnp.promote_types(dtype, jnp.float32))
 
-    def advance(carry: tuple[Array, Any], interval: tuple[Array, Point, Point]):
+    def advance(carry: tuple[Array, Any], interval: tuple[Array, Point, Point]) -> tuple[Any, Any]:
         x, state = carry
         index, current, next = interval
         x, state = solver.step(denoiser, x, state, current, next, fold_in(keys, index))

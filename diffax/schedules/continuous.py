@@ -1,6 +1,6 @@
 """Noise schedules as functions of a continuous time, each with its exact inverse in log-SNR."""
 
-from typing import Self
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from diffax.noun import check_range, noun, number
 from diffax.schedules.point import (
     Point,
+    Schedule,
     checked_times,
     root,
     table_dtype,
@@ -17,7 +18,7 @@ from diffax.schedules.point import (
 )
 
 
-class _Continuous:
+class _Continuous(Schedule):
     """What schedules of a continuous time share: they run from `t = 1` to the clean `t = 0`."""
 
     def build(self) -> Self:
@@ -59,11 +60,16 @@ class VP(_Continuous):
         return Point(t, jnp.exp(log_alpha), root(-jnp.expm1(2 * log_alpha)))
 
     def _log_alpha(self, t: Array) -> Array:
-        return -0.25 * t**2 * (self.beta_max - self.beta_min) - 0.5 * t * self.beta_min
+        return -0.25 * t**2 * self._slope - 0.5 * t * self.beta_min
+
+    @property
+    def _slope(self) -> Any:
+        # By its type a number could be a bool, which has no difference.
+        return self.beta_max - self.beta_min  # pyrefly: ignore[unsupported-operation]
 
     def _time_of_log_alpha(self, log_alpha: Array) -> Array:
         # The positive root of the quadratic, written without a difference of close numbers.
-        slope = self.beta_max - self.beta_min
+        slope = self._slope
         loss = jnp.minimum(-2 * log_alpha, 0.5 * slope + self.beta_min)  # at t = 1 at most
         rate = jnp.sqrt(self.beta_min**2 + 2 * slope * loss)
         return jnp.minimum(2 * loss / (self.beta_min + rate), 1.0)
@@ -162,7 +168,7 @@ class VE(_Continuous):
     def at(self, t: ArrayLike) -> Point:
         """The point at `t` in `[0, 1]`."""
         t = checked_times(t, 0, 1, table_dtype())
-        sigma = self.sigma_min * (self.sigma_max / self.sigma_min) ** t
+        sigma = jnp.power(self.sigma_max / self.sigma_min, t) * self.sigma_min
         return Point(t, jnp.ones_like(t), sigma)
 
     def at_logsnr(self, logsnr: ArrayLike) -> Point:
@@ -237,7 +243,7 @@ def shift_time(t: ArrayLike, shift: ArrayLike) -> Array:
         shift: `sqrt(pixels / reference pixels)`; 1 leaves the times as they are.
     """
     t = jnp.asarray(t, table_dtype())
-    return shift * t / (1 + (shift - 1) * t)
+    return t * shift / (1 + t * (shift - 1))
 
 
 def _plain(number: ArrayLike) -> float | None:

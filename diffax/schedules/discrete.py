@@ -4,6 +4,7 @@ Tables are built in float64 and kept in float32 (float64 where `jax_enable_x64` 
 """
 
 import warnings
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -127,7 +128,7 @@ def _log_ratio(sigma: Array, alpha: Array, before: Array) -> Array:
     return jnp.where(is_pure, pure, jnp.log(sigma) - jnp.log(jnp.where(is_pure, 1.0, alpha)))
 
 
-def from_alpha_bars(alpha_bars: ArrayLike) -> Discrete:
+def from_alpha_bars(alpha_bars: ArrayLike | Sequence[float]) -> Discrete:
     """A discrete schedule from its signal powers.
 
     Args:
@@ -141,7 +142,7 @@ def from_alpha_bars(alpha_bars: ArrayLike) -> Discrete:
     return _discrete(bars, 1.0 - bars, 1.0 - bars / previous)
 
 
-def checked_alpha_bars(alpha_bars: ArrayLike) -> np.ndarray:
+def checked_alpha_bars(alpha_bars: ArrayLike | Sequence[float]) -> np.ndarray:
     """The signal powers of a table as float64 `[T]`; see `from_alpha_bars`."""
     bars = np.asarray(alpha_bars, np.float64)
     if bars.ndim != 1 or bars.size < 1:
@@ -154,7 +155,7 @@ def checked_alpha_bars(alpha_bars: ArrayLike) -> np.ndarray:
     return bars
 
 
-def from_betas(betas: ArrayLike) -> Discrete:
+def from_betas(betas: ArrayLike | Sequence[float]) -> Discrete:
     """A discrete schedule from the variances of its single steps.
 
     Args:
@@ -174,7 +175,7 @@ def from_betas(betas: ArrayLike) -> Discrete:
     return _discrete(np.exp(log_bars), -np.expm1(log_bars), betas)
 
 
-def checked_betas(betas: ArrayLike) -> np.ndarray:
+def checked_betas(betas: ArrayLike | Sequence[float]) -> np.ndarray:
     """The variances of a table's single steps as float64 `[T]`; see `from_betas`."""
     betas = np.asarray(betas, np.float64)
     if betas.ndim != 1 or betas.size < 1:

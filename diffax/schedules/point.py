@@ -1,12 +1,12 @@
 """A place on the noising path, and what every noise schedule offers."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from diffax.noun import noun
 
@@ -39,7 +39,7 @@ class Point:
         """The same point with fields shaped to multiply `x` (`[B, ...]`); scalars stay scalars."""
         return jax.tree.map(lambda field: along_batch(field, x), self)
 
-    def __getitem__(self, index) -> "Point":
+    def __getitem__(self, index: Any) -> "Point":
         """Points of a grid or batch by index or slice."""
         return jax.tree.map(lambda field: field[index], self)
 
@@ -68,7 +68,7 @@ def along_batch(values: ArrayLike, x: Array) -> Array:
     return values.reshape(values.shape + (1,) * (x.ndim - 1)) if values.ndim else values
 
 
-def checked_times(t: ArrayLike, low: float, high: float, dtype) -> Array:
+def checked_times(t: ArrayLike, low: float, high: float, dtype: DTypeLike) -> Array:
     """`t` as an array; a concrete time outside `[low, high]` is refused."""
     if not isinstance(t, jax.core.Tracer):
         values = np.asarray(t, np.float64)

@@ -14,8 +14,10 @@ from diffax.solvers.description import (
     check_options,
     check_schedule,
     real,
+    schedule_of,
     whole,
 )
+from diffax.solvers.keys import Keys
 
 
 @noun
@@ -54,7 +56,7 @@ class RK45:
     atol: ArrayLike = number(default=1e-5)
     max_steps: int = structure(default=4096)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_options(self)
 
     def init(self, x: Array, grid: Point) -> Array:
@@ -63,15 +65,15 @@ class RK45:
         return jnp.zeros((), jnp.int32)
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: Array, current: Point, next: Point, keys: Array
+        self, denoiser: Denoiser, x: Array, state: Array, current: Point, next: Point, keys: Keys
     ) -> tuple[Array, Array]:
         """Integrate from `current` to `next`."""
 
-        def integrate(_) -> tuple[Array, Array]:
+        def integrate(_: None) -> tuple[Array, Array]:
             scaled, tried = self._integrate(denoiser, x / current.alpha, current, next)
             return (next.alpha * scaled).astype(x.dtype), tried
 
-        def jump(_) -> tuple[Array, Array]:
+        def jump(_: None) -> tuple[Array, Array]:
             clean = denoiser(x, current).at(next)
             return clean.astype(x.dtype), jnp.zeros((), jnp.int32)
 
@@ -88,8 +90,8 @@ class RK45:
                 "the RK45 sampler needs diffrax: pip install diffrax, or use dpmpp_3m or unipc"
             ) from error
 
-        def slope(u: Array, y: Array, _) -> Array:
-            at = self.schedule.at_logsnr(-2 * u)
+        def slope(u: Array, y: Array, _: None) -> Array:
+            at = schedule_of(self).at_logsnr(-2 * u)
             return jnp.exp(u) * denoiser((at.alpha * y).astype(scaled.dtype), at).eps
 
         start = jnp.log(current.sigma_ratio)

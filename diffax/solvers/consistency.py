@@ -11,8 +11,15 @@ from diffax.noun import noun, number
 from diffax.schedules import Point, Schedule
 from diffax.schedules.point import root
 from diffax.solvers.ddim import ETA
-from diffax.solvers.description import Description, Name, check_options, check_schedule, real
-from diffax.solvers.keys import normal
+from diffax.solvers.description import (
+    Description,
+    Name,
+    check_options,
+    check_schedule,
+    real,
+    schedule_of,
+)
+from diffax.solvers.keys import Keys, normal
 
 
 @noun
@@ -45,14 +52,14 @@ class LCM:
     sigma_data: ArrayLike = number(default=0.5)
     time_scaling: ArrayLike = number(default=10.0)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_options(self)
 
     def init(self, x: Array, grid: Point) -> None:
         """No state."""
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: None, current: Point, next: Point, keys: Array
+        self, denoiser: Denoiser, x: Array, state: None, current: Point, next: Point, keys: Keys
     ) -> tuple[Array, None]:
         """Jump to the data, then noise to `next`."""
         s = current.t * self.time_scaling
@@ -87,7 +94,7 @@ class TCD:
     schedule: Schedule | None = None
     eta: ArrayLike = number(default=0.3)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_options(self)
 
     def init(self, x: Array, grid: Point) -> None:
@@ -95,10 +102,10 @@ class TCD:
         check_schedule(self)
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: None, current: Point, next: Point, keys: Array
+        self, denoiser: Denoiser, x: Array, state: None, current: Point, next: Point, keys: Keys
     ) -> tuple[Array, None]:
         """Jump to s, then noise to `next`."""
-        below = self.schedule.at(jnp.floor((1 - self.eta) * jnp.maximum(next.t, 0.0)))
+        below = schedule_of(self).at(jnp.floor((1 - self.eta) * jnp.maximum(next.t, 0.0)))
         # The last step goes all the way: to the grid's own end.
         last = next.t <= 0
         below = jax.tree.map(lambda b, n: jnp.where(last, n, b), below, next)

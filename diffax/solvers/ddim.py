@@ -10,7 +10,7 @@ from diffax.schedules import Point
 from diffax.schedules.point import root
 from diffax.solvers.description import Description, Name, check_options, real
 from diffax.solvers.ends import decay
-from diffax.solvers.keys import normal
+from diffax.solvers.keys import Keys, normal
 
 ETA = real("share of fresh noise in each step; 0 is deterministic, 1 as noisy as ddpm")
 
@@ -43,14 +43,14 @@ class DDIM:
 
     eta: ArrayLike = number(default=0.0)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_options(self)
 
     def init(self, x: Array, grid: Point) -> None:
         """No state."""
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: None, current: Point, next: Point, keys: Array
+        self, denoiser: Denoiser, x: Array, state: None, current: Point, next: Point, keys: Keys
     ) -> tuple[Array, None]:
         """Jump to the guessed x0, then back to `next` along the guessed noise and fresh noise."""
         guess = denoiser(x, current)
@@ -90,7 +90,7 @@ class EulerAncestral(DDIM):
 
     eta: ArrayLike = number(default=1.0)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_options(self)
 
 
@@ -103,5 +103,5 @@ def split_noise(current: Point, next: Point, eta: ArrayLike) -> tuple[Array, Arr
     kept = decay(current, next)
     up = jnp.minimum(1.0, eta * root((1 - kept) * (1 + kept)))
     # 1 - up^2, without cancellation at eta 1.
-    down = root((1 - eta) * (1 + eta) + (eta * kept) ** 2)
+    down = root((kept * eta) ** 2 + (1 - eta) * (1 + eta))
     return down, up

@@ -9,7 +9,7 @@ from diffax.noun import noun, structure
 from diffax.schedules import Point
 from diffax.schedules.point import root
 from diffax.solvers.description import Description, Name, check_options, choice
-from diffax.solvers.keys import normal
+from diffax.solvers.keys import Keys, normal
 
 
 @noun
@@ -44,7 +44,7 @@ class DDPM:
     variance: str = structure(default="fixed_small")
     given: Array | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_options(self)
         if (self.variance == "given") != (self.given is not None):
             raise ValueError("variance='given' and an array `given` [S] go together")
@@ -59,12 +59,12 @@ class DDPM:
         return jnp.zeros((), jnp.int32)
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: Array, current: Point, next: Point, keys: Array
+        self, denoiser: Denoiser, x: Array, state: Array, current: Point, next: Point, keys: Keys
     ) -> tuple[Array, Array]:
         """Draw from `p(x' | x)`; the step into the clean end adds no noise."""
         guess = denoiser(x, current)
         mean, small = gaussian.posterior(x, guess.x0, current, next)
-        if self.variance == "given":
+        if self.given is not None:
             variance = self.given[state]
         else:
             large = gaussian.interval(current, next)[1]

@@ -7,6 +7,7 @@ from diffax.noun import noun, structure
 from diffax.schedules import Point
 from diffax.solvers.description import Description, Name, check_options, flag, whole
 from diffax.solvers.dpm_solver import DPMSolver
+from diffax.solvers.keys import Keys
 from diffax.solvers.multistep import MultistepState
 
 
@@ -39,7 +40,7 @@ class DEIS:
     order: int = structure(default=2)
     lower_order_final: bool = structure(default=True)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_options(self)
 
     @property
@@ -57,7 +58,7 @@ class DEIS:
         state: MultistepState,
         current: Point,
         next: Point,
-        keys: Array,
+        keys: Keys,
     ) -> tuple[Array, MultistepState]:
         """Extrapolate eps from the last answers and integrate."""
         return self._solver.step(denoiser, x, state, current, next, keys)

@@ -23,6 +23,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from diffax.schedules import Schedule
+
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -80,7 +82,7 @@ class Option:
             return isinstance(value, str) and value in self.choices
         if self.type is int:
             whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-            return whole and self.low <= value <= self.high
+            return bool(whole and self.low <= value <= self.high)
         value = np.asarray(value)
         if value.dtype.kind not in "iuf":
             return False
@@ -189,8 +191,19 @@ def check_schedule(solver: Any) -> None:
     Raises:
         ValueError: `schedule` is None where it is needed.
     """
-    if solver.schedule is None and solver.description.told("needs_schedule", solver):
+    if solver.description.told("needs_schedule", solver):
+        schedule_of(solver)
+
+
+def schedule_of(solver: Any) -> Schedule:
+    """The schedule of a solver that asks the network between grid points.
+
+    Raises:
+        ValueError: it was told none.
+    """
+    if solver.schedule is None:
         raise ValueError(
             f"{type(solver).__name__} asks the network between grid points: give schedule=..., or "
             "fill it in by diffax.solvers.registry.with_schedule"
         )
+    return solver.schedule

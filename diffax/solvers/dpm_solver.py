@@ -28,6 +28,7 @@ from diffax.solvers.description import (
     whole,
 )
 from diffax.solvers.ends import lost, positive_alpha
+from diffax.solvers.keys import Keys
 from diffax.solvers.multistep import (
     LinearSteps,
     MultistepState,
@@ -94,7 +95,7 @@ class DPMSolverPP:
     euler_at_final: bool = structure(default=False)
     compat: str | None = structure(default=None)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_options(self)
 
     def init(self, x: Array, grid: Point) -> MultistepState:
@@ -113,7 +114,7 @@ class DPMSolverPP:
         state: MultistepState,
         current: Point,
         next: Point,
-        keys: Array,
+        keys: Keys,
     ) -> tuple[Array, MultistepState]:
         """Extrapolate x0 from the last answers and integrate."""
         return advance(state, x, denoiser(x, current).x0, keys)
@@ -160,7 +161,7 @@ class SDEDPMSolverPP:
     eta: ArrayLike = number(default=1.0)
     compat: str | None = structure(default=None)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_options(self)
 
     def init(self, x: Array, grid: Point) -> MultistepState:
@@ -168,7 +169,7 @@ class SDEDPMSolverPP:
         current, next = grid[:-1], grid[1:]
         h, nodes = nodes_in_log_snr(grid, self.order)
         # Infinite steps count as long ones: infinity has no slope in eta.
-        moments = _scaled_moments(-(1 + self.eta) * jnp.minimum(h, 100.0), self.order)
+        moments = _scaled_moments(-jnp.minimum(h, 100.0) * (1 + self.eta), self.order)
         if self.compat == "diffusers" and self.order == 3:
             moments[2] = moments[2] / 2 - 1
         weights = _weights(self, grid, nodes, lost(current, next, 1 + self.eta), moments)
@@ -189,7 +190,7 @@ class SDEDPMSolverPP:
         state: MultistepState,
         current: Point,
         next: Point,
-        keys: Array,
+        keys: Keys,
     ) -> tuple[Array, MultistepState]:
         """Extrapolate x0 from the last answers, integrate, and add fresh noise."""
         return advance(state, x, denoiser(x, current).x0, keys)
@@ -229,7 +230,7 @@ class DPMSolver:
     euler_at_final: bool = structure(default=False)
     compat: str | None = structure(default=None)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_options(self)
 
     def init(self, x: Array, grid: Point) -> MultistepState:
@@ -244,7 +245,7 @@ class DPMSolver:
         state: MultistepState,
         current: Point,
         next: Point,
-        keys: Array,
+        keys: Keys,
     ) -> tuple[Array, MultistepState]:
         """Extrapolate eps from the last answers and integrate."""
         return advance(state, x, denoiser(x, current).eps, keys)
@@ -280,7 +281,7 @@ class SDEDPMSolver:
     euler_at_final: bool = structure(default=False)
     compat: str | None = structure(default=None)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_options(self)
 
     def init(self, x: Array, grid: Point) -> MultistepState:
@@ -299,10 +300,13 @@ class SDEDPMSolver:
         state: MultistepState,
         current: Point,
         next: Point,
-        keys: Array,
+        keys: Keys,
     ) -> tuple[Array, MultistepState]:
         """Extrapolate eps from the last answers, integrate, and add fresh noise."""
         return advance(state, x, denoiser(x, current).eps, keys)
+
+
+_Multistep = DPMSolverPP | SDEDPMSolverPP | DPMSolver | SDEDPMSolver
 
 
 def _scaled_moments(z: Array, count: int) -> list[Array]:
@@ -318,7 +322,7 @@ def _thirds(compat: str | None, moments: list[Array]) -> list[Array]:
 
 
 def _weights(
-    solver: DPMSolver, grid: Point, nodes: list[Array], first: Array, moments: list[Array]
+    solver: _Multistep, grid: Point, nodes: list[Array], first: Array, moments: list[Array]
 ) -> Array:
     """Weights `[S, order]` of the answers; `first` is the exact weight of order 1."""
     rows = [first[:, None]]
@@ -334,7 +338,7 @@ def _weights(
     return by_order(orders, rows)
 
 
-def _noise_table(solver: DPMSolver, grid: Point) -> tuple[Array, Array, Array]:
+def _noise_table(solver: _Multistep, grid: Point) -> tuple[Array, Array, Array]:
     """`keep`, `weights` and `h` of the solvers that take eps for a polynomial."""
     current, next = grid[:-1], grid[1:]
     alpha = positive_alpha(current)

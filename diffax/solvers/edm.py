@@ -33,7 +33,7 @@ from diffax.solvers.description import (
     choice,
     real,
 )
-from diffax.solvers.keys import normal
+from diffax.solvers.keys import Keys, normal
 
 _CHURN_OPTIONS = {
     "churn": real("EDM's S_churn: noise added over the run, spread over its steps"),
@@ -58,7 +58,7 @@ class _Churn:
         check_schedule(self)
         return grid.t.shape[0] - 1
 
-    def _raised(self, x: Array, current: Point, N: int, keys: Array) -> tuple[Array, Point]:
+    def _raised(self, x: Array, current: Point, N: int, keys: Keys) -> tuple[Array, Point]:
         """`x_hat` and the point at `t_hat`; exactly `x` and `current` where gamma is zero."""
         if self.schedule is None:
             # A churn that is a number of the program cannot be refused: it is not forgotten either.
@@ -112,11 +112,11 @@ class Euler(_Churn):
         needs_schedule=_has_churn,
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_options(self)
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: int, current: Point, next: Point, keys: Array
+        self, denoiser: Denoiser, x: Array, state: int, current: Point, next: Point, keys: Keys
     ) -> tuple[Array, int]:
         """Up by the churn, then along the slope to `next`."""
         x_hat, t_hat = self._raised(x, current, state, keys)
@@ -163,11 +163,11 @@ class Heun(_Churn):
 
     space: str = structure(default="scaled")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_options(self)
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: int, current: Point, next: Point, keys: Array
+        self, denoiser: Denoiser, x: Array, state: int, current: Point, next: Point, keys: Keys
     ) -> tuple[Array, int]:
         """Up by the churn, Euler, then again with the mean of the slopes at both ends."""
         x_hat, t_hat = self._raised(x, current, state, keys)

@@ -39,4 +39,4 @@ def lost(current: Point, next: Point, power: ArrayLike = 1.0) -> Array:
     shrunk = decay(current, next)
     infinite = shrunk == 0
     h = -jnp.log(jnp.where(infinite, 1.0, shrunk))
-    return jnp.where(infinite, 1.0 - shrunk**power, -jnp.expm1(-power * h))
+    return jnp.where(infinite, 1.0 - shrunk**power, -jnp.expm1(-(h * power)))

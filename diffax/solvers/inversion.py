@@ -8,6 +8,7 @@ from diffax.noun import noun, structure
 from diffax.schedules import Point
 from diffax.solvers.description import Description, Name, check_options, whole
 from diffax.solvers.ends import positive_alpha
+from diffax.solvers.keys import Keys
 
 
 @noun
@@ -35,21 +36,21 @@ class DDIMInversion:
 
     refinements: int = structure(default=0)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_options(self)
 
     def init(self, x: Array, grid: Point) -> None:
         """No state."""
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: None, current: Point, next: Point, keys: Array
+        self, denoiser: Denoiser, x: Array, state: None, current: Point, next: Point, keys: Keys
     ) -> tuple[Array, None]:
         """From the cleaner `current` up to `next`."""
         # The state still has `current`'s amounts of signal and noise.
         eps = denoiser(x, Point(next.t, current.alpha, current.sigma)).eps
         moved = _up(x, eps, current, next)
 
-        def refine(_, moved: Array) -> Array:
+        def refine(_: Array, moved: Array) -> Array:
             return _up(x, denoiser(moved, next).eps, current, next)
 
         return jax.lax.fori_loop(0, self.refinements, refine, moved), None

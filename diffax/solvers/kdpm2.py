@@ -10,8 +10,8 @@ from diffax.noun import noun, number
 from diffax.parameterization import Prediction
 from diffax.schedules import Point, Schedule
 from diffax.solvers.ddim import ETA, split_noise
-from diffax.solvers.description import Description, Name, check_options, check_schedule
-from diffax.solvers.keys import normal
+from diffax.solvers.description import Description, Name, check_options, check_schedule, schedule_of
+from diffax.solvers.keys import Keys, normal
 
 
 @noun
@@ -46,11 +46,11 @@ class KDPM2:
         check_schedule(self)
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: None, current: Point, next: Point, keys: Array
+        self, denoiser: Denoiser, x: Array, state: None, current: Point, next: Point, keys: Keys
     ) -> tuple[Array, None]:
         """The slope in the middle carries the whole step."""
         guess = denoiser(x, current)
-        moved = _midpoint_step(self.schedule, denoiser, x, guess, current, next)
+        moved = _midpoint_step(schedule_of(self), denoiser, x, guess, current, next)
         return moved.astype(x.dtype), None
 
 
@@ -87,7 +87,7 @@ class KDPM2Ancestral:
     schedule: Schedule | None = None
     eta: ArrayLike = number(default=1.0)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_options(self)
 
     def init(self, x: Array, grid: Point) -> None:
@@ -95,13 +95,13 @@ class KDPM2Ancestral:
         check_schedule(self)
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: None, current: Point, next: Point, keys: Array
+        self, denoiser: Denoiser, x: Array, state: None, current: Point, next: Point, keys: Keys
     ) -> tuple[Array, None]:
         """Down to `k_down`, then up by fresh noise."""
         guess = denoiser(x, current)
         down, up = split_noise(current, next, self.eta)
         lower = Point(next.t, next.alpha, next.sigma * down)
-        moved = _midpoint_step(self.schedule, denoiser, x, guess, current, lower)
+        moved = _midpoint_step(schedule_of(self), denoiser, x, guess, current, lower)
         return (moved + next.sigma * up * normal(keys, x)).astype(x.dtype), None
 
 

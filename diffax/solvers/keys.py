@@ -1,5 +1,7 @@
 """The randomness of sampling: one key a sample, or noise given instead of drawn."""
 
+from typing import overload
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -38,14 +40,21 @@ class NoiseTape:
         return self.values.shape[:1]
 
 
-def fold_in(keys: Array | NoiseTape, data: int | Array) -> Array | NoiseTape:
+Keys = Array | NoiseTape
+
+
+@overload
+def fold_in(keys: Array, data: int | Array) -> Array: ...
+@overload
+def fold_in(keys: NoiseTape, data: int | Array) -> NoiseTape: ...
+def fold_in(keys: Keys, data: int | Array) -> Keys:
     """`jax.random.fold_in` for every key of a batch, `[B]`; on a tape, the noise of that step."""
     if isinstance(keys, NoiseTape):
         return NoiseTape(keys.values[:, data])
     return jax.vmap(jax.random.fold_in, (0, None))(keys, data)
 
 
-def normal(keys: Array | NoiseTape, like: Array) -> Array:
+def normal(keys: Keys, like: Array) -> Array:
     """Standard normal noise shaped and typed like `like` (`[B, ...]`), row i from key i."""
     if isinstance(keys, NoiseTape):
         return keys.values.astype(like.dtype)

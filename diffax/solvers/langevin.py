@@ -12,7 +12,7 @@ from diffax.noun import noun, number, structure
 from diffax.schedules import Point
 from diffax.solvers.ddpm import DDPM
 from diffax.solvers.description import Description, Name, check_options, real, whole
-from diffax.solvers.keys import fold_in, normal
+from diffax.solvers.keys import Keys, fold_in, normal
 from diffax.solvers.solver import Solver
 
 
@@ -47,7 +47,7 @@ class PredictorCorrector:
     snr: ArrayLike = number(default=0.16)
     corrections: int = structure(default=1)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_options(self)
 
     def init(self, x: Array, grid: Point) -> Any:
@@ -55,7 +55,7 @@ class PredictorCorrector:
         return self.predictor.init(x, grid)
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: Any, current: Point, next: Point, keys: Array
+        self, denoiser: Denoiser, x: Array, state: Any, current: Point, next: Point, keys: Keys
     ) -> tuple[Array, Any]:
         """Correct at `current`, then predict `next`."""
 
@@ -66,7 +66,7 @@ class PredictorCorrector:
         return self.predictor.step(denoiser, x, state, current, next, fold_in(keys, 0))
 
 
-def langevin_step(denoiser: Denoiser, x: Array, at: Point, snr: ArrayLike, keys: Array) -> Array:
+def langevin_step(denoiser: Denoiser, x: Array, at: Point, snr: ArrayLike, keys: Keys) -> Array:
     """One step of Langevin dynamics towards `p(x_t)` (Song et al. 2021, algorithm 4, lines 4-7).
 
         x' = x + e score + sqrt(2 e) z,    e = 2 (r |z| / |score|)^2

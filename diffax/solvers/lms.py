@@ -8,6 +8,7 @@ from diffax.noun import noun, structure
 from diffax.schedules import Point
 from diffax.solvers.description import Description, Name, check_options, whole
 from diffax.solvers.ends import positive_alpha
+from diffax.solvers.keys import Keys
 from diffax.solvers.multistep import (
     LinearSteps,
     MultistepState,
@@ -42,7 +43,7 @@ class LMS:
 
     order: int = structure(default=4)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_options(self)
 
     def init(self, x: Array, grid: Point) -> MultistepState:
@@ -67,7 +68,7 @@ class LMS:
         state: MultistepState,
         current: Point,
         next: Point,
-        keys: Array,
+        keys: Keys,
     ) -> tuple[Array, MultistepState]:
         """Extrapolate eps from the last answers and integrate."""
         return advance(state, x, denoiser(x, current).eps, keys)

@@ -19,7 +19,7 @@ from jax import Array
 from diffax.noun import noun
 from diffax.schedules import Point
 from diffax.solvers.ends import log_snr_step
-from diffax.solvers.keys import normal
+from diffax.solvers.keys import Keys, normal
 
 
 @noun
@@ -63,7 +63,7 @@ def remember(answers: Array, newest: Array) -> Array:
 
 
 def advance(
-    state: MultistepState, x: Array, answer: Array, keys: Array
+    state: MultistepState, x: Array, answer: Array, keys: Keys
 ) -> tuple[Array, MultistepState]:
     """One step by the table, after the network's `answer` at the current point."""
     answers = remember(state.answers, answer)
@@ -71,7 +71,7 @@ def advance(
     return x, MultistepState(state.index + 1, state.steps, answers)
 
 
-def linear_step(row: LinearSteps, x: Array, answers: Array, keys: Array) -> Array:
+def linear_step(row: LinearSteps, x: Array, answers: Array, keys: Keys) -> Array:
     """`keep x + weights . answers + std z`."""
     moved = row.keep * x + jnp.tensordot(row.weights, answers, axes=1)
     if row.std is not None:

@@ -14,8 +14,10 @@ from diffax.solvers.description import (
     check_options,
     check_schedule,
     choice,
+    schedule_of,
 )
 from diffax.solvers.ends import positive_alpha
+from diffax.solvers.keys import Keys
 from diffax.solvers.multistep import remember
 
 
@@ -53,7 +55,7 @@ class PLMS:
 
     mixes: str = structure(default="eps")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_options(self)
 
     def init(self, x: Array, grid: Point) -> PNDMState:
@@ -67,7 +69,7 @@ class PLMS:
         state: PNDMState,
         current: Point,
         next: Point,
-        keys: Array,
+        keys: Keys,
     ) -> tuple[Array, PNDMState]:
         """Mix the last answers and transfer."""
         first = _answer(denoiser, x, current, self.mixes)
@@ -78,7 +80,7 @@ class PLMS:
                 denoiser, _transfer(x, first, current, next, self.mixes), next, self.mixes
             )
 
-        def first_step(_):
+        def first_step(_: None) -> Array:
             # Where the first step goes into the clean end, there is nothing to ask there.
             return (first + jax.lax.cond(next.sigma > 0, ask_ahead, lambda: first)) / 2
 
@@ -125,7 +127,7 @@ class PNDM:
     mixes: str = structure(default="eps")
     stride: float | None = structure(default=None)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_options(self)
 
     def init(self, x: Array, grid: Point) -> PNDMState:
@@ -143,18 +145,18 @@ class PNDM:
         state: PNDMState,
         current: Point,
         next: Point,
-        keys: Array,
+        keys: Keys,
     ) -> tuple[Array, PNDMState]:
         """Runge-Kutta at first, then the mix of the last answers."""
         first = _answer(denoiser, x, current, self.mixes)
         answers = remember(state.answers, first)
 
-        def runge_kutta(_):
+        def runge_kutta(_: None) -> Array:
             half = (current.t - next.t) / 2 if self.stride is None else self.stride
-            middle = self.schedule.at(next.t + half)
+            middle = schedule_of(self).at(next.t + half)
             # Where the stride is not half the step the first answer is carried so far down from
             # the step's start, and the network is told the middle's time all the same.
-            reached = self.schedule.at(current.t - half)
+            reached = schedule_of(self).at(current.t - half)
 
             def ask(answer: Array, at: Point) -> Array:
                 return _answer(

@@ -144,7 +144,7 @@ def with_schedule(solver: Solver, schedule: Schedule) -> Solver:
     """
     if not dataclasses.is_dataclass(solver):
         return solver
-    changes = {}
+    changes: dict[str, Any] = {}
     for field in dataclasses.fields(solver):
         value = getattr(solver, field.name)
         if field.name == "schedule" and value is None:

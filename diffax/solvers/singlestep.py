@@ -19,6 +19,7 @@ from diffax.schedules.point import root
 from diffax.solvers.description import Description, Name, check_options, choice, flag
 from diffax.solvers.dpm_solver import OPTIONS
 from diffax.solvers.ends import decay, log_snr_step, lost, positive_alpha
+from diffax.solvers.keys import Keys
 from diffax.solvers.multistep import (
     LinearSteps,
     by_order,
@@ -94,7 +95,7 @@ class DPMSolverSinglestep:
     lower_order_final: bool = structure(default=True)
     compat: str | None = structure(default=None)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_options(self)
         if self.stochastic and self.prediction == "eps":
             raise ValueError("the stochastic singlestep solver needs prediction x0, got eps")
@@ -116,7 +117,7 @@ class DPMSolverSinglestep:
         state: SinglestepState,
         current: Point,
         next: Point,
-        keys: Array,
+        keys: Keys,
     ) -> tuple[Array, SinglestepState]:
         """From the group's base to the next stage or the group's end."""
         guess = denoiser(x, current)

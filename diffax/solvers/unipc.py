@@ -16,6 +16,7 @@ from diffax.solvers.description import (
     whole,
 )
 from diffax.solvers.ends import lost, positive_alpha
+from diffax.solvers.keys import Keys
 from diffax.solvers.multistep import (
     LinearSteps,
     by_order,
@@ -80,7 +81,7 @@ class UniPC:
     lower_order_final: bool = structure(default=True)
     correct_from: int = structure(default=0)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_options(self)
 
     def init(self, x: Array, grid: Point) -> UniPCState:
@@ -96,7 +97,7 @@ class UniPC:
         state: UniPCState,
         current: Point,
         next: Point,
-        keys: Array,
+        keys: Keys,
     ) -> tuple[Array, UniPCState]:
         """Correct `x` with the answer at it, then predict the next point."""
         guess = denoiser(x, current)

@@ -283,7 +283,7 @@ def _node_to_json(name: str | None, value: Any) -> Any:
     if not is_node(value):
         return value
     out = {CLASS: choice_name(name, value)} if name in families() else {}
-    solver = registry.SOLVERS.get(out.get(CLASS)) if name in _SOLVERS else None
+    solver = registry.SOLVERS.get(out.get(CLASS, "")) if name in _SOLVERS else None
     fixed = {} if solver is None else solver.fixed
     return out | {
         n: _node_to_json(family_of(type(value), n), v) for n, v in fields(value) if n not in fixed

@@ -173,15 +173,15 @@ def reconstruction_weights(
     Raises:
         ValueError: no snapshots, or none as late as `step`.
     """
-    steps, gammas = np.asarray(steps, np.float64), np.asarray(gammas, np.float64)
-    if steps.size == 0 or step > steps.max():
-        last = steps.max() if steps.size else "none"
+    kept, powers = np.asarray(steps, np.float64), np.asarray(gammas, np.float64)
+    if kept.size == 0 or step > kept.max():
+        last = kept.max() if kept.size else "none"
         raise ValueError(
             f"expected snapshots up to step {step}, the latest is {last}; keep more checkpoints "
             "(train.keep_every) or ask for an earlier step"
         )
-    gram = profile_products(steps, gammas, steps, gammas)
-    wanted = profile_products(steps, gammas, np.array([step]), np.array([gamma]))[:, 0]
+    gram = profile_products(kept, powers, kept, powers)
+    wanted = profile_products(kept, powers, np.array([step]), np.array([gamma]))[:, 0]
     # Early profiles are tall and thin: with all of unit norm the equations are better conditioned.
     # Near neighbours stay nearly parallel, and the cut keeps their weights small.
     norm = np.sqrt(np.diag(gram))

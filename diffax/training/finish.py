@@ -54,7 +54,7 @@ def _leave_images(session: Any, model: Model | None, samples: Samples | None) ->
     rows, _ = read_rows(folder / "metrics.jsonl")
     curve = plotting.loss_curve(rows, title=session.recipe.title)
     plotting.save_image(folder / "loss.png", curve)
-    if model is None:
+    if model is None or samples is None:
         return
     image = images.grid(samples)
     if image is not None:

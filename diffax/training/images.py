@@ -50,6 +50,8 @@ def strip(model: Model, samples: Samples) -> np.ndarray | None:
 
 def reverse_animation(path: Path, model: Model, samples: Samples) -> None:
     """Writes the denoising, from pure noise on, as a GIF."""
+    if samples.states is None or samples.times is None:
+        raise ValueError("an animation needs every state: generate(..., trajectory=True)")
     chosen = plotting.evenly_spaced(len(samples.states), _FRAMES)
     times = samples.times[chosen]
     titles = [_time(t, "sample" if i == len(times) - 1 else None) for i, t in enumerate(times)]
@@ -85,7 +87,9 @@ def can_be_shown(shape: tuple[int, ...]) -> bool:
     return len(shape) == 1 or (len(shape) == 3 and shape[-1] in (1, 3))
 
 
-def _animation(path: Path, model: Model, states: np.ndarray, titles: list[str], label) -> None:
+def _animation(
+    path: Path, model: Model, states: np.ndarray, titles: list[str], label: np.ndarray | None
+) -> None:
     if _is_image(states[0]):
         frames = [plotting.image_grid(state, min_width=256) for state in states]
         plotting.save_gif(path, frames)

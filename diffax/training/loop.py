@@ -29,7 +29,7 @@ from diffax.training.keeping.frozen import check_frozen
 from diffax.training.keeping.journal import Journal
 from diffax.training.keeping.lock import hold
 from diffax.training.keeping.signals import Interrupted, StopRequest
-from diffax.training.keeping.workdir import check_change, claim, previous_config
+from diffax.training.keeping.workdir import check_change, check_workdir, claim, previous_config
 from diffax.training.metrics import NonFinite, SpikeDetector, Window
 from diffax.training.recipe import Recipe
 from diffax.training.setup import Setup, next_boundary, prepare
@@ -74,7 +74,7 @@ def train(recipe: Recipe, config: Config, workdir: Path, options: Options = Opti
         SaveError: the last checkpoint could not be written.
     """
     say = _silent if options.quiet else voice.say
-    with voice.unfailing(), StopRequest() as stop, hold(workdir, say):
+    with voice.unfailing(), StopRequest() as stop, hold(check_workdir(workdir), say):
         old = previous_config(workdir)
         if old is not None:
             check_change(old, config, workdir, allow=options.allow_config_change, say=say)
@@ -137,15 +137,25 @@ def _begin(
 class _Session:
     """One process's share in a run, from a state to the end or to a signal."""
 
-    def __init__(self, setup, frozen, recipe, workdir, checkpoints, options, stop, say) -> None:
-        self.setup: Setup = setup
-        self.frozen: Any = frozen
-        self.recipe: Recipe = recipe
-        self.workdir: Path = workdir
-        self.checkpoints: Checkpoints = checkpoints
-        self.options: Options = options
-        self.stop: StopRequest = stop
-        self.say: Callable[[str], None] = say
+    def __init__(
+        self,
+        setup: Setup,
+        frozen: Any,
+        recipe: Recipe,
+        workdir: Path,
+        checkpoints: Checkpoints,
+        options: Options,
+        stop: StopRequest,
+        say: Callable[[str], None],
+    ) -> None:
+        self.setup = setup
+        self.frozen = frozen
+        self.recipe = recipe
+        self.workdir = workdir
+        self.checkpoints = checkpoints
+        self.options = options
+        self.stop = stop
+        self.say = say
         self.flags: deque[jax.Array] = deque()
         self.saved_metrics: dict[str, float] = {}
         self.speed: dict[str, float] = {}
@@ -294,7 +304,15 @@ class _Session:
         clock.leave_out(time.perf_counter() - began)
         return figures
 
-    def _log(self, step, window: Window, journal, spikes, clock, figures) -> dict[str, float]:
+    def _log(
+        self,
+        step: int,
+        window: Window,
+        journal: Journal | None,
+        spikes: SpikeDetector,
+        clock: Clock,
+        figures: dict[str, float],
+    ) -> dict[str, float]:
         train = self.config.train
         window.collect(refuse_nonfinite=train.nonfinite == "stop")
         row = {"step": step, "images": step * train.batch_size, **window.row(), **figures}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -307,7 +308,7 @@ class Optimizer:
             def group_of(name: str) -> str:
                 return next((str(i) for i, c in enumerate(chosen) if name in c), "rest")
 
-            updates = {
+            updates: dict[Hashable, optax.GradientTransformation] = {
                 str(i): group.method.build(self._rate(group.learning_rate, steps, batch_size))
                 for i, group in enumerate(self.groups)
             }

@@ -45,11 +45,12 @@ def override(config: Config, given: Mapping[str, Sequence[str]]) -> Config:
     while True:
         types = choices.field_types(config)
         named = {name: full_name(name, types) for name in pending}
-        chosen = [n for n, full in named.items() if full and _is_choice(types[full], pending[n])]
+        known = {name: full for name, full in named.items() if full is not None}
+        chosen = [n for n, full in known.items() if _is_choice(types[full], pending[n])]
         if not chosen:
             break
-        name = min(chosen, key=lambda n: named[n].count("."))
-        words, full = pending.pop(name), named[name]
+        name = min(chosen, key=lambda n: known[n].count("."))
+        words, full = pending.pop(name), known[name]
         needed = {f: w for n in (name, full) for f, w in _below(n, given).items()}
         chosen = _choice(config, full, types[full], words, needed)
         config = _with(config, full.split("."), chosen)
@@ -58,8 +59,8 @@ def override(config: Config, given: Mapping[str, Sequence[str]]) -> Config:
             raise ValueError(f"unknown option --{name}; {nearest(name, _names(types))}")
     changes: dict[str, dict[str, Any]] = {}
     for name, words in pending.items():
-        parent, _, field = named[name].rpartition(".")
-        kind = types[named[name]]
+        parent, _, field = known[name].rpartition(".")
+        kind = types[known[name]]
         if isinstance(kind, str):  # None in place of a choice
             if not choices.may_be_none(_node(config, parent.split(".")), field):
                 raise ValueError(f"--{name} should be {choices.type_name(kind)}, got 'None'")

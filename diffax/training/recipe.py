@@ -102,10 +102,11 @@ def unknown_variant(variant: str, known: list[str]) -> ValueError:
 def load_module(path: Path) -> Any:
     """The module in a file, so named that classes defined in it can be found again."""
     name = f"diffax_recipe_{path.stem}"
-    spec = importlib.util.spec_from_file_location(
-        name, path, loader=importlib.machinery.SourceFileLoader(name, str(path))
-    )
+    loader = importlib.machinery.SourceFileLoader(name, str(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    if spec is None:
+        raise ImportError(f"{path} is no Python module")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    loader.exec_module(module)
     return module

@@ -37,7 +37,7 @@ class Run:
         spec: what the data set said of itself.
         step: of the checkpoint.
         average: name of the average that the parameters are, "none" for the parameters themselves.
-        model: ready for `diffax.generation.generate`.
+        model: ready for `diffax.generation.generate`; None where the objective makes no such model.
     """
 
     workdir: Path
@@ -45,7 +45,18 @@ class Run:
     spec: Spec
     step: int
     average: str
-    model: Model
+    model: Model | None
+
+    def model_to_sample(self) -> Model:
+        """The model.
+
+        Raises:
+            ValueError: the objective of this run makes none.
+        """
+        if self.model is None:
+            objective = type(self.config.objective).__name__
+            raise ValueError(f"{self.workdir}: {objective} learns no model that makes samples")
+        return self.model
 
 
 def load_run(workdir: str | Path, ema: str | None = None, step: int | None = None) -> Model:
@@ -59,15 +70,15 @@ def load_run(workdir: str | Path, ema: str | None = None, step: int | None = Non
 
     Raises:
         FileNotFoundError: no run, or no such checkpoint.
-        ValueError: a broken checkpoint, an unknown average, or a recipe with classes of its own
-            whose code was not imported (see `open_run`).
+        ValueError: a broken checkpoint, an unknown average, an objective that makes no model, or a
+            recipe with classes of its own whose code was not imported (see `open_run`).
 
     Example:
         >>> from diffax.generation import generate
         >>> model = load_run("runs/digits")  # doctest: +SKIP
         >>> images = generate(model, num=16).images  # doctest: +SKIP
     """
-    return open_run(workdir, ema, step).model
+    return open_run(workdir, ema, step).model_to_sample()
 
 
 def open_run(

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.sharding import Mesh
 
 from diffax.data import Dataset, Spec
@@ -129,7 +130,7 @@ def prepare(config: Config) -> Setup:
     objective = config.objective.build(dataset.spec)
     example = example_of(objective, dataset.examples(np.zeros(1, np.int64)))
 
-    def optimizer(trainable):
+    def optimizer(trainable: Any) -> optax.GradientTransformation:
         return config.optimizer.build(trainable, steps=train.steps, batch_size=train.batch_size)
 
     begin = make_begin(objective, example, optimizer, config.ema)

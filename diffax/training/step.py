@@ -50,7 +50,7 @@ def make_step(problem: Problem) -> Step:
     The metrics are the loss's own, and "loss", "finite", "gradient_norm", "update_ratio".
     """
 
-    def with_loss(trainable, frozen, batch, key):
+    def with_loss(trainable: Any, frozen: Any, batch: Batch, key: Array) -> tuple[Array, Metrics]:
         value, metrics = problem.loss(trainable, frozen, batch, key)
         return value, metrics | {"loss": value}
 
@@ -91,7 +91,12 @@ def make_step(problem: Problem) -> Step:
 
 
 def _accumulated(
-    loss_and_gradient, trainable: Any, frozen: Any, batch: Batch, key: Array, parts: int
+    loss_and_gradient: Callable[..., Any],
+    trainable: Any,
+    frozen: Any,
+    batch: Batch,
+    key: Array,
+    parts: int,
 ) -> tuple[Metrics, Any]:
     """Metrics and mean gradient of a batch, a part at a time: as much memory as one part takes."""
 
@@ -121,7 +126,9 @@ def _accumulated(
     return metrics, jax.tree.map(lambda g: g / parts, gradient)
 
 
-def make_call(step: Step, places: tuple[TrainState, Any], batches: Any, mesh: Mesh):
+def make_call(
+    step: Step, places: tuple[TrainState, Any], batches: Any, mesh: Mesh
+) -> jax.stages.Wrapped:
     """Several training steps as one compiled call, the state donated.
 
     Args:
@@ -147,7 +154,7 @@ def make_call(step: Step, places: tuple[TrainState, Any], batches: Any, mesh: Me
         shapes = jax.eval_shape(step, state, frozen, one)[1]
         empty = jax.tree.map(lambda m: jnp.zeros((length, *m.shape), m.dtype), shapes)
 
-        def body(i: Array, carry):
+        def body(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
             state, metrics = carry
             batch = jax.tree.map(lambda leaf: leaf[i], batches)
             state, new = step(state, frozen, batch)

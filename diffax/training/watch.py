@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from diffax.evaluation import Watched
+from diffax.objectives import Mean
 from diffax.training.setup import Setup
 
 Evaluate = Callable[[Any, Any, Any, Any], tuple[Any, Any]]
@@ -31,7 +32,7 @@ def watched(setup: Setup, evaluate: Evaluate, trainable: Any, frozen: Any, model
         value, metrics = jax.device_get(evaluate(trainable, frozen, columns, key))
         figures = {"loss": float(value)}
         for name, metric in metrics.items():
-            if not isinstance(metric, tuple):
+            if not isinstance(metric, Mean):
                 figures[name] = float(metric)
             elif metric.count:
                 figures[name] = float(metric.total / metric.count)

@@ -86,7 +86,9 @@ def cudnn_fits(backend: str, dtype: Any, head_size: int, queries: int, keys: int
     )
 
 
-def _attend_in_slices(query, key, value, causal, rows) -> jax.Array:
+def _attend_in_slices(
+    query: jax.Array, key: jax.Array, value: jax.Array, causal: bool, rows: int
+) -> jax.Array:
     """The same, at most `rows` queries at a time, in slices of one size."""
     length = query.shape[1]
     count = math.ceil(length / rows)
@@ -97,7 +99,7 @@ def _attend_in_slices(query, key, value, causal, rows) -> jax.Array:
 
     # Recomputed in the backward pass: else all slices' scores would be kept for it.
     @jax.checkpoint
-    def one(numbered):
+    def one(numbered: tuple[jax.Array, jax.Array]) -> jax.Array:
         i, slice_ = numbered
         seen = None
         if causal:

@@ -81,7 +81,12 @@ def _cpu_conv(
 
 
 @functools.partial(_cpu_conv.defjvp, symbolic_zeros=True)
-def _cpu_conv_jvp(strides, padding, primals, tangents):
+def _cpu_conv_jvp(
+    strides: tuple[int, int],
+    padding: Padding,
+    primals: tuple[jax.Array, jax.Array],
+    tangents: tuple[Any, Any],
+) -> tuple[jax.Array, jax.Array]:
     x, kernel = primals
     dx, dkernel = tangents
     terms = []

@@ -133,6 +133,8 @@ def label_embedding(
     """
     match kind:
         case None:
+            if rows is None:
+                raise ValueError("a table of classes needs its number of rows")
             return style.embed(rows, features, "class_embedding")(label)
         case "identity":
             return label.astype(style.dtype)

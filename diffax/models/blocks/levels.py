@@ -7,6 +7,7 @@ Submodules carry the names of the published state dicts (`resnets_0`, `attention
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -65,7 +66,7 @@ class TutorialSpec:
 AttentionSpec = SelfSpec | CrossSpec | TutorialSpec | None
 
 
-def _residual(style: Style, features: int, name: str, **options) -> ResidualBlock:
+def _residual(style: Style, features: int, name: str, **options: Any) -> ResidualBlock:
     # `train` (the third argument after the module itself) is a Python bool.
     block = nn.remat(ResidualBlock, static_argnums=(3,)) if style.remat else ResidualBlock
     return block(style, features, name=name, **options)
@@ -81,7 +82,7 @@ def _attended(
 ) -> jax.Array:
     """`x` after the attention of a layer."""
 
-    def block(kind: type[nn.Module], *options) -> nn.Module:
+    def block(kind: type[nn.Module], *options: Any) -> nn.Module:
         return (nn.remat(kind) if style.remat else kind)(style, *options, name=name)
 
     match spec:

@@ -45,7 +45,7 @@ class _Projection(nn.Module):
     features: int
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         return self.style.dense(self.features, "proj")(x)
 
 
@@ -103,7 +103,7 @@ class SpatialTransformer(nn.Module):
         # The map out closes the whole branch; the branches inside it start as usual.
         inner = dataclasses.replace(style, out_init=style.kernel_init)
 
-        def projection(name: str, init=None) -> nn.Module:
+        def projection(name: str, init: nn.initializers.Initializer | None = None) -> nn.Module:
             if self.linear_projection:
                 return style.dense(channels, name, kernel_init=init)
             return style.conv(channels, name, size=1, kernel_init=init)

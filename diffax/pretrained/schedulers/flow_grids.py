@@ -1,7 +1,7 @@
 """diffusers' grids on the straight path; the network is told t times the training steps."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, overload
 
 import jax.numpy as jnp
 import numpy as np
@@ -57,6 +57,10 @@ def unipc_flow(steps: int, options: Mapping[str, Any]) -> Point:
     return _straight(np.trunc(np.append(total * t, 0.0)), np.append(t, final_level(options, t[-1])))
 
 
+@overload
+def _shifted(t: float, shift: float) -> float: ...
+@overload
+def _shifted(t: np.ndarray, shift: float) -> np.ndarray: ...
 def _shifted(t: np.ndarray | float, shift: float) -> np.ndarray | float:
     return shift * t / (1 + (shift - 1) * t)
 

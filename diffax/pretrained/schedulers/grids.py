@@ -70,14 +70,14 @@ def multistep(
     spacing = spacing_of(options)
     if options["use_lu_lambdas"] and spacing != "karras":
         spacing = "lu"
-    if spacing == "lu":
-        k = noise_levels(steps, "exponential", levels[0], levels[-1])
-    elif spacing:
-        k = spaced(steps, spacing, levels[0], levels[-1], options)
-    else:
+    if not spacing:
         times = _multistep_times(levels, total, steps, options)
         k = np.interp(times, np.arange(total), levels)
-    if spacing:
+    else:
+        if spacing == "lu":
+            k = noise_levels(steps, "exponential", levels[0], levels[-1])
+        else:
+            k = spaced(steps, spacing, levels[0], levels[-1], options)
         times = _times_of_levels(k, levels)
         times = np.round(times) if spacing in ("karras", "lu") and round_karras else times
     last = k[-1] if spacing and repeats else levels[0]

@@ -85,13 +85,15 @@ def _fractional(
     return make
 
 
-def _multistep(schedule: Schedule, steps: int, options: Options, **choices: bool) -> Point:
+def _multistep(
+    schedule: Discrete | RectifiedFlow, steps: int, options: Options, **choices: bool
+) -> Point:
     if isinstance(schedule, RectifiedFlow):
         return flow_grids.multistep_flow(steps, options, repeats=choices.get("repeats", False))
     return grids.multistep(schedule, steps, options, **choices)
 
 
-def _dpm(schedule: Schedule, steps: int, options: Options) -> Made:
+def _dpm(schedule: Discrete | RectifiedFlow, steps: int, options: Options) -> Made:
     cosine = options["beta_schedule"] == "squaredcos_cap_v2"
     return _multistep(schedule, steps, options, round_karras=not cosine), _dpm_solver(options), 1.0
 
@@ -117,14 +119,14 @@ def _dpm_solver(options: Options) -> Solver:
     )
 
 
-def _deis(schedule: Schedule, steps: int, options: Options) -> Made:
+def _deis(schedule: Discrete | RectifiedFlow, steps: int, options: Options) -> Made:
     # DEIS ends where the table does, or, with spaced sigmas, where it already was.
     options = {**options, "final_sigmas_type": "sigma_min"}
     grid = _multistep(schedule, steps, options, repeats=True)
     return grid, DEIS(options["solver_order"], options["lower_order_final"]), 1.0
 
 
-def _unipc(schedule: Schedule, steps: int, options: Options) -> Made:
+def _unipc(schedule: Discrete | RectifiedFlow, steps: int, options: Options) -> Made:
     if isinstance(schedule, RectifiedFlow):
         grid = flow_grids.unipc_flow(steps, options)
     else:
@@ -145,7 +147,7 @@ def _unipc(schedule: Schedule, steps: int, options: Options) -> Made:
     return grid, solver, 1.0
 
 
-def _singlestep(schedule: Schedule, steps: int, options: Options) -> Made:
+def _singlestep(schedule: Discrete | RectifiedFlow, steps: int, options: Options) -> Made:
     algorithm = options["algorithm_type"]
     # It sets lower_order_final itself where the order does not divide the steps or the end is zero.
     uneven = steps % options["solver_order"] != 0 or options["final_sigmas_type"] == "zero"

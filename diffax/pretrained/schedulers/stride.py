@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from diffax.denoiser import Denoiser
 from diffax.noun import noun, number
 from diffax.schedules import Discrete, Point, Schedule
+from diffax.solvers.keys import Keys
 from diffax.solvers.solver import Solver
 
 
@@ -38,7 +39,7 @@ class ByStride:
         return self.solver.init(x, grid)
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: Any, current: Point, next: Point, keys: Array
+        self, denoiser: Denoiser, x: Array, state: Any, current: Point, next: Point, keys: Keys
     ) -> tuple[Array, Any]:
         """The wrapped solver's step to `current.t - stride`."""
         below = _below(current, self.schedule, self.stride, self.end)
@@ -66,7 +67,7 @@ class StrideInversion:
         """No state."""
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: None, current: Point, next: Point, keys: Array
+        self, denoiser: Denoiser, x: Array, state: None, current: Point, next: Point, keys: Keys
     ) -> tuple[Array, None]:
         """Guess at the level below, told the time above; then up along the guess."""
         below = _below(next, self.schedule, self.stride, self.end)
@@ -83,7 +84,7 @@ def by_stride(solver: Solver, schedule: Discrete, steps: int, grid: Point) -> So
     return ByStride(solver, schedule, jnp.asarray(stride, grid.t.dtype), grid[-1])
 
 
-def _below(point: Point, schedule: Schedule, stride: Array, end: Point) -> Point:
+def _below(point: Point, schedule: Schedule, stride: ArrayLike, end: Point) -> Point:
     t = point.t - stride
     on_table = schedule.at(jnp.maximum(t, 0.0))
     return jax.tree.map(lambda a, b: jnp.where(t >= 0, a, b), on_table, end)

@@ -91,7 +91,7 @@ class Keep:
                 if math.isfinite(record["metrics"].get(self.best, math.nan))
             }
             choose = max if self.better.get(self.best) == "higher" else min
-            keep |= {choose(rated, key=rated.get)} if rated else set()
+            keep |= {choose(rated, key=lambda step: rated[step])} if rated else set()
         return keep
 
 
@@ -151,7 +151,7 @@ class Checkpoints:
             self._failed(step, error)
             return
         self._thread = threading.Thread(
-            target=self._finish, args=(step, folder, record), name="diffax-checkpoint"
+            target=self._finish, args=(self._orbax, step, folder, record), name="diffax-checkpoint"
         )
         self._thread.start()
 
@@ -215,9 +215,11 @@ class Checkpoints:
             with contextlib.suppress(Exception):  # reported already
                 before.close()
 
-    def _finish(self, step: int, folder: Path, record: Record) -> None:
+    def _finish(
+        self, saver: ocp.AsyncCheckpointer, step: int, folder: Path, record: Record
+    ) -> None:
         try:
-            self._orbax.wait_until_finished()
+            saver.wait_until_finished()
             if is_first():
                 content = json.dumps(record).encode()
                 atomic.write(folder / "record.json", content, durable=True)

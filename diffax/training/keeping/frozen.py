@@ -30,7 +30,7 @@ def fingerprint(tree: Any) -> str:
         head = f"{jax.tree_util.keystr(path)} {array.dtype} {np.shape(leaf)}".encode()
         # With its length in front, no head can be taken for a piece of another's bytes.
         digest.update(len(head).to_bytes(8, "little") + head)
-        digest.update(array.reshape(-1).view(np.uint8))
+        digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

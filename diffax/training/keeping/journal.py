@@ -81,7 +81,7 @@ class Journal:
         if self._board is not None:
             for name, value in (row | more).items():
                 if name != "step":
-                    self._board.add_scalar(name, value, row["step"])
+                    self._board.add_scalar(name, value, int(row["step"]))
         self._unwritten += json.dumps(row).encode() + b"\n"
         self._file.truncate(self._good)
         self._file.seek(self._good)

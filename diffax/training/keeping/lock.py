@@ -39,6 +39,7 @@ _HOLDER = {
     "token": str,
 }
 _TAKEN, _UNSURE = 1, 2
+_CLOSED = -1  # in place of a file's number
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
 
 
@@ -79,7 +80,7 @@ class _Lock:
 
     def __init__(self, workdir: Path) -> None:
         self._path = Path(workdir) / NAME
-        self._file: int | None = None
+        self._file = _CLOSED
         self._token = secrets.token_hex(8)
         self._made: list[Path] = []
         self._seen: tuple[str | None, int, float] | None = None  # token, touched; when we saw that
@@ -106,9 +107,9 @@ class _Lock:
             with contextlib.suppress(OSError):
                 if _holder_in(self._path).get("token") == self._token:
                     self._path.unlink()
-        if self._file is not None:
+        if self._file != _CLOSED:
             os.close(self._file)
-            self._file = None
+            self._file = _CLOSED
         for folder in reversed(self._made):
             with contextlib.suppress(OSError):  # not empty: somebody used it
                 folder.rmdir()
@@ -130,7 +131,7 @@ class _Lock:
         proven = created or (held and holder.get("machine") == _machine())
         if not proven and not self._is_dead(holder):
             os.close(self._file)
-            self._file = None
+            self._file = _CLOSED
             return _UNSURE
         self._write()
         if not proven or held is None:  # of two that judged the same, the later writer has it

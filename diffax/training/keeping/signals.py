@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 # 128 + the signal's number, as shells say it. SLURM's SIGUSR1 announces the same as SIGTERM.
-_STATUS = {signal.SIGTERM: 143, signal.SIGUSR1: 143, signal.SIGINT: 130}
+_STATUS: dict[int, int] = {signal.SIGTERM: 143, signal.SIGUSR1: 143, signal.SIGINT: 130}
 
 
 class Interrupted(BaseException):
@@ -100,5 +100,7 @@ class StopRequest:
             self._again.start()
 
     def _ask_again(self) -> None:
-        if self.immediate:  # SIGUSR1: for all means the same, and is never left to the system
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+        thread = threading.main_thread().ident
+        if self.immediate and thread is not None:
+            # SIGUSR1: for all means the same, and is never left to the system
+            signal.pthread_kill(thread, signal.SIGUSR1)

@@ -33,11 +33,9 @@ def progress_bar(**options: Any) -> tqdm:
         options: of `tqdm.tqdm`.
     """
     with unfailing():  # tqdm flushes the process's own streams as it begins
-        return tqdm(
-            **{"file": sys.stderr, "dynamic_ncols": True, "mininterval": 0.5}
-            | options
-            | {"disable": options.get("disable", False) or not is_first()}
-        )
+        usual: dict[str, Any] = {"file": sys.stderr, "dynamic_ncols": True, "mininterval": 0.5}
+        off = options.get("disable", False) or not is_first()
+        return tqdm(**usual | options | {"disable": off})
 
 
 def one_line(text: object) -> str:

@@ -113,7 +113,8 @@ def claim(workdir: Path, recipe: Recipe, config: Config) -> None:
             atomic.write(workdir / "config.json", text.encode(), durable=True)
         except OSError as error:
             raise ValueError(
-                f"cannot write in --workdir {workdir}: {error.strerror}; give another folder"
+                f"cannot write in --workdir {workdir}: {error.strerror or error}; "
+                "give another folder"
             ) from error
         return 0
 
