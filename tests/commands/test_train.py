@@ -155,6 +155,7 @@ def test_compiled_programs_are_kept_where_told(tmp_path, monkeypatch):
         jax.config.update("jax_compilation_cache_dir", before)
 
 
+@pytest.mark.slow
 def test_profile_leaves_a_trace(tmp_path, capsys):
     workdir = tmp_path / "run"
     assert call("--config", "s_curve:debug", "--workdir", workdir, *QUICK, "--profile") == 0

@@ -4,6 +4,7 @@ python many_devices.py train WORKDIR CHANGES     a tiny run; CHANGES: JSON, fiel
 python many_devices.py train_until WORKDIR CHANGES STEP     the same, ended there by SIGTERM
 python many_devices.py shards FILE FSDP          bytes of a state on one device
 python many_devices.py noise FILE                the noise and the batch that a step sees
+python many_devices.py everything FOLDER FSDP    noise.npz, sizes.json and a run in FOLDER/run
 """
 
 import dataclasses
@@ -62,6 +63,12 @@ def noise(path: str) -> None:
         lambda key: jax.random.normal(jax.random.fold_in(key, 3), (64, 2)), out_shardings=sharding
     )
     np.savez(path, x=batch["x"], noise=draw(jax.random.key(0)))
+
+
+def everything(folder: str, fsdp: str) -> None:
+    noise(f"{folder}/noise.npz")
+    shards(f"{folder}/sizes.json", fsdp)
+    train(f"{folder}/run", json.dumps({"fsdp": int(fsdp)}))
 
 
 if __name__ == "__main__":

@@ -45,20 +45,26 @@ def one_device(tmp_path_factory):
     return workdir, losses(workdir)
 
 
-@pytest.mark.parametrize("fsdp", [pytest.param(1, marks=pytest.mark.slow), 8])
-def test_eight_devices_agree_with_one_and_hand_over(tmp_path, one_device, fsdp):
+@pytest.fixture(scope="module")
+def eight_devices(tmp_path_factory):
+    """The folder of everything that eight devices did, the state cut in eight."""
+    folder = tmp_path_factory.mktemp("eight")
+    with_devices(8, "everything", folder, 8)
+    return folder
+
+
+def test_eight_devices_agree_with_one_and_hand_over(eight_devices, one_device):
     _, expected = one_device
-    with_devices(8, "train", tmp_path, json.dumps({"fsdp": fsdp}))
+    workdir = eight_devices / "run"
     # Sums in another order: rounding, which ten steps of training let grow a little.
-    np.testing.assert_allclose(losses(tmp_path), expected, rtol=1e-5)
-    longer = {"steps": 12}
-    if fsdp == 8:  # what eight devices saved, cut in eight, goes on on one
-        assert tiny_run.run(tmp_path, many_devices.wide_config(**longer)) == 0
-        assert losses(tmp_path).shape == (12,)
+    np.testing.assert_allclose(losses(workdir), expected, rtol=1e-5)
+    # What eight devices saved, cut in eight, goes on on one.
+    assert tiny_run.run(workdir, many_devices.wide_config(steps=12)) == 0
+    assert losses(workdir).shape == (12,)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count, fsdp", [(8, 2), (8, 4), (2, 2), (4, 1)])
+@pytest.mark.parametrize("count, fsdp", [(8, 1), (8, 2), (8, 4), (2, 2), (4, 1)])
 def test_other_meshes_agree_too(tmp_path, one_device, count, fsdp):
     _, expected = one_device
     with_devices(count, "train", tmp_path, json.dumps({"fsdp": fsdp}))
@@ -81,17 +87,16 @@ def test_a_checkpoint_moves_between_device_counts(tmp_path):
         np.testing.assert_allclose(losses(workdir), losses(one), rtol=2e-5)
 
 
-def test_noise_and_batches_do_not_depend_on_the_devices(tmp_path):
+def test_noise_and_batches_do_not_depend_on_the_devices(tmp_path, eight_devices):
     many_devices.noise(tmp_path / "one.npz")
-    with_devices(8, "noise", tmp_path / "eight.npz")
-    with np.load(tmp_path / "one.npz") as one, np.load(tmp_path / "eight.npz") as eight:
+    with np.load(tmp_path / "one.npz") as one, np.load(eight_devices / "noise.npz") as eight:
+        assert sorted(one) == ["noise", "x"]
         for name in one:
             np.testing.assert_array_equal(one[name], eight[name])
 
 
-def test_a_fully_sharded_state_takes_its_share_of_memory(tmp_path):
-    with_devices(8, "shards", tmp_path / "sizes.json", 8)
-    sizes = json.loads((tmp_path / "sizes.json").read_text())
+def test_a_fully_sharded_state_takes_its_share_of_memory(eight_devices):
+    sizes = json.loads((eight_devices / "sizes.json").read_text())
     share = sizes["total"] / sizes["devices"]
     assert share <= sizes["here"] <= 1.1 * share
 

@@ -34,10 +34,9 @@ class Cluster:
 
     def start(self, count: int, devices: int = 1, slurm: bool = False) -> None:
         port = _free_port(slurm)
-        env = os.environ | {
-            "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        }
+        flags = os.environ.get("XLA_FLAGS", "")  # compiled as in this process, to compare with it
+        flags += f" --xla_force_host_platform_device_count={devices}"
+        env = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
         self.processes = [
             subprocess.Popen(
                 [
