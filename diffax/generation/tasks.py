@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -168,7 +169,7 @@ def canvas(
         )
     images = np.asarray(image)
     batch = images if images.ndim == 4 else images[None]
-    grown, mask = map(np.asarray, outpainting_canvas(batch, *margins, overlap=overlap))
+    grown, mask = map(np.asarray, outpainting_canvas(jnp.asarray(batch), *margins, overlap=overlap))
     return (grown if images.ndim == 4 else grown[0]), mask[0, ..., 0]
 
 
