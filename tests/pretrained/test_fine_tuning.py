@@ -119,6 +119,7 @@ def test_a_tuned_run_is_read_back_and_makes_images_of_texts(folder, tuned):
     assert image.shape == (1, 16, 16, 3)
 
 
+@pytest.mark.slow
 def test_it_goes_on_bitwise_and_not_with_another_base(folder, tuned, tmp_path):
     config = low_rank(folder)
     short = dataclasses.replace(config, train=dataclasses.replace(TRAIN, steps=2))
