@@ -98,7 +98,16 @@ def time_grid(
 
 
 def grid_from(points: Point, schedule: Schedule, final: str = "zero") -> Point:
-    """The user's own noisy points `[S]`, noisiest first, closed by the end `final` names."""
+    """The user's own noisy points, closed by a clean end.
+
+    Args:
+        points: `[S]`, noisiest first.
+        schedule: whose end it is.
+        final: "zero" for the clean end; else the least noise that the schedule has.
+
+    Returns:
+        The grid, `[S + 1]`.
+    """
     if final == "zero":
         end = schedule.end
     elif isinstance(schedule, Discrete):
