@@ -98,12 +98,12 @@ def time_grid(
 
 
 def grid_from(points: Point, schedule: Schedule, final: str = "zero") -> Point:
-    """The user's own noisy points, closed by a clean end.
+    """The user's own noisy points, closed by the end that `final` names.
 
     Args:
         points: `[S]`, noisiest first.
         schedule: whose end it is.
-        final: "zero" for the clean end; else the least noise that the schedule has.
+        final: `zero` or `sigma_min`, as in `time_grid`.
 
     Returns:
         The grid, `[S + 1]`.
