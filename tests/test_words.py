@@ -2,7 +2,7 @@
 
 import pytest
 
-from diffax.nearest import nearest
+from diffax.nearest import nearest, similar
 from diffax.printable import printable
 
 
@@ -12,6 +12,8 @@ def test_similar_names_are_offered_and_else_the_first_ones():
     assert nearest("set_7x", known, most=1) == "nearest: set_7"
     assert nearest("quite other", iter(known)) == f"there are: {', '.join(known[:12])}, ..."
     assert nearest("x", ["moons"]) == "there are: moons"
+    assert similar("set_7x", known) == ["set_7", "set_17", "set_9"]
+    assert similar("quite other", known) == []
 
 
 @pytest.mark.parametrize(

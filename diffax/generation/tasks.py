@@ -76,7 +76,19 @@ def variations(
     num: int = 4,
     **options: Any,
 ) -> Array | np.ndarray:
-    """`num` images like a given one, each from noise of its own; see `image_to_image`."""
+    """`num` images like a given one, each from noise of its own; see `image_to_image`.
+
+    Args:
+        model: of images.
+        image: as in `image_to_image`.
+        prompt: for a text-to-image model, as in `text_to_image`.
+        strength: in (0, 1], how much is made anew.
+        num: how many.
+        **options: see `Request`.
+
+    Returns:
+        `[num, H, W, C]` float32 in [-1, 1].
+    """
     return generate(model, prompt=prompt, image=image, strength=strength, num=num, **options).data
 
 

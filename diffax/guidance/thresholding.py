@@ -15,6 +15,12 @@ def with_x0(prediction: Prediction, x0: Array, x: Array, point: Point) -> Predic
     """The prediction with another x0 and the eps that agrees with it at `x`.
 
     At the clean end, where no noise is left to speak of, eps stays as it was.
+
+    Args:
+        prediction: the guess.
+        x0: what takes the place of its x0, `[B, ...]`.
+        x: the state, `[B, ...]`.
+        point: where the state is.
     """
     at = point.broadcast(x)
     clean = at.sigma == 0

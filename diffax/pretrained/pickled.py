@@ -128,7 +128,7 @@ class PickledCheckpoint(Tensors):
         ValueError: not such an archive, truncated, or one that holds code or foreign objects.
     """
 
-    def __init__(self, file: Path):
+    def __init__(self, file: Path) -> None:
         self._file = Path(file)
         if not self._file.is_file():
             raise FileNotFoundError(f"{file}: no such file")

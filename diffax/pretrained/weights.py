@@ -21,7 +21,7 @@ class Tensors(Mapping[str, np.ndarray]):
         names: the names, in the file's order.
     """
 
-    def __init__(self, names: Iterable[str]):
+    def __init__(self, names: Iterable[str]) -> None:
         self._names = dict.fromkeys(names)
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -49,7 +49,7 @@ class SafetensorsFiles(Tensors):
         ValueError: a file is truncated, tampered with, or no safetensors file.
     """
 
-    def __init__(self, *files: Path):
+    def __init__(self, *files: Path) -> None:
         self._where: dict[str, safetensors.safe_open] = {}
         self._files: dict[str, Path] = {}
         for file in files:
@@ -83,7 +83,7 @@ def _raw(file: Path, name: str) -> np.ndarray:
 class Subset(Tensors):
     """The tensors whose names start with `prefix`, under names without it."""
 
-    def __init__(self, tensors: Tensors, prefix: str):
+    def __init__(self, tensors: Tensors, prefix: str) -> None:
         self._tensors = tensors
         self._prefix = prefix
         super().__init__(n.removeprefix(prefix) for n in tensors if n.startswith(prefix))

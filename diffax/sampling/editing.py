@@ -288,7 +288,18 @@ def slerp(a: Array, b: Array, weight: ArrayLike) -> Array:
 
 
 def invert(denoiser: Denoiser, x0: Array, grid: Point, keys: Array, refinements: int = 0) -> Array:
-    """The noise from which DDIM on `grid` gives `x0` back; see `DDIMInversion`."""
+    """The noise from which DDIM on `grid` gives `x0` back; see `DDIMInversion`.
+
+    Args:
+        denoiser: guesses x0 and eps.
+        x0: clean data, `[B, ...]`.
+        grid: points `[S + 1]` from noise to data, as for sampling; they are run the other way.
+        keys: one key a sample, `[B]`; DDIM draws nothing from them.
+        refinements: fixed-point iterations of every step, >= 0; 0 is plain DDIM inversion.
+
+    Returns:
+        The state at `grid[0]`, `[B, ...]`.
+    """
     return sample(denoiser, DDIMInversion(refinements), grid[::-1], x0, keys)
 
 

@@ -98,7 +98,16 @@ def time_grid(
 
 
 def grid_from(points: Point, schedule: Schedule, final: str = "zero") -> Point:
-    """The user's own noisy points `[S]`, noisiest first, closed by the end `final` names."""
+    """The user's own noisy points, closed by the end that `final` names.
+
+    Args:
+        points: `[S]`, noisiest first.
+        schedule: whose end it is.
+        final: `zero` or `sigma_min`, as in `time_grid`.
+
+    Returns:
+        The grid, `[S + 1]`.
+    """
     if final == "zero":
         end = schedule.end
     elif isinstance(schedule, Discrete):

@@ -33,7 +33,8 @@ class LCM:
     to the next level. For models distilled for it; meaningless for others.
 
     Attributes:
-        sigma_data: of the boundary scalings, > 0 (Song et al. 2023, appendix C).
+        sigma_data: of the boundary scalings, >= 0 (Song et al. 2023, appendix C); 0 takes the
+            network's x0 as it is, at every time but 0.
         time_scaling: factor on t in them, > 0; 10 in the released models.
     """
 
@@ -43,7 +44,7 @@ class LCM:
         order=0,
         stochastic=True,
         options={
-            "sigma_data": real("the consistency model's std of the data", ends="()"),
+            "sigma_data": real("the consistency model's std of the data"),
             "time_scaling": real("the consistency model's factor on t", ends="()"),
         },
         needs_table=True,

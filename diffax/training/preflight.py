@@ -15,7 +15,13 @@ from diffax.training.setup import Setup, prepare
 
 
 def dry_run(recipe: Recipe, config: Config, workdir: Path) -> None:
-    """Prints what a run would be, compiles one call, and stops; writes nothing."""
+    """Prints what a run would be, compiles one call, and stops; writes nothing.
+
+    Args:
+        recipe: where the config comes from.
+        config: resolved.
+        workdir: the folder that the run would have.
+    """
     print(f"config {recipe.title}, for {workdir}:")
     print(describe(config))
     old = previous_config(workdir)

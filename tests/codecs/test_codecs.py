@@ -76,6 +76,7 @@ def test_identity():
         (lambda: Standardize(std=0.0), "std must be > 0, got 0"),
         (lambda: Standardize(std=(1.0, -1.0)), "std must be > 0, got -1"),
         (lambda: Standardize(std=float("nan")), "std must be > 0, got nan"),
+        (lambda: Standardize(std=1.0).decode(jnp.zeros((1, 2))), "no mean or std yet"),
     ],
 )
 def test_what_does_not_fit_is_one_line(make, words):

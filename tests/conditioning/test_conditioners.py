@@ -158,6 +158,7 @@ def test_numbers_and_names_come_from_the_data():
         (lambda: Captions().fitted(CLASSES), "set --data.captions True"),
         (lambda: Labels(dropout=1.5), "dropout must lie in 0 to 1, got 1.5"),
         (lambda: Labels(num_classes=0), "num_classes must lie in 1"),
+        (lambda: Labels().request(Request(), 4), "does not know the number of classes yet"),
         (lambda: Captions(dropout=-1.0), "dropout"),
         (lambda: Captions(length=1), "length must lie in 2"),
         (lambda: Captions(width=10, num_heads=4), "does not split into 4 heads"),

@@ -10,8 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffax.generation import Request, generate, inpaint, variations
+from diffax import parameterization, schedules
+from diffax.generation import Request, Sampling, generate, inpaint, variations
 from diffax.generation.generate import _draw, _encode
+from diffax.generation.plan import cut
 from diffax.solvers import DDIM
 
 # The same program twice, or programs of other batch sizes: float32 rounding through two steps.
@@ -227,6 +229,16 @@ def test_codecs_without_tiles_say_so(case):
 
 
 @pytest.mark.slow
+def test_only_the_steps_of_a_table_can_be_handed_over():
+    plan = Sampling(steps=4).plan(schedules.RectifiedFlow(), parameterization.V())
+    with pytest.raises(ValueError, match="RectifiedFlow, is continuous"):
+        cut(plan, 0.5, "before")
+    plan = Sampling(steps=4).plan(schedules.cosine(100), parameterization.V())
+    before, after = (cut(plan, 0.5, part).grid.t for part in ("before", "after"))
+    np.testing.assert_array_equal(jnp.concatenate([before, after[1:]]), plan.grid.t)
+    assert before[-1] == after[0]
+
+
 def test_batches_over_devices():
     """On 4 simulated devices, in a process of its own."""
     code = """

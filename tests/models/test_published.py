@@ -125,6 +125,18 @@ def test_conditions_that_a_network_does_not_read(model, condition, message):
         jax.eval_shape(lambda key: model.init(key, x, jnp.zeros(1), condition), jax.random.key(0))
 
 
+def test_the_label_changes_what_a_network_with_classes_says():
+    network = UNet2DModel(**SMALL, num_class_embeds=3)
+    x = jax.random.normal(jax.random.key(0), (2, 4, 4, 3))
+    label = jnp.array([0, 2])
+    params = network.init(jax.random.key(1), x, jnp.zeros(2), {"label": label})
+    first = network.apply(params, x, jnp.zeros(2), {"label": label})
+    other = network.apply(params, x, jnp.zeros(2), {"label": jnp.array([0, 1])})
+    assert first.shape == x.shape
+    np.testing.assert_array_equal(first[0], other[0])
+    assert np.abs(first[1] - other[1]).max() > 1e-3
+
+
 def test_what_is_read_follows_from_the_fields():
     assert UNET.reads == ("context", "channels")
     xl = UNET.clone(

@@ -70,7 +70,7 @@ def test_clipping_bounds_the_update():
         params, steps=1, batch_size=1
     )
     updates, _ = optimizer.update({"w": jnp.full((3,), 100.0)}, optimizer.init(params), params)
-    assert float(optax.global_norm(updates)) == pytest.approx(0.5, rel=1e-6)
+    assert float(optax.tree.norm(updates)) == pytest.approx(0.5, rel=1e-6)
 
 
 def test_groups_have_methods_and_rates_of_their_own():
