@@ -278,6 +278,7 @@ def test_the_recipe_of_captioned_images_fits_together(tmp_path):
     assert (network.context_size, network.embedding_size) == (128, 128)
 
 
+@pytest.mark.slow
 def test_many_choices_at_once(tmp_path, capsys):
     workdir = tmp_path / "run"
     arguments = ("--config", "s_curve:debug", "--workdir", workdir, *QUICK, "--train.steps", "20")

@@ -68,6 +68,7 @@ def test_every_so_many_steps_in_the_metrics_and_the_best_is_kept(tmp_path):
     assert kept == {best, 12}
 
 
+@pytest.mark.slow
 def test_parameters_alone_make_the_difference():
     """Twice the same parameters: the same figure to the last bit."""
     config = Config(

@@ -130,6 +130,7 @@ def test_it_starts_by_predicting_nothing():
     np.testing.assert_allclose(72 * kernel.var(), 1, atol=0.15)
 
 
+@pytest.mark.slow
 def test_bfloat16_remat_and_time_scale_agree_with_plain_float32():
     tiny = {"channels": 8, "multipliers": (1,), "num_res_blocks": 1, "attention_resolutions": (4,)}
     x = jax.random.normal(jax.random.key(0), (2, 4, 4, 1))
@@ -235,6 +236,7 @@ def test_a_context_and_an_embedding_reach_their_own_example_and_every_parameter(
     np.testing.assert_allclose(shuffled, out, atol=1e-4 * float(jnp.abs(out).max()))
 
 
+@pytest.mark.slow
 def test_a_context_changes_nothing_at_the_beginning():
     """The branch that looks at it is closed by a map near zero, as all branches are."""
     model = UNet(**SMALL, context_size=6)

@@ -152,6 +152,7 @@ def test_tiled_encoding_and_decoding(sd):
         tiled(13).decode(latents)
 
 
+@pytest.mark.slow
 def test_a_size_of_height_and_width():
     """`sample_size` may be a pair; the image to start from has its own size."""
     components = tiny_pipelines.components("sd")

@@ -287,6 +287,7 @@ def test_guidance(pipe):
     np.testing.assert_array_equal(unconditional(pipe, labels=[1, 4], **OPTIONS), unguided)
 
 
+@pytest.mark.slow
 def test_guided_run_by_hand(pipe):
     """Two DDIM steps with eps = eps_null + scale (eps_class - eps_null)."""
     labels, scale, x = [2, 0], 2.5, tiny.draws("noise", 2, 8, 8, 3)

@@ -56,7 +56,14 @@ def test_folder_round_trip(pipes, name, tmp_path):
         np.testing.assert_array_equal(a(tiny.PROMPTS), b(tiny.PROMPTS))
 
 
-@pytest.mark.parametrize("name", list(tiny.PIPELINES))
+# By default one model with one text encoder and one with two.
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("sd", "sdxl") else pytest.param(name, marks=pytest.mark.slow)
+        for name in tiny.PIPELINES
+    ],
+)
 def test_files_come_back_as_they_were(name, tmp_path):
     """Load, save, load: also the fields that nothing here needs, of every JSON file."""
     tiny_pipelines.components(name).save(tmp_path / "first")
