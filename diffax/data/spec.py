@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Column:
@@ -74,6 +76,13 @@ class Spec:
     def num_classes(self) -> int:
         """Number of classes; 0 where batches hold no label."""
         return len(self.class_names)
+
+    def blank(self) -> dict[str, np.ndarray]:
+        """A batch of one example of these columns, all zeros and empty texts."""
+        return {
+            name: np.zeros((1, *column.shape), "U1" if column.dtype == "str" else column.dtype)
+            for name, column in self.columns.items()
+        }
 
     def to_json(self) -> dict[str, Any]:
         """As dicts, lists, texts and numbers."""

@@ -215,10 +215,9 @@ def _check(model: Model, request: Request) -> None:
         if known is not None:
             known(labels)
     if isinstance(request.sampler, str):
-        registry.lookup(request.sampler)
-        if request.sampler == "ddim_inversion":
+        if registry.lookup(request.sampler).description.backwards:
             raise ValueError(
-                "sampler ddim_inversion goes from an image to noise and makes no samples; "
+                f"sampler {request.sampler} goes from an image to noise and makes no samples; "
                 "see diffax.sampling.invert and diffax.sampling.interpolate"
             )
 

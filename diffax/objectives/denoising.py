@@ -353,12 +353,7 @@ def _told(conditioner: Any, spec: Spec) -> dict[str, jax.ShapeDtypeStruct]:
             f"conditioner {type(conditioner).__name__} reads {', '.join(missing)}, the data have "
             f"{', '.join(spec.columns)}; use other data or another conditioner"
         )
-    columns = {name: spec.columns[name] for name in conditioner.reads}
-    blank = {
-        name: np.zeros((1, *column.shape), "U1" if column.dtype == "str" else column.dtype)
-        for name, column in columns.items()
-    }
-    told = conditioner.columns(blank)
+    told = conditioner.columns(spec.blank())
     return {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in told.items()}
 
 

@@ -109,12 +109,6 @@ def any_process(flag: bool) -> bool:
     return bool(multihost_utils.process_allgather(np.int32(flag)).any())
 
 
-def barrier(name: str) -> None:
-    """Waits for all processes."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)
-
-
 def _only_cpu() -> bool:
     return os.environ.get("JAX_PLATFORMS", "") == "cpu"
 

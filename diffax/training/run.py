@@ -23,7 +23,7 @@ from diffax.training.keeping.checkpoint import Checkpoints
 from diffax.training.keeping.frozen import check_frozen
 from diffax.training.keeping.voice import warn
 from diffax.training.recipe import load_module
-from diffax.training.setup import references_of
+from diffax.training.setup import example_of, references_of
 from diffax.training.state import frozen_parts, make_begin
 
 
@@ -126,14 +126,7 @@ def trust_recipe(record: dict[str, Any]) -> None:
 
 def _frozen(config: Config, objective: Objective, spec: Spec) -> tuple[Any, Any]:
     """Shapes of the learned parameters, and the frozen ones."""
-    columns = {
-        name: np.zeros((1, *c.shape), "U1" if c.dtype == "str" else c.dtype)
-        for name, c in spec.columns.items()
-    }
-    example = {
-        name: jax.ShapeDtypeStruct(value.shape, value.dtype)
-        for name, value in objective.columns(columns).items()
-    }
+    example = example_of(objective, spec)
     begin = make_begin(objective, example, lambda _: optax.identity(), averages.EMAConfig(()))
     place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     state, frozen = jax.tree.map(

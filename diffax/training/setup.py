@@ -128,7 +128,7 @@ def prepare(config: Config) -> Setup:
     devices.check_batch(train.batch_size, train.accumulate, mesh)
     dataset = config.data.load()
     objective = config.objective.build(dataset.spec)
-    example = example_of(objective, dataset.examples(np.zeros(1, np.int64)))
+    example = example_of(objective, dataset.spec)
 
     def optimizer(trainable: Any) -> optax.GradientTransformation:
         return config.optimizer.build(trainable, steps=train.steps, batch_size=train.batch_size)
@@ -150,11 +150,9 @@ def prepare(config: Config) -> Setup:
     return setup
 
 
-def example_of(
-    objective: Objective, batch: dict[str, np.ndarray]
-) -> dict[str, jax.ShapeDtypeStruct]:
+def example_of(objective: Objective, spec: Spec) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes and types of what a step takes of one example, [1, ...]."""
-    columns = objective.columns(batch)
+    columns = objective.columns(spec.blank())
     return {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in columns.items()}
 
 
