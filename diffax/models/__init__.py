@@ -10,6 +10,7 @@ from diffax.models.autoencoder import AutoencoderKL, DiagonalGaussian, VQModel
 from diffax.models.bound import BoundModule
 from diffax.models.class_embedder import ClassEmbedder
 from diffax.models.clip_text import CLIPTextModel, CLIPTextModelWithProjection, TextEncoding
+from diffax.models.dit import DiT
 from diffax.models.mlp import StepMLP, VectorMLP
 from diffax.models.parameters import parameter_count
 from diffax.models.unet import UNet
@@ -19,6 +20,7 @@ from diffax.models.unet_condition import UNet2DConditionModel
 # Denoising networks, by their names on command lines and in the JSON of a run.
 BY_NAME: dict[str, type] = {
     "unet": UNet,
+    "dit": DiT,
     "vector_mlp": VectorMLP,
     "step_mlp": StepMLP,
     "unet_2d": UNet2DModel,
@@ -32,6 +34,7 @@ __all__ = [
     "CLIPTextModel",
     "CLIPTextModelWithProjection",
     "ClassEmbedder",
+    "DiT",
     "DiagonalGaussian",
     "StepMLP",
     "TextEncoding",

@@ -9,6 +9,7 @@ import pytest
 from diffax.models.blocks.embeddings import (
     FourierEmbedding,
     TimestepEmbedding,
+    grid_embedding,
     guidance_embedding,
     sinusoidal_embedding,
 )
@@ -53,6 +54,18 @@ def test_times_of_any_dtype_are_embedded_in_float32(dtype):
     assert got.dtype == jnp.float32
     # Sines of bfloat16 angles would be off by up to 1, for 992 is known to 4 there.
     np.testing.assert_array_equal(got, sinusoidal_embedding(jnp.asarray(t, jnp.float32), 32))
+
+
+def test_a_cell_of_a_grid_is_told_its_column_then_its_row():
+    got = grid_embedding(2, 3, 16).reshape(2, 3, 16)
+    angles = np.arange(3)[:, None] * 10_000.0 ** (-np.arange(4) / 4)
+    place = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+    for row in range(2):
+        for column in range(3):
+            expected = np.concatenate([place[column], place[row]])
+            np.testing.assert_allclose(got[row, column], expected, atol=1e-6)
+    with pytest.raises(ValueError, match="multiple of 4 from 8 on as size, got 14"):
+        grid_embedding(2, 2, 14)
 
 
 def test_guidance_embedding_is_the_embedding_of_a_thousandfold():

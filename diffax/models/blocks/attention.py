@@ -162,7 +162,8 @@ class Attention(nn.Module):
         source = tokens if context is None else context
 
         def project(tokens: jax.Array, name: str) -> jax.Array:
-            out = style.dense(channels, name, use_bias=self.qkv_bias)(tokens)
+            init = style.qkv_init
+            out = style.dense(channels, name, use_bias=self.qkv_bias, kernel_init=init)(tokens)
             return out.reshape(*out.shape[:-1], self.heads, channels // self.heads)
 
         to_query, to_key, to_value, to_out = self.names

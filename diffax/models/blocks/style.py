@@ -35,6 +35,7 @@ class Style:
         param_dtype: of the parameters.
         kernel_init: initialiser of linear maps and convolutions.
         out_init: initialiser of the last map of each branch that is added to something.
+        qkv_init: initialiser of the query, key and value maps; None: that of linear maps.
     """
 
     groups: int | None = None
@@ -47,6 +48,7 @@ class Style:
     param_dtype: str = "float32"
     kernel_init: Initializer = _LECUN
     out_init: Initializer = _LECUN
+    qkv_init: Initializer | None = None
 
     @property
     def dtypes(self) -> dict[str, Any]:
