@@ -17,6 +17,8 @@ from diffax.models.blocks.normalization import GroupNorm, group_count
 from diffax.models.blocks.resampling import (
     Upsample,
     average_pool,
+    filter_down,
+    filter_up,
     max_pool,
     upsample_bilinear,
     upsample_nearest,
@@ -199,3 +201,25 @@ def test_transformers_treat_pixels_alike_and_start_as_their_out_init_says(block)
 def test_groups_that_do_not_divide_are_refused():
     with pytest.raises(ValueError, match="8 channels and 3 groups"):
         GroupNorm(3).init(jax.random.key(0), pixels())
+
+
+@pytest.mark.parametrize("taps", [(1, 1), (1, 3, 3, 1), (1, 5, 10, 10, 5, 1)])
+def test_filters_are_convolutions_with_zeros_between_and_each_other_s_transpose(taps):
+    x = pixels((2, 8, 12, 3))
+    kernel = np.outer(taps, taps) / sum(taps) ** 2
+    kernel = jnp.asarray(kernel, jnp.float32)[:, :, None, None] * jnp.eye(3)[None, None, :, :]
+    pad = len(taps) // 2 - 1
+    down = jax.lax.conv_general_dilated(
+        x, kernel, (2, 2), [(pad, pad)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    np.testing.assert_allclose(filter_down(x, taps), down, atol=1e-6)
+    # <down x, y> = <x, up y> / 4, and a constant stays one, away from the border.
+    y = pixels(down.shape)
+    inner = float(jnp.sum(x * filter_up(y, taps))) / 4
+    np.testing.assert_allclose(jnp.sum(down * y), inner, rtol=1e-4)
+    ones = jnp.ones((1, 8, 8, 1))
+    np.testing.assert_allclose(filter_down(ones, taps)[:, 1:-1, 1:-1], 1, atol=1e-6)
+    np.testing.assert_allclose(filter_up(ones, taps)[:, 4:-4, 4:-4], 1, atol=1e-6)
+    if pad:
+        wide = filter_down(jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0))), taps, padding=0)
+        np.testing.assert_allclose(wide, down, atol=1e-6)

@@ -29,6 +29,8 @@ class Style:
         dropout: probability in the residual blocks, while training; 0 to 1.
         scale_shift: the time embedding scales and shifts after the second norm of a residual block
             (iDDPM) instead of being added before it (DDPM).
+        taps: the filter of residual blocks that halve or double the image, see `filter_down`.
+        map_resampled: such a block maps its shortcut even where the channels stay the same.
         query_chunk: see `diffax.models.blocks.attention.attend`.
         remat: recompute each residual and attention block in the backward pass, to save memory.
         dtype: of the computation; statistics and softmax are float32 inside.
@@ -42,6 +44,8 @@ class Style:
     eps: float = 1e-6
     dropout: float = 0.0
     scale_shift: bool = False
+    taps: tuple[int, ...] = (1, 1)
+    map_resampled: bool = False
     query_chunk: int | None = None
     remat: bool = False
     dtype: str = "float32"
