@@ -13,6 +13,7 @@ from diffax.models.clip_text import CLIPTextModel, CLIPTextModelWithProjection, 
 from diffax.models.dit import DiT
 from diffax.models.mlp import StepMLP, VectorMLP
 from diffax.models.parameters import parameter_count
+from diffax.models.song_unet import SongUNet
 from diffax.models.unet import UNet
 from diffax.models.unet_2d import UNet2DModel
 from diffax.models.unet_condition import UNet2DConditionModel
@@ -20,6 +21,7 @@ from diffax.models.unet_condition import UNet2DConditionModel
 # Denoising networks, by their names on command lines and in the JSON of a run.
 BY_NAME: dict[str, type] = {
     "unet": UNet,
+    "song_unet": SongUNet,
     "dit": DiT,
     "vector_mlp": VectorMLP,
     "step_mlp": StepMLP,
@@ -36,6 +38,7 @@ __all__ = [
     "ClassEmbedder",
     "DiT",
     "DiagonalGaussian",
+    "SongUNet",
     "StepMLP",
     "TextEncoding",
     "UNet",
