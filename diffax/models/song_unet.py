@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import Any, Literal
 
@@ -38,6 +39,12 @@ def _xavier(scale: float = 1.0) -> Initializer:
 
 _NEAR_ZERO = _xavier(1e-5**2)
 _ROOT_2 = math.sqrt(2)
+
+_NCSNPP: dict[str, Any] = {
+    "embedding": "fourier",
+    "encoder": "residual",
+    "taps": (1, 3, 3, 1),
+}
 
 
 class SongUNet(nn.Module):
@@ -104,7 +111,7 @@ class SongUNet(nn.Module):
     @classmethod
     def ncsnpp(cls, **others: Any) -> SongUNet:
         """NCSN++: Fourier embedding, residual path on the way down, filter (1, 3, 3, 1)."""
-        return cls(**{"embedding": "fourier", "encoder": "residual", "taps": (1, 3, 3, 1)} | others)
+        return cls(**_NCSNPP | others)
 
     def __post_init__(self) -> None:
         fields.whole(self, "channels", low=4)
@@ -186,7 +193,7 @@ class SongUNet(nn.Module):
         middle = (SelfSpec(1, group_count(widths[-1])),)
         h = MidBlock(style, middle, _ROOT_2, name="mid_block")(h, embedding, None, train)
 
-        layers, out = self.num_res_blocks + 1, None
+        layers, parts = self.num_res_blocks + 1, []
         for i, width in enumerate(reversed(widths)):
             own, skips = skips[-layers:], skips[:-layers]
             attentions = (None,) * self.num_res_blocks + (self._attention(h, width),)
@@ -194,12 +201,11 @@ class SongUNet(nn.Module):
                 h, own, embedding, None, train
             )
             if i == last or self.decoder == "skip":
-                part = _part(h, out_channels, i)
-                out = part if out is None else part + filter_up(out, self.taps)
+                parts.append(_part(h, out_channels, i))
             if i < last:
                 up = residual(style, width, f"upsamplers_{i}", rescale=_ROOT_2, resample="up")
                 h = up(h, embedding, train)
-        return out
+        return functools.reduce(lambda out, part: filter_up(out, self.taps) + part, parts)
 
     def _style(self) -> Style:
         return Style(

@@ -20,6 +20,7 @@ from diffax.models.blocks.resampling import (
     filter_down,
     filter_up,
     max_pool,
+    upsample_aligned,
     upsample_bilinear,
     upsample_nearest,
 )
@@ -223,3 +224,15 @@ def test_filters_are_convolutions_with_zeros_between_and_each_other_s_transpose(
     if pad:
         wide = filter_down(jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0))), taps, padding=0)
         np.testing.assert_allclose(wide, down, atol=1e-6)
+
+
+def test_aligned_upsampling_keeps_the_corners_and_is_linear_between():
+    x = pixels((2, 3, 4, 2))
+    out = upsample_aligned(x)
+    assert out.shape == (2, 6, 8, 2)
+    for corner in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+        np.testing.assert_allclose(out[:, *corner], x[:, *corner], rtol=1e-6)
+    place = np.linspace(0, 2, 6)
+    for column, old in ((0, 0), (7, 3)):
+        expected = np.interp(place, np.arange(3), np.asarray(x)[1, :, old, 1])
+        np.testing.assert_allclose(out[1, :, column, 1], expected, atol=1e-6)

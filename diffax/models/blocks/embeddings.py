@@ -172,6 +172,22 @@ def label_embedding(
     return TimestepEmbedding(style, features, name="class_embedding")(label)
 
 
+def class_embedding(label: jax.Array, style: Style, rows: int, features: int) -> jax.Array:
+    """A label's row of a table `[B, features]`; the null label, `rows`, adds nothing.
+
+    To be called inside a network, whose `class_embedding` the table is.
+
+    Args:
+        label: int `[B]`, 0 ... rows.
+        style: see `Style`.
+        rows: number of classes.
+        features: width of the time embedding that it is added to.
+    """
+    table = style.embed(rows, features, "class_embedding")
+    row = table(jnp.minimum(label, rows - 1))
+    return jnp.where((label < rows)[:, None], row, jnp.zeros_like(row))
+
+
 class FourierEmbedding(nn.Module):
     """Sines and cosines of t at random frequencies (Tancik et al. 2020; Song et al. 2021).
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from diffax.models.blocks.style import Style
 
@@ -32,6 +35,15 @@ def upsample_bilinear(x: jax.Array) -> jax.Array:
     The same as `jax.image.resize(..., "bilinear")` and PyTorch's `align_corners=False`.
     """
     return _double_linear(_double_linear(x, 1), 2)
+
+
+def upsample_aligned(x: jax.Array) -> jax.Array:
+    """Double by bilinear interpolation that keeps the corners: `[B, H, W, C]` to `[B, 2H, 2W, C]`.
+
+    PyTorch's `align_corners=True`: pixel i of 2H lies at i (H - 1) / (2H - 1) of the old ones.
+    """
+    rows, columns = (_aligned(size, x.dtype) for size in x.shape[1:3])
+    return jnp.einsum("ph,qw,bhwc->bpqc", rows, columns, x)
 
 
 def filter_down(
@@ -107,6 +119,13 @@ class Upsample(nn.Module):
         return self.style.conv(x.shape[-1], "conv")(x)
 
 
+def _aligned(size: int, dtype: Any) -> jax.Array:
+    """Weights `[2 size, size]` of the old pixels in the new ones."""
+    places = np.arange(2 * size) * (size - 1) / (2 * size - 1)
+    away = np.abs(places[:, None] - np.arange(size)[None, :])
+    return jnp.asarray(np.maximum(1 - away, 0), dtype)
+
+
 def _squares(x: jax.Array) -> jax.Array:
     batch, height, width, channels = x.shape
     return x.reshape(batch, height // 2, 2, width // 2, 2, channels)
@@ -129,11 +148,11 @@ def _filter_down(x: jax.Array, weights: list[float], padding: int, axis: int) ->
     half = x.shape[axis] // 2
     pairs = x.reshape(*x.shape[:axis], half, 2, *x.shape[axis + 1 :])
     size = half - len(weights) // 2 + 1
-    out = 0
+    terms = []
     for k, weight in enumerate(weights):
         phase = jax.lax.index_in_dim(pairs, k % 2, axis + 1, keepdims=False)
-        out += weight * jax.lax.slice_in_dim(phase, k // 2, k // 2 + size, axis=axis)
-    return out
+        terms.append(weight * jax.lax.slice_in_dim(phase, k // 2, k // 2 + size, axis=axis))
+    return sum(terms[1:], terms[0])
 
 
 def _filter_up(x: jax.Array, weights: list[float], axis: int) -> jax.Array:
@@ -142,12 +161,12 @@ def _filter_up(x: jax.Array, weights: list[float], axis: int) -> jax.Array:
     x = _padded(x, margin, axis)
     phases = []
     for odd in (0, 1):
-        phase = 0
+        terms = []
         # Only every other weight meets a pixel; the rest meet the zeros between them.
         for k in range((odd + padding) % 2, len(weights), 2):
             start = margin + (odd + padding - k) // 2
-            phase += weights[k] * jax.lax.slice_in_dim(x, start, start + size, axis=axis)
-        phases.append(phase)
+            terms.append(weights[k] * jax.lax.slice_in_dim(x, start, start + size, axis=axis))
+        phases.append(sum(terms[1:], terms[0]))
     pairs = jnp.stack(phases, axis=axis + 1)
     return pairs.reshape(*x.shape[:axis], 2 * size, *x.shape[axis + 1 :])
 
