@@ -29,7 +29,7 @@ from diffax.training.optimizer import (
     Optimizer,
 )
 from diffax.training.preflight import dry_run
-from diffax.training.recipe import Recipe, load_recipe, unknown_variant
+from diffax.training.recipe import Recipe, debugged, load_recipe, unknown_variant
 from diffax.training.run import Run, load_run, open_run
 from diffax.training.setup import Setup, prepare
 from diffax.training.starting import TrainedRun
@@ -61,6 +61,7 @@ __all__ = [
     "TrainConfig",
     "TrainState",
     "TrainedRun",
+    "debugged",
     "dry_run",
     "from_json",
     "load_recipe",
