@@ -6,12 +6,17 @@ that it knows; `{}` where there is none. All fields are plain data. What they ar
 `diffax.models.blocks`.
 """
 
+from diffax.models.adm import ADM
 from diffax.models.autoencoder import AutoencoderKL, DiagonalGaussian, VQModel
 from diffax.models.bound import BoundModule
 from diffax.models.class_embedder import ClassEmbedder
 from diffax.models.clip_text import CLIPTextModel, CLIPTextModelWithProjection, TextEncoding
+from diffax.models.dit import DiT
 from diffax.models.mlp import StepMLP, VectorMLP
+from diffax.models.noisy_classifier import NoisyClassifier
 from diffax.models.parameters import parameter_count
+from diffax.models.song_unet import SongUNet
+from diffax.models.tutorial_unet import TutorialUNet
 from diffax.models.unet import UNet
 from diffax.models.unet_2d import UNet2DModel
 from diffax.models.unet_condition import UNet2DConditionModel
@@ -19,6 +24,10 @@ from diffax.models.unet_condition import UNet2DConditionModel
 # Denoising networks, by their names on command lines and in the JSON of a run.
 BY_NAME: dict[str, type] = {
     "unet": UNet,
+    "song_unet": SongUNet,
+    "adm": ADM,
+    "dit": DiT,
+    "tutorial_unet": TutorialUNet,
     "vector_mlp": VectorMLP,
     "step_mlp": StepMLP,
     "unet_2d": UNet2DModel,
@@ -26,15 +35,20 @@ BY_NAME: dict[str, type] = {
 }
 
 __all__ = [
+    "ADM",
     "BY_NAME",
     "AutoencoderKL",
     "BoundModule",
     "CLIPTextModel",
     "CLIPTextModelWithProjection",
     "ClassEmbedder",
+    "DiT",
     "DiagonalGaussian",
+    "NoisyClassifier",
+    "SongUNet",
     "StepMLP",
     "TextEncoding",
+    "TutorialUNet",
     "UNet",
     "UNet2DConditionModel",
     "UNet2DModel",
