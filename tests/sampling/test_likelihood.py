@@ -27,7 +27,11 @@ def exact(x0):
 
 @pytest.mark.parametrize(
     "schedule",
-    [schedules.linear(1000), schedules.EDM().build(), schedules.RectifiedFlow().build()],
+    [
+        schedules.linear(1000),
+        pytest.param(schedules.EDM().build(), marks=pytest.mark.slow),
+        schedules.RectifiedFlow().build(),
+    ],
     ids=["table", "edm", "flow"],
 )
 def test_gaussian_data_within_a_hundredth_of_a_bit(schedule):
@@ -37,6 +41,7 @@ def test_gaussian_data_within_a_hundredth_of_a_bit(schedule):
     assert abs(float(off.mean())) < 2e-3 and float(jnp.abs(off).max()) < 0.01
 
 
+@pytest.mark.slow
 def test_a_mixture_and_any_mean_in_one_dimension():
     """No scale and no centre is special: three bumps, weighed and spread differently."""
     means, stds = jnp.asarray([[-0.7], [0.1], [0.9]]), jnp.asarray([0.1, 0.3, 0.05])
