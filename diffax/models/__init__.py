@@ -2,7 +2,8 @@
 
 Every denoising network is called `network.apply(params, x, t, condition, train=...)` with `x`
 `[B, ...]`, times `t` `[B]` and a condition, a dict of arrays of which `network.reads` names those
-that it knows; `{}` where there is none. All fields are plain data. What they are built of lies in
+that it knows; `{}` where there is none. Networks that judge, such as `FIDInception`, are called
+with images and give `Features`. All fields are plain data. What they are built of lies in
 `diffax.models.blocks`.
 """
 
@@ -10,8 +11,11 @@ from diffax.models.autoencoder import AutoencoderKL, DiagonalGaussian, VQModel
 from diffax.models.bound import BoundModule
 from diffax.models.class_embedder import ClassEmbedder
 from diffax.models.clip_text import CLIPTextModel, CLIPTextModelWithProjection, TextEncoding
+from diffax.models.features import Features
+from diffax.models.inception import FIDInception
 from diffax.models.mlp import StepMLP, VectorMLP
-from diffax.models.parameters import parameter_count
+from diffax.models.parameters import fingerprint, parameter_count
+from diffax.models.resnet import CIFARResNet
 from diffax.models.unet import UNet
 from diffax.models.unet_2d import UNet2DModel
 from diffax.models.unet_condition import UNet2DConditionModel
@@ -29,10 +33,13 @@ __all__ = [
     "BY_NAME",
     "AutoencoderKL",
     "BoundModule",
+    "CIFARResNet",
     "CLIPTextModel",
     "CLIPTextModelWithProjection",
     "ClassEmbedder",
     "DiagonalGaussian",
+    "FIDInception",
+    "Features",
     "StepMLP",
     "TextEncoding",
     "UNet",
@@ -40,5 +47,6 @@ __all__ = [
     "UNet2DModel",
     "VQModel",
     "VectorMLP",
+    "fingerprint",
     "parameter_count",
 ]
