@@ -15,7 +15,13 @@ from diffax.losses.times import (
     TimeSampling,
     Uniform,
 )
-from diffax.losses.variational import LearnedVariance, bound_term, prior_kl
+from diffax.losses.variational import (
+    Bound,
+    LearnedVariance,
+    bound_term,
+    prior_kl,
+    variational_bound,
+)
 from diffax.losses.weightings import P2, WEIGHTINGS, Constant, MinSNR, Weighting
 
 __all__ = [
@@ -23,6 +29,7 @@ __all__ = [
     "TIMES",
     "WEIGHTINGS",
     "Antithetic",
+    "Bound",
     "Constant",
     "LearnedVariance",
     "LogNormal",
@@ -35,4 +42,5 @@ __all__ = [
     "bound_term",
     "diffusion_loss",
     "prior_kl",
+    "variational_bound",
 ]
