@@ -7,6 +7,7 @@ samples.images                                  # uint8 [16, H, W, C]
 
 from diffax.generation.generate import generate
 from diffax.generation.model import Model
+from diffax.generation.pairs import save_pairs
 from diffax.generation.plan import Plan, Sampling
 from diffax.generation.request import Request
 from diffax.generation.samples import Samples
@@ -33,6 +34,7 @@ __all__ = [
     "inpaint",
     "outpaint",
     "refine",
+    "save_pairs",
     "text_to_image",
     "unconditional",
     "variations",

@@ -6,11 +6,14 @@ time sampling and weighting, and with a `LearnedVariance` the hybrid loss (Nicho
 """
 
 from diffax.losses.denoising import diffusion_loss
+from diffax.losses.few_steps import consistency_loss, progressive_loss, two_steps_as_one
 from diffax.losses.times import (
     TIMES,
     Antithetic,
+    EvenLogSNR,
     LogitNormal,
     LogNormal,
+    Shifted,
     Stratified,
     TimeSampling,
     Uniform,
@@ -22,25 +25,40 @@ from diffax.losses.variational import (
     prior_kl,
     variational_bound,
 )
-from diffax.losses.weightings import P2, WEIGHTINGS, Constant, MinSNR, Weighting
+from diffax.losses.weightings import (
+    EDM,
+    P2,
+    WEIGHTINGS,
+    Constant,
+    Likelihood,
+    MinSNR,
+    Weighting,
+)
 
 __all__ = [
+    "EDM",
     "P2",
     "TIMES",
     "WEIGHTINGS",
     "Antithetic",
     "Bound",
     "Constant",
+    "EvenLogSNR",
     "LearnedVariance",
+    "Likelihood",
     "LogNormal",
     "LogitNormal",
     "MinSNR",
+    "Shifted",
     "Stratified",
     "TimeSampling",
     "Uniform",
     "Weighting",
     "bound_term",
+    "consistency_loss",
     "diffusion_loss",
     "prior_kl",
+    "progressive_loss",
+    "two_steps_as_one",
     "variational_bound",
 ]

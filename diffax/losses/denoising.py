@@ -29,6 +29,7 @@ def diffusion_loss(
     weighting: Weighting,
     condition: Any = _NO_CONDITION,
     variance: LearnedVariance | None = None,
+    couple: Callable[[Array, Array], Array] | None = None,
 ) -> tuple[Array, dict[str, Array]]:
     """`E[w(t) |answer - target|^2]`: L_simple (Ho et al. 2020, eq. 14) for constant weights.
 
@@ -46,6 +47,7 @@ def diffusion_loss(
         weighting: weight of every example, such as `Constant()`.
         condition: what the network is told besides, a dict of arrays `[B, ...]`.
         variance: how the reverse step's variance is learned, or None where it is not.
+        couple: `(x0, eps) -> eps`, which noise goes with which data; None: as it is drawn.
 
     Returns:
         The loss, a float32 scalar, and `{"t", "mse", "weighted"}`, each `[B]`; with `variance` also
@@ -71,6 +73,8 @@ def diffusion_loss(
     time_key, noise_key = jax.random.split(key)
     point = times(time_key, schedule, x0.shape[0])
     eps = jax.random.normal(noise_key, x0.shape, x0.dtype)
+    if couple is not None:
+        eps = couple(x0, eps)
     x = gaussian.q_sample(x0, eps, point)
     shown, t = parameterization.network_input(x, point)
     output = apply(params, shown, t, condition)
@@ -81,7 +85,7 @@ def diffusion_loss(
             "channels go together with variance=LearnedVariance()"
         )
     mse = _mean_over_example((answer - parameterization.target(x0, eps, point)) ** 2)
-    weighted = mse * weighting(point, parameterization)
+    weighted = mse * weighting(point, parameterization, schedule)
     parts = {"t": point.t, "mse": mse, "weighted": weighted}
     if variance is None or table is None:
         return jnp.mean(weighted), parts

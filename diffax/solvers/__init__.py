@@ -2,7 +2,7 @@
 
 from diffax.solvers import registry
 from diffax.solvers.adaptive import RK45
-from diffax.solvers.consistency import LCM, TCD
+from diffax.solvers.consistency import LCM, TCD, Consistency
 from diffax.solvers.ddim import DDIM, EulerAncestral
 from diffax.solvers.ddpm import DDPM
 from diffax.solvers.deis import DEIS
@@ -20,6 +20,7 @@ from diffax.solvers.solver import Solver
 from diffax.solvers.unipc import UniPC
 
 __all__ = [
+    "Consistency",
     "DDIM",
     "DDIMInversion",
     "DDPM",

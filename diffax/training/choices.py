@@ -35,7 +35,7 @@ from diffax import (
 )
 from diffax.nearest import nearest
 from diffax.solvers import choice, registry
-from diffax.training import optimizer
+from diffax.training import optimizer, starting
 from diffax.training.config import Config
 
 CLASS = "class"  # the key, in JSON, of a choice's name
@@ -47,11 +47,13 @@ def families() -> dict[str, Mapping[str, Any]]:
     return {
         "data": data.BY_NAME,
         "objective": objectives.BY_NAME,
-        "network": models.BY_NAME | pretrained.NETWORKS,
+        "teacher": starting.RUNS,
+        "network": models.BY_NAME | pretrained.NETWORKS | starting.RUNS,
         "schedule": schedules.BY_NAME,
         "parameterization": parameterization.BY_NAME,
         "times": losses.TIMES,
         "weighting": losses.WEIGHTINGS,
+        "coupling": objectives.COUPLINGS,
         "variance": {"learned": losses.LearnedVariance},
         "conditioner": conditioning.BY_NAME | pretrained.CONDITIONERS,
         "codec": codecs.BY_NAME | pretrained.CODECS,
@@ -84,7 +86,8 @@ def _is_internal(kind: type, name: str) -> bool:
     """Whether a field is no part of a recipe: Flax's own, and what a run fills in."""
     if issubclass(kind, nn.Module):
         return name in ("parent", "name")
-    return name == "params" or (name == "schedule" and _is_solver(kind))
+    # Where a schedule is a choice, it is a recipe's; a solver or parameterization is told it.
+    return name == "params" or (name == "schedule" and not hasattr(kind, "build"))
 
 
 def replaced(node: Any, changes: Mapping[str, Any]) -> Any:
@@ -210,10 +213,6 @@ def _own_class(name: str, where: str) -> type:
     if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
         raise ValueError(f"{where}: {name} is no class with fields")
     return kind
-
-
-def _is_solver(kind: type) -> bool:
-    return hasattr(kind, "step") and hasattr(kind, "init")
 
 
 # ---------------------------------------------------------------- types
