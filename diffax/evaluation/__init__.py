@@ -2,7 +2,9 @@
 
 from diffax.evaluation.digits import DigitQuality, digit_quality
 from diffax.evaluation.held_out import HeldOutLoss
+from diffax.evaluation.likeness import psnr, sharpness, ssim
 from diffax.evaluation.metric import Evaluation, Metric, Watched
+from diffax.evaluation.reconstruction import reconstruction_report
 from diffax.evaluation.vectors import sliced_wasserstein
 
 # Metrics during training, by their names on command lines and in the JSON of a run.
@@ -16,5 +18,9 @@ __all__ = [
     "Metric",
     "Watched",
     "digit_quality",
+    "psnr",
+    "reconstruction_report",
+    "sharpness",
     "sliced_wasserstein",
+    "ssim",
 ]

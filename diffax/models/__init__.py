@@ -10,6 +10,7 @@ from diffax.models.autoencoder import AutoencoderKL, DiagonalGaussian, VQModel
 from diffax.models.bound import BoundModule
 from diffax.models.class_embedder import ClassEmbedder
 from diffax.models.clip_text import CLIPTextModel, CLIPTextModelWithProjection, TextEncoding
+from diffax.models.discriminator import PatchDiscriminator
 from diffax.models.mlp import StepMLP, VectorMLP
 from diffax.models.parameters import parameter_count
 from diffax.models.unet import UNet
@@ -25,7 +26,10 @@ BY_NAME: dict[str, type] = {
     "unet_condition": UNet2DConditionModel,
 }
 
+AUTOENCODERS: dict[str, type] = {"autoencoder_kl": AutoencoderKL, "vq_model": VQModel}
+
 __all__ = [
+    "AUTOENCODERS",
     "BY_NAME",
     "AutoencoderKL",
     "BoundModule",
@@ -33,6 +37,7 @@ __all__ = [
     "CLIPTextModelWithProjection",
     "ClassEmbedder",
     "DiagonalGaussian",
+    "PatchDiscriminator",
     "StepMLP",
     "TextEncoding",
     "UNet",
