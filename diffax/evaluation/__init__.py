@@ -6,8 +6,10 @@ from diffax.evaluation.features import FeatureNetwork, feature_network, features
 from diffax.evaluation.flow import FlowBits
 from diffax.evaluation.frechet import few_samples, frechet_distance
 from diffax.evaluation.held_out import HeldOutLoss
+from diffax.evaluation.likeness import psnr, sharpness, ssim
 from diffax.evaluation.metric import Curve, Evaluation, Measured, Metric, Watched, measure
 from diffax.evaluation.networks import Inception, ResNet20
+from diffax.evaluation.reconstruction import reconstruction_report
 from diffax.evaluation.statistics import Moments, Statistics, moments_of
 from diffax.evaluation.vectors import SlicedWasserstein, sliced_wasserstein
 
@@ -49,5 +51,9 @@ __all__ = [
     "frechet_distance",
     "measure",
     "moments_of",
+    "psnr",
+    "reconstruction_report",
+    "sharpness",
     "sliced_wasserstein",
+    "ssim",
 ]

@@ -12,6 +12,7 @@ from diffax.models.autoencoder import AutoencoderKL, DiagonalGaussian, VQModel
 from diffax.models.bound import BoundModule
 from diffax.models.class_embedder import ClassEmbedder
 from diffax.models.clip_text import CLIPTextModel, CLIPTextModelWithProjection, TextEncoding
+from diffax.models.discriminator import PatchDiscriminator
 from diffax.models.dit import DiT
 from diffax.models.features import Features
 from diffax.models.inception import FIDInception
@@ -38,8 +39,11 @@ BY_NAME: dict[str, type] = {
     "unet_condition": UNet2DConditionModel,
 }
 
+AUTOENCODERS: dict[str, type] = {"autoencoder_kl": AutoencoderKL, "vq_model": VQModel}
+
 __all__ = [
     "ADM",
+    "AUTOENCODERS",
     "BY_NAME",
     "AutoencoderKL",
     "BoundModule",
@@ -52,6 +56,7 @@ __all__ = [
     "FIDInception",
     "Features",
     "NoisyClassifier",
+    "PatchDiscriminator",
     "SongUNet",
     "StepMLP",
     "TextEncoding",

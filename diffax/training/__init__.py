@@ -30,7 +30,7 @@ from diffax.training.optimizer import (
 )
 from diffax.training.preflight import dry_run
 from diffax.training.recipe import Recipe, load_recipe, unknown_variant
-from diffax.training.run import Run, load_run, open_run
+from diffax.training.run import Run, load_codec, load_run, open_run
 from diffax.training.setup import Setup, prepare
 from diffax.training.starting import TrainedRun
 from diffax.training.state import TrainState
@@ -63,6 +63,7 @@ __all__ = [
     "TrainedRun",
     "dry_run",
     "from_json",
+    "load_codec",
     "load_recipe",
     "load_run",
     "open_run",
