@@ -10,6 +10,11 @@ from diffax.models.autoencoder import AutoencoderKL, DiagonalGaussian, VQModel
 from diffax.models.bound import BoundModule
 from diffax.models.class_embedder import ClassEmbedder
 from diffax.models.clip_text import CLIPTextModel, CLIPTextModelWithProjection, TextEncoding
+from diffax.models.clip_vision import (
+    CLIPVisionModel,
+    CLIPVisionModelWithProjection,
+    ImageEncoding,
+)
 from diffax.models.controlnet import ControlledUNet, ControlNetModel, controlled
 from diffax.models.mlp import StepMLP, VectorMLP
 from diffax.models.parameters import parameter_count
@@ -32,10 +37,13 @@ __all__ = [
     "BoundModule",
     "CLIPTextModel",
     "CLIPTextModelWithProjection",
+    "CLIPVisionModel",
+    "CLIPVisionModelWithProjection",
     "ClassEmbedder",
     "ControlNetModel",
     "ControlledUNet",
     "DiagonalGaussian",
+    "ImageEncoding",
     "StepMLP",
     "TextEncoding",
     "UNet",

@@ -274,6 +274,18 @@ ADDONS = {
 }
 
 
+ADDONS["clip_vision"] = {
+    "architectures": ["CLIPVisionModelWithProjection"],
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "image_size": 28,
+    "patch_size": 7,
+    "projection_dim": 24,
+}
+
+
 def control_images() -> np.ndarray:
     """Two control images in [-1, 1], 32x24."""
     return np.stack([picture(), np.sin(3 * picture()[::-1])])

@@ -81,6 +81,7 @@ class Style:
         size: int = 3,
         stride: int = 1,
         padding: str | tuple[tuple[int, int], tuple[int, int]] = "SAME",
+        use_bias: bool = True,
         kernel_init: Initializer | None = None,
     ) -> Conv:
         """A convolution with a kernel of `size` x `size` pixels."""
@@ -89,6 +90,7 @@ class Style:
             (size, size),
             (stride, stride),
             padding,
+            use_bias,
             kernel_init=self.kernel_init if kernel_init is None else kernel_init,
             name=name,
             **self.dtypes,
