@@ -145,7 +145,9 @@ class Dataset:
         else:
             firsts = np.array([s * batch_size + mine.start for s in steps], dtype=np.int64)
             positions = (firsts[:, None] + np.arange(rows)).ravel()
-            out = dict(self.source.read(order.indices(seed, positions, self.source.size)))
+            source = self.source
+            rows_read = order.indices(seed, positions, source.size, source.group)
+            out = dict(source.read(rows_read))
             if self.options.flip or self.options.random_crop > 0:
                 chance = [order.chance(seed, int(first), rows) for first in firsts]
                 height, width = self.spec.shape[:2]
