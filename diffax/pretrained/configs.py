@@ -30,7 +30,7 @@ from diffax.pretrained.saving import LAYOUT_VERSION
 from diffax.pretrained.types import check_types
 
 # Module fields that are ours and not a checkpoint's.
-OURS = ("query_chunk", "remat", "dtype", "param_dtype", "parent", "name")
+OURS = ("query_chunk", "remat", "new_tokens", "dtype", "param_dtype", "parent", "name")
 
 # Fields of which a module knows some values, and fields it has not: the values that mean what it
 # does.
