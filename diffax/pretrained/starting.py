@@ -4,23 +4,31 @@
         network=PublishedNetwork("stable-diffusion-v1-5/unet"),
         conditioner=PublishedReader("stable-diffusion-v1-5"),
         codec=PublishedAutoencoder("stable-diffusion-v1-5/vae"),
-        schedule=ScaledLinear(), adapter=LowRank(rank=4), ...)
+        schedule=PublishedSchedule("stable-diffusion-v1-5"),
+        parameterization=PublishedTarget("stable-diffusion-v1-5"),
+        adapter=LowRank(rank=4), ...)
 
+`inside` says where in a model's folder a part lies: `train.py --pretrained DIR` fills in all paths.
 What is not trained is kept by reference: a checkpoint holds the path and a fingerprint, not the
 parameters.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from diffax.codecs import Latent
+from diffax.parameterization import Parameterization
 from diffax.pretrained.conditioning import PublishedText
+from diffax.pretrained.configs import read_json
 from diffax.pretrained.loading import load_components
 from diffax.pretrained.network import load_network
 from diffax.pretrained.published import model_of
+from diffax.pretrained.schedulers import Setup, from_diffusers
+from diffax.schedules import Schedule
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,8 @@ class PublishedNetwork:
     """Of the computation; parameters are float32."""
     remat: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
+
+    inside: ClassVar[str] = "unet"
 
     def open(self) -> tuple[Any, Any]:
         """The network, and its parameters.
@@ -58,6 +68,8 @@ class PublishedAutoencoder:
     variant: str | None = None
     """Of the files, such as fp16."""
 
+    inside: ClassVar[str] = "vae"
+
     def fitted(self, spec: Any) -> Latent:
         """The codec.
 
@@ -72,12 +84,16 @@ class PublishedAutoencoder:
 
 @dataclass(frozen=True)
 class PublishedReader:
-    """The text encoders and tokenizers of a published model, which stay as they are."""
+    """The text encoders and tokenizers of a published model."""
 
     path: str = ""
     """The model: a folder with model_index.json."""
     dropout: float = 0.1
     """Probability, in [0, 1], of replacing a caption by the empty text in training."""
+    trained: bool = False
+    """Whether the adapter reaches the text encoders, too; else they stay as they are."""
+
+    inside: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         """Checks the probability."""
@@ -93,7 +109,46 @@ class PublishedReader:
         conditioner = model_of(load_components(_given(self.path, "conditioner"))).conditioner
         if not isinstance(conditioner, PublishedText):
             raise ValueError(f"{self.path} has no text encoder")
-        return conditioner.with_dropout(self.dropout).fitted(spec)
+        conditioner = dataclasses.replace(conditioner, dropout=self.dropout, trained=self.trained)
+        return conditioner.fitted(spec)
+
+
+@dataclass(frozen=True)
+class PublishedSchedule:
+    """The noise schedule that a published model was trained with."""
+
+    path: str = ""
+    """The model: a folder with scheduler/scheduler_config.json."""
+
+    inside: ClassVar[str] = ""
+
+    def build(self) -> Schedule:
+        """The schedule.
+
+        Raises:
+            FileNotFoundError, ValueError: no scheduler, or one without a counterpart here.
+        """
+        return _scheduler(self.path, "schedule").schedule
+
+
+@dataclass(frozen=True)
+class PublishedTarget:
+    """What a published model's network is asked for: eps, v, ..."""
+
+    path: str = ""
+    """The model: a folder with scheduler/scheduler_config.json."""
+
+    inside: ClassVar[str] = ""
+
+    def open(self) -> Parameterization:
+        """The parameterization; raises as `PublishedSchedule.build`."""
+        return _scheduler(self.path, "parameterization").parameterization
+
+
+def _scheduler(path: str, part: str) -> Setup:
+    """A model's scheduler, of which only the schedule and the target are used."""
+    config = read_json(_given(path, part) / "scheduler" / "scheduler_config.json")
+    return from_diffusers(config, 1, _class_name="DDIMScheduler")
 
 
 def _given(path: str, part: str) -> Path:
@@ -104,5 +159,7 @@ def _given(path: str, part: str) -> Path:
 
 
 NETWORKS: dict[str, type] = {"published": PublishedNetwork}
+SCHEDULES: dict[str, type] = {"published": PublishedSchedule}
+PARAMETERIZATIONS: dict[str, type] = {"published": PublishedTarget}
 CODECS: dict[str, type] = {"published": PublishedAutoencoder}
 CONDITIONERS: dict[str, type] = {"published": PublishedReader}
