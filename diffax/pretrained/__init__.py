@@ -9,6 +9,7 @@
 from diffax.pretrained.components import Components
 from diffax.pretrained.loading import load_components, load_pipeline, save_pipeline
 from diffax.pretrained.network import load_network, save_network
+from diffax.pretrained.new_token import token_vectors, with_token
 from diffax.pretrained.published import Published, components_of, model_of
 from diffax.pretrained.schedulers import from_diffusers
 from diffax.pretrained.starting import (
@@ -22,6 +23,9 @@ from diffax.pretrained.starting import (
     PublishedReader,
     PublishedSchedule,
     PublishedTarget,
+    TokenReader,
+    placed,
+    published_parts,
 )
 from diffax.pretrained.tokenizer import Tokenizer, load_tokenizer
 
@@ -38,6 +42,7 @@ __all__ = [
     "PublishedReader",
     "PublishedSchedule",
     "PublishedTarget",
+    "TokenReader",
     "Tokenizer",
     "components_of",
     "from_diffusers",
@@ -46,6 +51,10 @@ __all__ = [
     "load_pipeline",
     "load_tokenizer",
     "model_of",
+    "placed",
+    "published_parts",
     "save_network",
     "save_pipeline",
+    "token_vectors",
+    "with_token",
 ]

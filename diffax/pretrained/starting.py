@@ -26,6 +26,7 @@ from diffax.pretrained.conditioning import PublishedText
 from diffax.pretrained.configs import read_json
 from diffax.pretrained.loading import load_components
 from diffax.pretrained.network import load_network
+from diffax.pretrained.new_token import with_token
 from diffax.pretrained.published import model_of
 from diffax.pretrained.schedulers import Setup, from_diffusers
 from diffax.schedules import Schedule
@@ -114,6 +115,35 @@ class PublishedReader:
 
 
 @dataclass(frozen=True)
+class TokenReader(PublishedReader):
+    """The text encoders of a published model with a new token, whose vectors are learned.
+
+    Textual inversion (Gal et al. 2022), with the adapter `Subset("new_embedding")`.
+    """
+
+    trained: bool = True
+    """Whether the adapter reaches the text encoders."""
+    token: str = "<new>"
+    """What captions and prompts call it."""
+    vectors: int = 1
+    """Vectors that the token stands for, 1 to 75."""
+    initial: str = "object"
+    """A word that means something near, whose vector all of them start from."""
+
+    def __post_init__(self) -> None:
+        """Checks every value."""
+        super().__post_init__()
+        if not 1 <= self.vectors <= 75:
+            raise ValueError(f"conditioner.vectors must lie in 1 to 75, got {self.vectors}")
+        if not self.token.strip():
+            raise ValueError("conditioner.token is empty; give a name that no text has, as <new>")
+
+    def fitted(self, spec: Any) -> PublishedText:
+        """The conditioner; raises as `PublishedReader.fitted` and `with_token`."""
+        return with_token(super().fitted(spec), self.token, self.vectors, self.initial)
+
+
+@dataclass(frozen=True)
 class PublishedSchedule:
     """The noise schedule that a published model was trained with."""
 
@@ -151,10 +181,41 @@ def _scheduler(path: str, part: str) -> Setup:
     return from_diffusers(config, 1, _class_name="DDIMScheduler")
 
 
+def published_parts(path: str = "") -> dict[str, Any]:
+    """All parts of a published model, as fields of `Denoising`.
+
+    Args:
+        path: the model: a folder with model_index.json; "" where the command line says it.
+
+    Example:
+        >>> parts = published_parts("stable-diffusion-v1-5")
+        >>> parts["network"].path, sorted(parts)[:3]
+        ('stable-diffusion-v1-5/unet', ['codec', 'conditioner', 'network'])
+    """
+    kinds = {
+        "network": PublishedNetwork,
+        "schedule": PublishedSchedule,
+        "parameterization": PublishedTarget,
+        "conditioner": PublishedReader,
+        "codec": PublishedAutoencoder,
+    }
+    return {name: placed(kind(), path) for name, kind in kinds.items()}
+
+
+def placed(part: Any, path: str) -> Any:
+    """A published part of the model in a folder; one that has a path already stays as it is."""
+    if not hasattr(part, "inside") or part.path or not path:
+        return part
+    return dataclasses.replace(part, path=str(Path(path) / part.inside))
+
+
 def _given(path: str, part: str) -> Path:
     """The path, which a recipe may leave to the command line."""
     if not path:
-        raise ValueError(f"{part} published needs --{part}.path: the folder to read it from")
+        raise ValueError(
+            f"{part} published needs --{part}.path, the folder to read it from; --pretrained DIR "
+            "says it for all parts of a model"
+        )
     return Path(path)
 
 
@@ -162,4 +223,4 @@ NETWORKS: dict[str, type] = {"published": PublishedNetwork}
 SCHEDULES: dict[str, type] = {"published": PublishedSchedule}
 PARAMETERIZATIONS: dict[str, type] = {"published": PublishedTarget}
 CODECS: dict[str, type] = {"published": PublishedAutoencoder}
-CONDITIONERS: dict[str, type] = {"published": PublishedReader}
+CONDITIONERS: dict[str, type] = {"published": PublishedReader, "new_token": TokenReader}
