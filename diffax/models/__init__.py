@@ -10,6 +10,7 @@ from diffax.models.autoencoder import AutoencoderKL, DiagonalGaussian, VQModel
 from diffax.models.bound import BoundModule
 from diffax.models.class_embedder import ClassEmbedder
 from diffax.models.clip_text import CLIPTextModel, CLIPTextModelWithProjection, TextEncoding
+from diffax.models.controlnet import ControlledUNet, ControlNetModel, controlled
 from diffax.models.mlp import StepMLP, VectorMLP
 from diffax.models.parameters import parameter_count
 from diffax.models.unet import UNet
@@ -32,6 +33,8 @@ __all__ = [
     "CLIPTextModel",
     "CLIPTextModelWithProjection",
     "ClassEmbedder",
+    "ControlNetModel",
+    "ControlledUNet",
     "DiagonalGaussian",
     "StepMLP",
     "TextEncoding",
@@ -40,5 +43,6 @@ __all__ = [
     "UNet2DModel",
     "VQModel",
     "VectorMLP",
+    "controlled",
     "parameter_count",
 ]

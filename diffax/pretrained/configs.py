@@ -18,11 +18,13 @@ from diffax.models import (
     ClassEmbedder,
     CLIPTextModel,
     CLIPTextModelWithProjection,
+    ControlNetModel,
     UNet2DConditionModel,
     UNet2DModel,
     VQModel,
     autoencoder,
     clip_text,
+    controlnet,
     unet_2d,
     unet_condition,
 )
@@ -50,6 +52,13 @@ ONLY: dict[type[nn.Module], dict[str, tuple]] = {
         "time_embedding_act_fn": (None,),
         "time_embedding_type": ("positional",),
         "timestep_post_act": (None,),
+    },
+    ControlNetModel: {
+        **controlnet.CHOICES,
+        "act_fn": ("silu", "swish"),
+        "encoder_hid_dim": (None,),
+        "encoder_hid_dim_type": (None,),
+        "num_attention_heads": (None,),
     },
     UNet2DModel: {
         **unet_2d.CHOICES,
@@ -197,7 +206,7 @@ def parameter_shapes(module: nn.Module) -> dict:
     elif isinstance(module, (AutoencoderKL, VQModel)):
         size = module.factor
         inputs = (jnp.zeros((1, size, size, module.in_channels)),)
-    elif isinstance(module, (UNet2DModel, UNet2DConditionModel)):
+    elif isinstance(module, (UNet2DModel, UNet2DConditionModel, ControlNetModel)):
         size = 2 ** (len(module.block_out_channels) - 1)
         x = jnp.zeros((1, size, size, module.in_channels))
         inputs = (x, jnp.zeros(1), example_condition(module))
@@ -206,9 +215,11 @@ def parameter_shapes(module: nn.Module) -> dict:
     return jax.eval_shape(lambda key: module.init(key, *inputs), jax.random.key(0))
 
 
-def example_condition(module: UNet2DModel | UNet2DConditionModel) -> dict[str, jax.Array]:
+def example_condition(
+    module: UNet2DModel | UNet2DConditionModel | ControlNetModel,
+) -> dict[str, jax.Array]:
     """A condition of one example with all that the network must be told, zeros."""
-    width = module.time_embedding_dim or 4 * module.block_out_channels[0]
+    width = getattr(module, "time_embedding_dim", None) or 4 * module.block_out_channels[0]
     projected = getattr(module, "projection_class_embeddings_input_dim", None) or 1
     label = {
         None: jnp.zeros(1, jnp.int32),
@@ -226,6 +237,9 @@ def example_condition(module: UNet2DModel | UNet2DConditionModel) -> dict[str, j
         # Only the sum of both widths shapes the parameters.
         condition["size_ids"] = jnp.zeros((1, 1))
         condition["pooled"] = jnp.zeros((1, projected - (module.addition_time_embed_dim or 0)))
+    if isinstance(module, ControlNetModel):
+        side = module.factor * 2 ** (len(module.block_out_channels) - 1)
+        condition["control"] = jnp.zeros((1, side, side, module.conditioning_channels))
     return condition
 
 

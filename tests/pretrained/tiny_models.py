@@ -244,6 +244,41 @@ PIPELINES = {
     },
 }
 
+# ---------------------------------------------------------------- add-ons
+
+_CONTROL = {
+    "_class_name": "ControlNetModel",
+    **{k: v for k, v in CONFIGS["unet_sd1"].items() if k not in ("_class_name", "sample_size")},
+    # One halving only: the tiny autoencoder's latents are half the image's size.
+    "conditioning_embedding_out_channels": [8, 16],
+}
+_CONTROL.pop("up_block_types")
+
+ADDONS = {
+    "controlnet": _CONTROL,
+    # Another hint embedding: its weights follow from names and shapes.
+    "controlnet_2": {
+        **_CONTROL,
+        "conditioning_embedding_out_channels": [4, 12],
+        "controlnet_conditioning_channel_order": "bgr",
+    },
+    "controlnet_xl": {
+        "_class_name": "ControlNetModel",
+        **{
+            k: v
+            for k, v in _XL.items()
+            if k not in ("_class_name", "sample_size", "up_block_types")
+        },
+        "conditioning_embedding_out_channels": [8, 16],
+    },
+}
+
+
+def control_images() -> np.ndarray:
+    """Two control images in [-1, 1], 32x24."""
+    return np.stack([picture(), np.sin(3 * picture()[::-1])])
+
+
 # Our name -> the reference's scheduler.
 SAMPLERS = {
     "ddim": "DDIMScheduler",
