@@ -20,10 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import jax
+from jax import Array
+
 from diffax.codecs import Latent
+from diffax.conditioning import Control, Joined
+from diffax.models import BoundModule, UNet2DConditionModel, controlled
+from diffax.models.controlnet import control_for
 from diffax.parameterization import Parameterization
 from diffax.pretrained.conditioning import PublishedText
-from diffax.pretrained.configs import read_json
+from diffax.pretrained.configs import example_inputs, parameter_shapes, read_json
 from diffax.pretrained.loading import load_components
 from diffax.pretrained.network import load_network
 from diffax.pretrained.new_token import with_token
@@ -58,6 +64,59 @@ class PublishedNetwork:
             _given(self.path, "network"), dtype=self.dtype, variant=self.variant, remat=self.remat
         )
         return network.module, network.params
+
+
+@dataclass(frozen=True)
+class NewControl(PublishedNetwork):
+    """A published U-Net with a new ControlNet, a copy of its encoder (Zhang et al. 2023).
+
+    With the adapter `Subset("/controls_0/")` the ControlNet is learned and the U-Net stays.
+    """
+
+    start: str = ""
+    """A ControlNet's folder to go on from; empty: the U-Net's encoder."""
+    widths: tuple[int, ...] = (16, 32, 96, 256)
+    """Channels of the convolutions that read the control image; each but the first halves it."""
+    channels: int = 3
+    """Of the control image."""
+    seed: int = 0
+    """Of those convolutions, where they are new."""
+
+    def open(self) -> tuple[Any, Any]:
+        """The network, and its parameters; raises as `PublishedNetwork.open`.
+
+        Raises:
+            ValueError: also a `start` that was made for another base model, or no U-Net with text.
+        """
+        module, params = super().open()
+        unet = BoundModule(module, params)
+        if self.start:
+            control = load_network(self.start, dtype=self.dtype, remat=self.remat)
+        elif not isinstance(module, UNet2DConditionModel):
+            raise ValueError(f"{self.path}: a ControlNet needs a U-Net that reads a text")
+        else:
+            control = self._fresh(module, params)
+        both = controlled(unet, control)
+        return both.module, both.params
+
+    def _fresh(self, unet: UNet2DConditionModel, params: Any) -> BoundModule:
+        changes = {
+            "conditioning_channels": self.channels,
+            "conditioning_embedding_out_channels": self.widths,
+        }
+        module = control_for(unet, **changes)
+        inputs = example_inputs(module)
+
+        def new(key: Array) -> dict[str, Any]:
+            drawn = module.init(key, *inputs)["params"]
+            return {name: tree for name, tree in drawn.items() if name not in params["params"]}
+
+        # What the U-Net has is not even drawn.
+        own = jax.jit(new)(jax.random.key(self.seed))
+        shapes = parameter_shapes(module)["params"]
+        return BoundModule(
+            module, {"params": {n: own.get(n, params["params"].get(n)) for n in shapes}}
+        )
 
 
 @dataclass(frozen=True)
@@ -144,6 +203,19 @@ class TokenReader(PublishedReader):
 
 
 @dataclass(frozen=True)
+class ControlReader(PublishedReader):
+    """The text encoders of a published model, and an image to follow beside the text."""
+
+    channels: int = 3
+    """Of the control image."""
+
+    def fitted(self, spec: Any) -> Joined:
+        """The conditioner; raises as `PublishedReader.fitted`, or where data have no controls."""
+        control = Control(channels=(self.channels,)).fitted(spec)
+        return Joined((super().fitted(spec), control))
+
+
+@dataclass(frozen=True)
 class PublishedSchedule:
     """The noise schedule that a published model was trained with."""
 
@@ -219,8 +291,12 @@ def _given(path: str, part: str) -> Path:
     return Path(path)
 
 
-NETWORKS: dict[str, type] = {"published": PublishedNetwork}
+NETWORKS: dict[str, type] = {"published": PublishedNetwork, "new_control": NewControl}
 SCHEDULES: dict[str, type] = {"published": PublishedSchedule}
 PARAMETERIZATIONS: dict[str, type] = {"published": PublishedTarget}
 CODECS: dict[str, type] = {"published": PublishedAutoencoder}
-CONDITIONERS: dict[str, type] = {"published": PublishedReader, "new_token": TokenReader}
+CONDITIONERS: dict[str, type] = {
+    "published": PublishedReader,
+    "new_token": TokenReader,
+    "with_control": ControlReader,
+}

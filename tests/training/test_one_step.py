@@ -17,13 +17,16 @@ import one_step as shared
 sys.path.insert(0, str(Path(__file__).parents[1] / "pretrained"))
 import tiny_pipelines
 
-from diffax import adapters, codecs
+from diffax import adapters, codecs, conditioning
 from diffax.adapters.paths import flat
 from diffax.data import Column, Spec
 from diffax.losses import Constant, MinSNR
+from diffax.models import BoundModule, controlled
+from diffax.models.controlnet import control_for
 from diffax.noun import noun
 from diffax.objectives import Denoising
-from diffax.pretrained import naming, with_token
+from diffax.pretrained import filling, naming, with_token
+from diffax.pretrained.configs import parameter_shapes
 from diffax.schedules import ScaledLinear
 from diffax.training import AdamW, EMAConfig, Optimizer
 from diffax.training.setup import example_of
@@ -74,8 +77,13 @@ def denoising(case) -> Denoising:
         conditioner = dataclasses.replace(conditioner, trained=True)
         conditioner = with_token(conditioner, "<new>", shared.VECTORS, "cat")
         adapter = adapters.Subset("new_embedding")
+    network = published.network
+    if case == "controlnet":
+        network = controlled(network, control_net(network.module))
+        conditioner = conditioning.Joined((conditioner, conditioning.Control()))
+        adapter = adapters.Subset("/controls_0/")
     return Denoising(
-        network=InMemory(published.network),
+        network=InMemory(network),
         schedule=ScaledLinear(),
         times=Given(),
         weighting=MinSNR(shared.GAMMA) if case == "full" else Constant(),
@@ -85,11 +93,20 @@ def denoising(case) -> Denoising:
     )
 
 
+def control_net(unet) -> BoundModule:
+    widths = tuple(shared.CONTROL["conditioning_embedding_out_channels"])
+    module = control_for(unet, conditioning_embedding_out_channels=widths)
+    shapes = parameter_shapes(module)
+    return BoundModule(module, filling.fill(shapes, tiny_pipelines.Formula(shapes)))
+
+
 def batch_of(case) -> dict[str, np.ndarray]:
     captions = shared.NEW_CAPTIONS if case == "textual_inversion" else shared.CAPTIONS
     batch = {"x": shared.LATENTS, "caption": np.array(captions)}
     if case == "prior":
         batch["weight"] = np.array([2, 2 * shared.PRIOR_WEIGHT], np.float32)
+    if case == "controlnet":
+        batch["control"] = shared.control_image()
     return batch
 
 
@@ -147,8 +164,9 @@ def changes(case, before, after) -> dict[str, np.ndarray]:
         (table,) = moved.values()
         return {"table": table}
     if case != "lora":
+        skip = 3 if case == "controlnet" else 2  # network/params/controls_0
         return {
-            naming.published_key(path[2:]): naming.to_published(path[-1], value)
+            naming.published_key(path[skip:]): naming.to_published(path[-1], value)
             for path, value in ((tuple(name.split("/")), v) for name, v in moved.items())
         }
     found = {}
@@ -167,6 +185,7 @@ CASES = [
     pytest.param("prior", marks=pytest.mark.slow),
     "lora",
     pytest.param("textual_inversion", marks=pytest.mark.slow),
+    pytest.param("controlnet", marks=pytest.mark.slow),
 ]
 
 

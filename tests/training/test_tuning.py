@@ -25,6 +25,7 @@ RECIPES = {
     "full_tuning": (),
     "dreambooth": ("--data.name", "cat"),
     "textual_inversion": (),
+    "controlnet": (),
 }
 QUICK = ("--train.workers", "1", "--train.tensorboard", "False", "--data.cache_mb", "1")
 
@@ -61,7 +62,10 @@ def names(tree) -> list[str]:
     "name",
     [
         *("lora:text", "dreambooth", "textual_inversion"),
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("lora", "full_tuning")),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("lora", "full_tuning", "controlnet")
+        ),
     ],
 )
 def test_a_recipe_learns_what_it_says_and_nothing_else(folder, name):
@@ -84,6 +88,15 @@ def test_a_recipe_learns_what_it_says_and_nothing_else(folder, name):
         table = "conditioner/text_encoder/params/text_model/embeddings/new_embedding/embedding"
         assert learned == [table] and count(state.trainable) == 2 * 32
         assert count(frozen["adapter"]) == unet + text
+    elif name == "controlnet":
+        assert all(n.startswith("network/params/controls_0/") for n in learned)
+        assert count(frozen["adapter"]) == unet
+        first, fixed = setup.start()
+        params = setup.objective.model(first.trainable, fixed, None).network.params["params"]
+        copy, base = params["controls_0"]["down_blocks_0"], params["unet"]["down_blocks_0"]
+        assert fingerprint(copy) == fingerprint(base)
+        assert not np.any(params["controls_0"]["controlnet_mid_block"]["kernel"])
+        assert np.any(params["controls_0"]["controlnet_cond_embedding"]["conv_in"]["kernel"])
     else:
         assert count(state.trainable) == unet and count(frozen["conditioner"]) == text
     assert [reference["source"].partition(":")[0] for reference in setup.references] == [
