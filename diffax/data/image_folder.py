@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from diffax.data import cache, captions, pixels
+from diffax.data import cache, captions, controls, pixels
 from diffax.data.dataset import Dataset
 from diffax.data.options import ImageOptions, check_cache
 from diffax.data.source import Batch, Source, columns
@@ -54,6 +54,10 @@ class ImageFolder(ImageOptions):
     captions: bool = False
     """Give the text of every image as the batches' column "caption": from metadata.jsonl (fields
     file_name and text), else from a .txt file beside the image."""
+
+    control: str | None = None
+    """Give a second image for each, as the column "control": a folder that holds one of the same
+    name, with any ending, for each image; or canny: the image's edges."""
 
     cache_mb: int = 4096
     """Decoded images are kept in memory where all of them fit in this many MiB; 0: never."""
@@ -108,10 +112,16 @@ class ImageFolder(ImageOptions):
             others -= files_read
             notes += lines
         notes += [f"{others:,} other files ignored"] if others else []
+        columns_ = columns(shape, "uint8", label=labels is not None, caption=texts is not None)
+        shown = None
+        if self.control is not None:
+            shown = controls.reader(self.control, root, names, size, ENDINGS)
+            columns_["control"] = Column((*size, 3), "uint8")
+            notes.append(f"control images: {self.control}")
         source = Source(
-            columns=columns(shape, "uint8", label=labels is not None, caption=texts is not None),
+            columns=columns_,
             size=len(names),
-            read=_with_columns(read, labels, texts),
+            read=_with_columns(read, labels, texts, shown),
             class_names=class_names,
             labels=labels,
             cached=cached,
@@ -234,9 +244,12 @@ def _classes(names: list[str]) -> tuple[tuple[str, ...], np.ndarray | None]:
 
 
 def _with_columns(
-    read: cache.Read, labels: np.ndarray | None, texts: tuple[str, ...] | None
+    read: cache.Read,
+    labels: np.ndarray | None,
+    texts: tuple[str, ...] | None,
+    shown: Callable[[np.ndarray, np.ndarray], np.ndarray] | None,
 ) -> cache.Read:
-    """Gives images their labels and captions."""
+    """Gives images their labels, captions and control images."""
     every = None if texts is None else np.array(texts, dtype=object)
 
     def full(indices: np.ndarray) -> Batch:
@@ -246,6 +259,8 @@ def _with_columns(
             batch["label"] = labels[rows]
         if every is not None:  # texts of one batch: as wide as its longest, not the set's
             batch["caption"] = every[rows].astype(str)
+        if shown is not None:
+            batch["control"] = shown(rows, batch["x"])
         return batch
 
     return full

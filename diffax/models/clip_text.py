@@ -33,6 +33,7 @@ class _Embeddings(nn.Module):
     shape: Shape
     vocabulary: int
     positions: int
+    new_tokens: int
 
     @nn.compact
     def __call__(self, ids: jax.Array) -> jax.Array:
@@ -41,19 +42,27 @@ class _Embeddings(nn.Module):
             return self.shape.style.embed(rows, self.shape.width, name, init)
 
         places = table(self.positions, "position_embedding")(jnp.arange(ids.shape[-1]))
-        return table(self.vocabulary, "token_embedding")(ids) + places[None]
+        tokens = table(self.vocabulary, "token_embedding")
+        if self.new_tokens == 0:
+            return tokens(ids) + places[None]
+        is_new = ids >= self.vocabulary
+        new = table(self.new_tokens, "new_embedding")(jnp.where(is_new, ids - self.vocabulary, 0))
+        return jnp.where(is_new[..., None], new, tokens(jnp.where(is_new, 0, ids))) + places[None]
 
 
 class _TextTransformer(nn.Module):
     shape: Shape
     vocabulary: int
     positions: int
+    new_tokens: int
     layers: int
 
     @nn.compact
     def __call__(self, ids: jax.Array, skip: int) -> tuple[tuple[jax.Array, ...], jax.Array]:
         style = self.shape.style
-        x = _Embeddings(self.shape, self.vocabulary, self.positions, name="embeddings")(ids)
+        x = _Embeddings(
+            self.shape, self.vocabulary, self.positions, self.new_tokens, name="embeddings"
+        )(ids)
         hidden = Encoder(self.shape, self.layers, name="encoder")(x)
         return hidden, style.layer_norm("final_layer_norm", style.eps)(hidden[-1 - skip])
 
@@ -61,9 +70,10 @@ class _TextTransformer(nn.Module):
 class CLIPTextModel(nn.Module):
     """CLIP's causal text transformer.
 
-    The attributes are the fields of a checkpoint's `config.json`, and the dtypes (norms and
-    softmax are float32 inside). `eos_token_id` 2 is a historic mistake in published files: the
-    end token is then the greatest id of each text.
+    The attributes are the fields of a checkpoint's `config.json`, the dtypes (norms and softmax are
+    float32 inside), and `new_tokens`: how many tokens, numbered from `vocab_size` on, have a table
+    of their own, which textual inversion learns (Gal et al. 2022). `eos_token_id` 2 is a historic
+    mistake in published files: the end token is then the greatest id of each text.
 
     Example:
         >>> model = CLIPTextModel(vocab_size=100, hidden_size=32, intermediate_size=64,
@@ -84,6 +94,7 @@ class CLIPTextModel(nn.Module):
     layer_norm_eps: float = 1e-5
     eos_token_id: int = 49407
     projection_dim: int = 512
+    new_tokens: int = 0
     dtype: str = "float32"
     param_dtype: str = "float32"
 
@@ -92,7 +103,7 @@ class CLIPTextModel(nn.Module):
         fields.whole(self, "hidden_size", "intermediate_size", "num_attention_heads")
         fields.whole(self, "max_position_embeddings", "projection_dim")
         fields.whole(self, "num_hidden_layers", high=fields.MOST_LAYERS)
-        fields.whole(self, "eos_token_id", low=0, high=fields.MOST_ROWS)
+        fields.whole(self, "eos_token_id", "new_tokens", low=0, high=fields.MOST_ROWS)
         fields.number(self, "layer_norm_eps", low=0)
         fields.one_of(
             self,
@@ -130,10 +141,12 @@ class CLIPTextModel(nn.Module):
             shape,
             self.vocab_size,
             self.max_position_embeddings,
+            self.new_tokens,
             self.num_hidden_layers,
             name="text_model",
         )(ids, skip)
-        end = ids if self.eos_token_id == 2 else ids == self.eos_token_id
+        known = jnp.where(ids < self.vocab_size, ids, 0)
+        end = known if self.eos_token_id == 2 else ids == self.eos_token_id
         pooled = jnp.take_along_axis(last, jnp.argmax(end, axis=-1)[:, None, None], axis=1)[:, 0]
         return TextEncoding(last, hidden, pooled, self._project(pooled))
 

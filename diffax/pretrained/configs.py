@@ -34,7 +34,7 @@ from diffax.pretrained.saving import LAYOUT_VERSION
 from diffax.pretrained.types import check_types
 
 # Module fields that are ours and not a checkpoint's.
-OURS = ("query_chunk", "remat", "dtype", "param_dtype", "parent", "name")
+OURS = ("query_chunk", "remat", "new_tokens", "dtype", "param_dtype", "parent", "name")
 
 # Fields of which a module knows some values, and fields it has not: the values that mean what it
 # does.
@@ -206,22 +206,25 @@ def written_config(module: nn.Module, read: Mapping[str, Any], dtype: str) -> di
 
 def parameter_shapes(module: nn.Module) -> dict:
     """The tree of a module's parameters as `jax.ShapeDtypeStruct`s; nothing is computed."""
+    inputs = example_inputs(module)
+    return jax.eval_shape(lambda key: module.init(key, *inputs), jax.random.key(0))
+
+
+def example_inputs(module: nn.Module) -> tuple[Any, ...]:
+    """What a module can be called with, as small as can be, zeros."""
     if isinstance(module, CLIPTextModel):
-        inputs = (jnp.zeros((1, 2), jnp.int32),)
-    elif isinstance(module, CLIPVisionModel):
-        inputs = (jnp.zeros((1, module.image_size, module.image_size, module.num_channels)),)
-    elif isinstance(module, ClassEmbedder):
-        inputs = (jnp.zeros(1, jnp.int32),)
-    elif isinstance(module, (AutoencoderKL, VQModel)):
-        size = module.factor
-        inputs = (jnp.zeros((1, size, size, module.in_channels)),)
-    elif isinstance(module, (UNet2DModel, UNet2DConditionModel, ControlNetModel)):
+        return (jnp.zeros((1, 2), jnp.int32),)
+    if isinstance(module, CLIPVisionModel):
+        return (jnp.zeros((1, module.image_size, module.image_size, module.num_channels)),)
+    if isinstance(module, ClassEmbedder):
+        return (jnp.zeros(1, jnp.int32),)
+    if isinstance(module, (AutoencoderKL, VQModel)):
+        return (jnp.zeros((1, module.factor, module.factor, module.in_channels)),)
+    if isinstance(module, (UNet2DModel, UNet2DConditionModel, ControlNetModel)):
         size = 2 ** (len(module.block_out_channels) - 1)
         x = jnp.zeros((1, size, size, module.in_channels))
-        inputs = (x, jnp.zeros(1), example_condition(module))
-    else:
-        raise TypeError(f"{type(module).__name__} is none of the published networks")
-    return jax.eval_shape(lambda key: module.init(key, *inputs), jax.random.key(0))
+        return (x, jnp.zeros(1), example_condition(module))
+    raise TypeError(f"{type(module).__name__} is none of the published networks")
 
 
 def example_condition(

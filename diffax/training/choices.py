@@ -35,7 +35,7 @@ from diffax import (
 )
 from diffax.nearest import nearest
 from diffax.solvers import choice, registry
-from diffax.training import optimizer
+from diffax.training import optimizer, starting
 from diffax.training.config import Config
 
 CLASS = "class"  # the key, in JSON, of a choice's name
@@ -47,9 +47,9 @@ def families() -> dict[str, Mapping[str, Any]]:
     return {
         "data": data.BY_NAME,
         "objective": objectives.BY_NAME,
-        "network": models.BY_NAME | pretrained.NETWORKS,
-        "schedule": schedules.BY_NAME,
-        "parameterization": parameterization.BY_NAME,
+        "network": models.BY_NAME | pretrained.NETWORKS | starting.RUNS,
+        "schedule": schedules.BY_NAME | pretrained.SCHEDULES,
+        "parameterization": parameterization.BY_NAME | pretrained.PARAMETERIZATIONS,
         "times": losses.TIMES,
         "weighting": losses.WEIGHTINGS,
         "variance": {"learned": losses.LearnedVariance},

@@ -1,0 +1,52 @@
+"""Another run of ours as a choice of a recipe: where training starts, or a teacher.
+
+    Denoising(network=TrainedRun("runs/digits"), ...)
+
+Like a published network it is kept by reference: a checkpoint holds the folder and a fingerprint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from diffax.generation import Model
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run of train.py: its network with the parameters that it has learned."""
+
+    path: str = ""
+    """The run's folder, such as runs/digits."""
+    ema: str | None = None
+    """Which average, "none" for the parameters themselves; None: the first average."""
+    step: int | None = None
+    """Of the checkpoint; None: the newest whole one."""
+
+    def model(self) -> Model:
+        """The run's model.
+
+        Raises:
+            FileNotFoundError: no path, no run, or no such checkpoint.
+            ValueError: as `load_run`.
+
+        Example:
+            >>> TrainedRun("runs/digits").model()  # doctest: +SKIP
+        """
+        # A run's recipe may hold another run: here the two modules meet again.
+        from diffax.training.run import load_run
+
+        if not self.path:
+            raise FileNotFoundError(
+                "starting from a run needs its folder, such as --objective.network.path runs/digits"
+            )
+        return load_run(self.path, self.ema, self.step)
+
+    def open(self) -> tuple[Any, Any]:
+        """The network, and its parameters; raises as `model`."""
+        network = self.model().network
+        return network.module, network.params
+
+
+RUNS: dict[str, type] = {"run": TrainedRun}
