@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from diffax.data import cache, captions, pixels
+from diffax.data import cache, captions, controls, pixels
 from diffax.data.dataset import Dataset
 from diffax.data.options import ImageOptions, check_cache
 from diffax.data.source import Batch, Source, columns
@@ -62,6 +62,10 @@ class ImageFolder(ImageOptions):
     held_out: float = 0.0
     """Share, in [0, 1), of the images that are the split "test". Their names alone decide, so that
     an image stays on its side when others come or go."""
+
+    control: str | None = None
+    """Give a second image for each, as the column "control": a folder that holds one of the same
+    name, with any ending, for each image; or canny: the image's edges."""
 
     cache_mb: int = 4096
     """Decoded images are kept in memory where all of them fit in this many MiB; 0: never."""
@@ -121,10 +125,16 @@ class ImageFolder(ImageOptions):
             others -= files_read
             notes += lines
         notes += [f"{others:,} other files ignored"] if others else []
+        columns_ = columns(shape, "uint8", label=labels is not None, caption=texts is not None)
+        shown = None
+        if self.control is not None:
+            shown = controls.reader(self.control, root, names, size, ENDINGS)
+            columns_["control"] = Column((*size, 3), "uint8")
+            notes.append(f"control images: {self.control}")
         source = Source(
-            columns=columns(shape, "uint8", label=labels is not None, caption=texts is not None),
+            columns=columns_,
             size=len(names),
-            read=_with_columns(read, labels, texts),
+            read=_with_columns(read, labels, texts, shown),
             class_names=class_names,
             labels=labels,
             cached=cached,
@@ -260,9 +270,12 @@ def _classes(names: list[str]) -> tuple[tuple[str, ...], np.ndarray | None]:
 
 
 def _with_columns(
-    read: cache.Read, labels: np.ndarray | None, texts: tuple[str, ...] | None
+    read: cache.Read,
+    labels: np.ndarray | None,
+    texts: tuple[str, ...] | None,
+    shown: Callable[[np.ndarray, np.ndarray], np.ndarray] | None,
 ) -> cache.Read:
-    """Gives images their labels and captions."""
+    """Gives images their labels, captions and control images."""
     every = None if texts is None else np.array(texts, dtype=object)
 
     def full(indices: np.ndarray) -> Batch:
@@ -272,6 +285,8 @@ def _with_columns(
             batch["label"] = labels[rows]
         if every is not None:  # texts of one batch: as wide as its longest, not the set's
             batch["caption"] = every[rows].astype(str)
+        if shown is not None:
+            batch["control"] = shown(rows, batch["x"])
         return batch
 
     return full

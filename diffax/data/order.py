@@ -47,23 +47,30 @@ def permutation(seed: int, epoch: int, size: int) -> np.ndarray:
     return order
 
 
-def indices(seed: int, positions: np.ndarray, size: int) -> np.ndarray:
+def indices(seed: int, positions: np.ndarray, size: int, group: int = 1) -> np.ndarray:
     """Which example stands at each position of the endless stream.
 
     Args:
         seed: of the data order.
         positions: int64 [B], ascending or not.
         size: number of examples in the set.
+        group: so many examples that follow each other in the set do so in the stream, too; `size`
+            is a multiple of it.
 
     Returns:
         int64 [B], numbers below `size`.
+
+    Example:
+        >>> indices(0, np.arange(6), size=6, group=2).tolist()
+        [4, 5, 2, 3, 0, 1]
     """
-    epochs, ranks = np.divmod(positions, size)
+    groups, inside = np.divmod(positions, group)
+    epochs, ranks = np.divmod(groups, size // group)
     out = np.empty_like(positions)
     for epoch in np.unique(epochs):
         current = epochs == epoch
-        out[current] = permutation(seed, int(epoch), size)[ranks[current]]
-    return out
+        out[current] = permutation(seed, int(epoch), size // group)[ranks[current]]
+    return out * group + inside
 
 
 def chance(seed: int, first: int, count: int) -> np.ndarray:

@@ -18,9 +18,11 @@ class Source:
 
     Attributes:
         columns: of an example as `read` gives it, by key: "x" (uint8 [H, W, C], or float32 of any
-            shape), and where there are any "label" (int32) and "caption" (str).
+            shape), and where there are any "label" (int32), "caption" (str) and "weight" (float32,
+            a factor on the example's loss).
         size: number of examples.
         read: indices int64 [B] -> the columns, each [B, ...]. Safe to call from several threads.
+        group: examples that follow each other and are visited together; `size` is a multiple of it.
         fresh: for sets without end: (seed, step, count) -> a batch of new examples.
         class_names: in the labels' order; empty where there are none.
         labels: int32 [size], where all are known without reading the examples.
@@ -34,6 +36,7 @@ class Source:
     columns: dict[str, Column]
     size: int
     read: Callable[[np.ndarray], Batch]
+    group: int = 1
     fresh: Callable[[int, int, int], Batch] | None = None
     class_names: tuple[str, ...] = ()
     labels: np.ndarray | None = None

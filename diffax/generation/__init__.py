@@ -5,6 +5,7 @@ samples = generate(model, num=16, labels=[7])   # or prompt="a red fox in the sn
 samples.images                                  # uint8 [16, H, W, C]
 """
 
+from diffax.generation.controls import with_controls
 from diffax.generation.generate import generate
 from diffax.generation.model import Model
 from diffax.generation.pairs import save_pairs
@@ -38,4 +39,5 @@ __all__ = [
     "text_to_image",
     "unconditional",
     "variations",
+    "with_controls",
 ]

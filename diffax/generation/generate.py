@@ -30,6 +30,9 @@ _SAID = (
     "labels",
     "prompt",
     "negative",
+    "control",
+    "control_scale",
+    "control_guess",
     "clip_skip",
     "original_size",
     "crop",
@@ -199,7 +202,8 @@ def _check(model: Model, request: Request) -> None:
     default = Request()
     for name in _SAID:
         value = getattr(request, name)
-        if name not in asks and value is not None and value != getattr(default, name):
+        said = value is not None and value is not getattr(default, name)
+        if name not in asks and said:
             understood = ", ".join(asks) or "nothing"
             raise ValueError(
                 f"{name} says nothing to this model, which is conditioned on {understood}; "

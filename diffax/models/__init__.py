@@ -12,6 +12,8 @@ from diffax.models.autoencoder import AutoencoderKL, DiagonalGaussian, VQModel
 from diffax.models.bound import BoundModule
 from diffax.models.class_embedder import ClassEmbedder
 from diffax.models.clip_text import CLIPTextModel, CLIPTextModelWithProjection, TextEncoding
+from diffax.models.clip_vision import CLIPVisionModel, CLIPVisionModelWithProjection, ImageEncoding
+from diffax.models.controlnet import ControlledUNet, ControlNetModel, controlled
 from diffax.models.discriminator import PatchDiscriminator
 from diffax.models.dit import DiT
 from diffax.models.features import Features
@@ -50,11 +52,16 @@ __all__ = [
     "CIFARResNet",
     "CLIPTextModel",
     "CLIPTextModelWithProjection",
+    "CLIPVisionModel",
+    "CLIPVisionModelWithProjection",
     "ClassEmbedder",
+    "ControlNetModel",
+    "ControlledUNet",
     "DiT",
     "DiagonalGaussian",
     "FIDInception",
     "Features",
+    "ImageEncoding",
     "NoisyClassifier",
     "PatchDiscriminator",
     "SongUNet",
@@ -66,6 +73,7 @@ __all__ = [
     "UNet2DModel",
     "VQModel",
     "VectorMLP",
+    "controlled",
     "fingerprint",
     "parameter_count",
 ]

@@ -9,7 +9,9 @@ JSON and back; `state` and `step` are pure; `devices` and `distributed` spread t
 runs safe; `loop` runs them.
 """
 
+from diffax.training.base import base_model, started_from
 from diffax.training.choices import from_json, to_json
+from diffax.training.class_images import make_class_images
 from diffax.training.config import Config, TrainConfig
 from diffax.training.ema import EMAConfig
 from diffax.training.keeping.checkpoint import Checkpoints, CorruptCheckpoint, Keep, SaveError
@@ -61,10 +63,13 @@ __all__ = [
     "TrainConfig",
     "TrainState",
     "TrainedRun",
+    "base_model",
     "dry_run",
     "from_json",
     "load_codec",
     "load_recipe",
+    "make_class_images",
+    "started_from",
     "load_run",
     "open_run",
     "prepare",
