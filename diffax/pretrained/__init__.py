@@ -10,6 +10,7 @@ from diffax.pretrained.components import Components
 from diffax.pretrained.loading import load_components, load_pipeline, save_pipeline
 from diffax.pretrained.network import load_network, save_network
 from diffax.pretrained.new_token import token_vectors, with_token
+from diffax.pretrained.papers import load_original
 from diffax.pretrained.published import Published, components_of, model_of
 from diffax.pretrained.schedulers import from_diffusers
 from diffax.pretrained.starting import (
@@ -52,6 +53,7 @@ __all__ = [
     "from_diffusers",
     "load_components",
     "load_network",
+    "load_original",
     "load_pipeline",
     "load_tokenizer",
     "model_of",
