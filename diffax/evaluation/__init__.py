@@ -3,7 +3,13 @@
 from diffax.evaluation.accuracy import label_accuracy
 from diffax.evaluation.bound import BoundBits
 from diffax.evaluation.density_coverage import DensityCoverage, density_coverage
-from diffax.evaluation.digits import DigitQuality, JudgedDigits, digit_quality
+from diffax.evaluation.digits import (
+    DigitObedience,
+    DigitQuality,
+    JudgedDigits,
+    digit_obedience,
+    digit_quality,
+)
 from diffax.evaluation.estimate import Estimate
 from diffax.evaluation.features import FeatureNetwork, feature_network, features_of
 from diffax.evaluation.flow import FlowBits
@@ -42,6 +48,7 @@ __all__ = [
     "BoundBits",
     "Curve",
     "DensityCoverage",
+    "DigitObedience",
     "DigitQuality",
     "Estimate",
     "Evaluation",
@@ -61,6 +68,7 @@ __all__ = [
     "Watched",
     "data_fingerprint",
     "density_coverage",
+    "digit_obedience",
     "digit_quality",
     "feature_network",
     "features_of",
