@@ -5,6 +5,7 @@ from diffax.evaluation.held_out import HeldOutLoss
 from diffax.evaluation.likeness import psnr, sharpness, ssim
 from diffax.evaluation.metric import Evaluation, Metric, Watched
 from diffax.evaluation.reconstruction import reconstruction_report
+from diffax.evaluation.upscaling import upscaling_report
 from diffax.evaluation.vectors import sliced_wasserstein
 
 # Metrics during training, by their names on command lines and in the JSON of a run.
@@ -23,4 +24,5 @@ __all__ = [
     "sharpness",
     "sliced_wasserstein",
     "ssim",
+    "upscaling_report",
 ]

@@ -18,6 +18,7 @@ from diffax.generation.tasks import (
     refine,
     text_to_image,
     unconditional,
+    upscale,
     variations,
 )
 
@@ -35,5 +36,6 @@ __all__ = [
     "refine",
     "text_to_image",
     "unconditional",
+    "upscale",
     "variations",
 ]
