@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import warnings
 import zlib
@@ -56,6 +57,9 @@ class ImageFolder(ImageOptions):
     """Give the text of every image as the batches' column "caption": from metadata.jsonl (fields
     file_name and text), else from a .txt file beside the image."""
 
+    leave_out: str | None = None
+    """A regular expression: images in whose path it is found are left out."""
+
     split: Literal["all", "train", "test"] = "all"
     """Which part of the folder, where some images are held out."""
 
@@ -78,6 +82,12 @@ class ImageFolder(ImageOptions):
         if self.channels not in (1, 3):
             raise ValueError(f"data.channels must be 1 or 3, got {self.channels}")
         check_cache(self.cache_mb)
+        try:
+            re.compile(self.leave_out or "")
+        except re.error as error:
+            raise ValueError(
+                f"data.leave_out {self.leave_out!r} is no regular expression: {error}"
+            ) from error
         if self.split not in ("all", "train", "test"):
             raise ValueError(f"data.split must be one of all, train, test, got {self.split!r}")
         if not 0 <= self.held_out < 1:
@@ -144,7 +154,11 @@ class ImageFolder(ImageOptions):
         return Dataset("image_folder", source, self)
 
     def _of_split(self, names: list[str], root: Path) -> list[str]:
-        """The names of this split."""
+        """The names of this split, without those that are left out."""
+        if self.leave_out is not None:
+            names = [name for name in names if not re.search(self.leave_out, name)]
+            if not names:
+                raise ValueError(f"data.leave_out {self.leave_out!r} leaves no image of {root}")
         if self.split == "all":
             return names
         out = [zlib.crc32(name.encode()) < self.held_out * 2**32 for name in names]

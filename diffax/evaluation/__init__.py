@@ -28,6 +28,7 @@ from diffax.evaluation.reconstruction import reconstruction_report
 from diffax.evaluation.reference import data_fingerprint, reference_statistics
 from diffax.evaluation.statistics import Moments, Statistics, moments_of
 from diffax.evaluation.statistics_file import is_statistics, read_statistics, write_statistics
+from diffax.evaluation.upscaling import upscaling_report
 from diffax.evaluation.vectors import SlicedWasserstein, sliced_wasserstein
 
 # Metrics by their names on command lines and in the JSON of a run.
@@ -92,5 +93,6 @@ __all__ = [
     "sharpness",
     "sliced_wasserstein",
     "ssim",
+    "upscaling_report",
     "write_statistics",
 ]

@@ -18,6 +18,7 @@ from diffax.objectives import Objective
 from diffax.training import devices
 from diffax.training.config import Config, TrainConfig
 from diffax.training.keeping.frozen import Reference
+from diffax.training.latents import with_latents
 from diffax.training.state import Begin, TrainState, abstract, begun, frozen_parts, make_begin
 from diffax.training.step import Problem, make_call, make_step
 
@@ -28,7 +29,8 @@ class Setup:
 
     Attributes:
         config: resolved.
-        dataset: opened.
+        dataset: opened, and what a run's batches are taken from.
+        spec: what the recipe's data say of themselves.
         objective: built for these data.
         problem: what a step needs.
         mesh: all devices.
@@ -40,6 +42,7 @@ class Setup:
 
     config: Config
     dataset: Dataset
+    spec: Spec
     objective: Objective
     problem: Problem
     mesh: Mesh
@@ -47,11 +50,6 @@ class Setup:
     places: tuple[TrainState, Any]
     example: dict[str, jax.ShapeDtypeStruct]
     stack: int
-
-    @property
-    def spec(self) -> Spec:
-        """What the data set says of itself."""
-        return self.dataset.spec
 
     def start(self) -> tuple[TrainState, Any]:
         """State and frozen parts at step 0."""
@@ -127,7 +125,9 @@ def prepare(config: Config) -> Setup:
     train = config.train
     devices.check_batch(train.batch_size, train.accumulate, mesh)
     dataset = config.data.load()
-    objective = config.objective.build(dataset.spec)
+    spec = dataset.spec
+    objective = config.objective.build(spec)
+    objective, dataset = with_latents(objective, config.objective, dataset)
     example = example_of(objective, dataset.spec)
 
     def optimizer(trainable: Any) -> optax.GradientTransformation:
@@ -144,7 +144,7 @@ def prepare(config: Config) -> Setup:
         skip_nonfinite=train.nonfinite == "skip",
     )
     setup = Setup(
-        config, dataset, objective, problem, mesh, begin, places, example, stack_of(config)
+        config, dataset, spec, objective, problem, mesh, begin, places, example, stack_of(config)
     )
     objective.check_sampling(config.sample)  # before anything is trained
     return setup
