@@ -34,7 +34,7 @@ from diffax.training.preflight import dry_run
 from diffax.training.recipe import Recipe, load_recipe, unknown_variant
 from diffax.training.run import Run, load_run, open_run
 from diffax.training.setup import Setup, prepare
-from diffax.training.starting import TrainedRun
+from diffax.training.starting import TrainedReader, TrainedRun
 from diffax.training.state import TrainState
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "Setup",
     "TrainConfig",
     "TrainState",
+    "TrainedReader",
     "TrainedRun",
     "base_model",
     "dry_run",

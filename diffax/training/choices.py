@@ -53,7 +53,7 @@ def families() -> dict[str, Mapping[str, Any]]:
         "times": losses.TIMES,
         "weighting": losses.WEIGHTINGS,
         "variance": {"learned": losses.LearnedVariance},
-        "conditioner": conditioning.BY_NAME | pretrained.CONDITIONERS,
+        "conditioner": conditioning.BY_NAME | pretrained.CONDITIONERS | starting.READERS,
         "codec": codecs.BY_NAME | pretrained.CODECS,
         "adapter": adapters.BY_NAME,
         "method": optimizer.METHODS,

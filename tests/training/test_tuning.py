@@ -157,3 +157,35 @@ def test_a_run_stopped_and_continued_is_bitwise_the_same(folder, tmp_path, name)
         record = json.loads((tmp_path / "whole/checkpoints/00000004/record.json").read_text())
         saved = sum(int(np.prod(shape)) for shape, _ in record["arrays"].values())
         assert saved < 4 * start.size  # with the optimizer's two moments
+
+
+@pytest.mark.slow
+def test_every_bucket_compiles_once_and_a_run_continues_bitwise(tmp_path):
+    for i, size in enumerate([(32, 16), (32, 16), (16, 16), (16, 32)]):
+        noise = np.random.default_rng(i).integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{i}.png")
+
+    def train(workdir, *arguments):
+        given = ("--config", "image_folder:debug", "--data.dir", tmp_path, "--data.buckets", "4",
+                 "--workdir", tmp_path / workdir, "--quiet", "--train.images", "False",
+                 "--train.save_every", "3", "--train.sample_every", "0", "--train.batch_size", "2",
+                 *QUICK[:4], "--train.steps_per_call", "1")  # fmt: skip
+        return command.main([str(a) for a in (*given, *arguments)], recipes=ROOT / "configs")
+
+    assert train("whole", "--train.steps", "6") == 0
+    assert train("cut", "--train.steps", "3") == 0
+    assert train("cut", "--train.steps", "6") == 0
+    whole, cut = (open_run(tmp_path / run, ema="none").model for run in ("whole", "cut"))
+    assert fingerprint(whole.network.params) == fingerprint(cut.network.params)
+    assert train("cut", "--train.steps", "8", "--train.steps_per_call", "2") == 2
+
+    recipe = load_recipe("image_folder:debug", ROOT / "configs")
+    fields = ("--data.dir", str(tmp_path), "--data.buckets", "4", "--train.batch_size", "2",
+              "--train.steps_per_call", "1")  # fmt: skip
+    setup = prepare(command.with_arguments(recipe.config, fields))
+    call, (state, frozen) = setup.compile(), setup.start()
+    stop = jax.device_put(np.zeros(1, np.int32))
+    for step in range(6):
+        batch = setup.place(setup.dataset.batches(step, 1, seed=0, batch_size=2))
+        state, _, _ = call(state, frozen, batch, np.int32(1), stop)
+    assert len(call.calls) == 3
