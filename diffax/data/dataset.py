@@ -185,7 +185,7 @@ class Dataset:
         out = dict(self.source.read(np.asarray(indices, dtype=np.int64)))
         size = self.options.size
         if self.source.arrange is not None:
-            size = tuple(self.spec.shape[:2])
+            size = (self.spec.shape[0], self.spec.shape[1])
         return out | {name: pixels.fit_all(out[name], size) for name in IMAGES & out.keys()}
 
     def blocks(self, block_size: int = _BLOCK) -> Iterator[Batch]:

@@ -160,7 +160,7 @@ class PublishedReader:
         if not 0 <= self.dropout <= 1:
             raise ValueError(f"conditioner.dropout must lie in 0 to 1, got {self.dropout}")
 
-    def fitted(self, spec: Any) -> PublishedText:
+    def fitted(self, spec: Any) -> Any:
         """The conditioner.
 
         Raises:
@@ -197,7 +197,7 @@ class TokenReader(PublishedReader):
         if not self.token.strip():
             raise ValueError("conditioner.token is empty; give a name that no text has, as <new>")
 
-    def fitted(self, spec: Any) -> PublishedText:
+    def fitted(self, spec: Any) -> Any:
         """The conditioner; raises as `PublishedReader.fitted` and `with_token`."""
         return with_token(super().fitted(spec), self.token, self.vectors, self.initial)
 
@@ -209,7 +209,7 @@ class ControlReader(PublishedReader):
     channels: int = 3
     """Of the control image."""
 
-    def fitted(self, spec: Any) -> Joined:
+    def fitted(self, spec: Any) -> Any:
         """The conditioner; raises as `PublishedReader.fitted`, or where data have no controls."""
         control = Control(channels=(self.channels,)).fitted(spec)
         return Joined((super().fitted(spec), control))
