@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
@@ -107,6 +108,12 @@ class PublishedText:
         told: Told = {}
         for name, tokenizer in self._named():
             ids = tokenizer(texts)[:, None]
+            if any(len(tokenizer.ids(text)) > tokenizer.length - 2 for text in texts):
+                warnings.warn(
+                    f"captions of more than {tokenizer.length - 2} tokens are cut: only what they "
+                    "begin with is learned",
+                    stacklevel=2,
+                )
             told[f"ids{name}"] = ids
             told[f"weights{name}"] = np.ones(ids.shape, np.float32)
         if self.xl:

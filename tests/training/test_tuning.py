@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from diffax.commands import train as command
-from diffax.pretrained import load_components, token_vectors
+from diffax.pretrained import load_components, save_network, token_vectors
 from diffax.training import choices, load_recipe, open_run, prepare
 from diffax.training.keeping.frozen import fingerprint
 
@@ -28,6 +28,11 @@ RECIPES = {
     "controlnet": (),
 }
 QUICK = ("--train.workers", "1", "--train.tensorboard", "False", "--data.cache_mb", "1")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cached(compiled_once):
+    """Programs are shared with other tests."""
 
 
 @pytest.fixture(scope="module")
@@ -114,13 +119,18 @@ def test_what_does_not_fit_is_one_line(folder, tmp_path, capsys):
         return line
 
     assert "--pretrained DIR" in refused("lora:debug", pretrained=None)
-    assert "no such folder" in refused("lora:debug", pretrained=folder / "none")
-    assert "this recipe has none" in refused("image_folder:debug")
     bare = tmp_path / "bare"
     bare.mkdir()
     shutil.copy(folder / "images" / "0.png", bare)
     assert "no image in" in refused("lora:debug", images=bare)
     assert "belong together" in refused("dreambooth:debug", "--data.class_dir", bare)
+    partners = refused("controlnet:debug", "--data.control", bare)
+    assert "3 of 4 images" in partners and "no partner" in partners
+    other = tmp_path / "other"
+    config = json.loads((folder / "sd/unet/config.json").read_text())
+    save_network(tiny_pipelines.network(config | {"cross_attention_dim": 48}), other)
+    mixed = refused("lora:debug", "--network.path", other)
+    assert "reads texts of width 48, the conditioner gives 32" in mixed
     initial = refused("textual_inversion:debug", "--conditioner.initial", "some cat")
     assert "give a word that is one" in initial
 
