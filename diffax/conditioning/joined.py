@@ -1,7 +1,7 @@
 """Several conditioners as one: a text and an image to follow."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -41,9 +41,9 @@ class Joined:
         return _union(part.asks for part in self.parts)
 
     @property
-    def params(self) -> tuple[Any, ...]:
-        """The parts' parameters."""
-        return tuple(part.params for part in self.parts)
+    def params(self) -> dict[str, Any]:
+        """The parts' parameters, `{"part_0": ..., ...}`, of those that have some."""
+        return self._held(part.params for part in self.parts)
 
     @property
     def trained(self) -> bool:
@@ -65,11 +65,11 @@ class Joined:
         """The labels' own map from names to numbers."""
         return self._first("numbers")
 
-    def with_params(self, params: Sequence[Any]) -> "Joined":
+    def with_params(self, params: Mapping[str, Any]) -> "Joined":
         """The parts with other parameters."""
         held = (
-            part.with_params(own) if jax.tree.leaves(own) else part
-            for part, own in zip(self.parts, params, strict=True)
+            part.with_params(params[f"part_{i}"]) if f"part_{i}" in params else part
+            for i, part in enumerate(self.parts)
         )
         return dataclasses.replace(self, parts=tuple(held))
 
@@ -77,10 +77,10 @@ class Joined:
         """Every part fitted to the data."""
         return dataclasses.replace(self, parts=tuple(part.fitted(spec) for part in self.parts))
 
-    def init(self, key: Array) -> tuple[Any, ...]:
+    def init(self, key: Array) -> dict[str, Any]:
         """Fresh parameters of every part."""
         keys = jax.random.split(key, len(self.parts))
-        return tuple(part.init(own) for part, own in zip(self.parts, keys, strict=True))
+        return self._held(part.init(own) for part, own in zip(self.parts, keys, strict=True))
 
     def columns(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """What every part reads of a batch."""
@@ -97,10 +97,14 @@ class Joined:
             told = part.drop(own, told)
         return told
 
-    def encode(self, params: Sequence[Any], told: Told) -> Condition:
+    def encode(self, params: Mapping[str, Any], told: Told) -> Condition:
         """All entries of the parts' conditions."""
-        pairs = zip(self.parts, params, strict=True)
-        return _merged(part.encode(own, told) for part, own in pairs)
+        own = (params.get(f"part_{i}", {}) for i in range(len(self.parts)))
+        return _merged(part.encode(p, told) for part, p in zip(self.parts, own, strict=True))
+
+    @staticmethod
+    def _held(params: Iterable[Any]) -> dict[str, Any]:
+        return {f"part_{i}": own for i, own in enumerate(params) if jax.tree.leaves(own)}
 
     def _first(self, name: str) -> Any:
         found = (getattr(part, name, None) for part in self.parts)

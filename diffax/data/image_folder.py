@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -55,6 +56,13 @@ class ImageFolder(ImageOptions):
     """Give the text of every image as the batches' column "caption": from metadata.jsonl (fields
     file_name and text), else from a .txt file beside the image."""
 
+    split: Literal["all", "train", "test"] = "all"
+    """Which part of the folder, where some images are held out."""
+
+    held_out: float = 0.0
+    """Share, in [0, 1), of the images that are the split "test". Their names alone decide, so that
+    an image stays on its side when others come or go."""
+
     control: str | None = None
     """Give a second image for each, as the column "control": a folder that holds one of the same
     name, with any ending, for each image; or canny: the image's edges."""
@@ -80,6 +88,10 @@ class ImageFolder(ImageOptions):
             )
         if self.buckets and self.size is None:
             raise ValueError("data.buckets needs data.image_size, whose area all images get")
+        if self.split not in ("all", "train", "test"):
+            raise ValueError(f"data.split must be one of all, train, test, got {self.split!r}")
+        if not 0 <= self.held_out < 1:
+            raise ValueError(f"data.held_out must lie in [0, 1), got {self.held_out}")
         if len(self.background) != 3 or not all(0 <= c <= 255 for c in self.background):
             raise ValueError(
                 f"data.background must be three numbers from 0 to 255, got {self.background}"
@@ -102,6 +114,7 @@ class ImageFolder(ImageOptions):
                 f"no images in {root} or below it ({others:,} other files); "
                 f"expected {', '.join(ENDINGS)}"
             )
+        names = self._of_split(names, root)
         headers = _map(lambda name: pixels.size_of(root / name), names)
         names, sizes, rejects = _whole(root, names, headers)
         size = self.stored_size or _only_size(root, sizes)
@@ -161,6 +174,19 @@ class ImageFolder(ImageOptions):
         line = buckets.note([known[number] for number in used], counts)
         commonest = known[int(used[np.argmax(counts)])]
         return read, commonest, buckets.arrangement(chosen), [line]
+
+    def _of_split(self, names: list[str], root: Path) -> list[str]:
+        """The names of this split."""
+        if self.split == "all":
+            return names
+        out = [zlib.crc32(name.encode()) < self.held_out * 2**32 for name in names]
+        kept = [n for n, held in zip(names, out, strict=True) if held == (self.split == "test")]
+        if not kept:
+            raise ValueError(
+                f"no image of {root} is in the split {self.split} with data.held_out "
+                f"{self.held_out}; hold out another share"
+            )
+        return kept
 
     def _reader(
         self,

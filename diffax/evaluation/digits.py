@@ -1,13 +1,18 @@
 """How good generated 8x8 digits are: recognisable, of every class, and not copied."""
 
+from __future__ import annotations
+
 import functools
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import numpy as np
 from sklearn.svm import SVC
 
 from diffax.data import Digits
+from diffax.evaluation.metric import Watched
 from diffax.image_range import to_float
 
 SURE = 0.8
@@ -35,17 +40,18 @@ class DigitQuality:
 def digit_quality(images: np.ndarray) -> DigitQuality:
     """Judge generated digits against scikit-learn's real ones.
 
-    Args:
-        images: `[N, 8, 8, 1]`, uint8.
+        Args:
+            images: `[N, 8, 8, 1]`, uint8.
 
-    Raises:
-        ValueError: another shape or type.
+        Raises:
+            ValueError: another shape or type.
 
-    Example:
-        >>> from diffax.data import Digits
-        >>> real = Digits(split="test").load().arrays()["x"]
-        >>> round(digit_quality(real).novelty, 2)
-        1.0
+        Example:
+            >>> from diffax.data import Digits
+    from diffax.evaluation.metric import Watched
+            >>> real = Digits(split="test").load().arrays()["x"]
+            >>> round(digit_quality(real).novelty, 2)
+            1.0
     """
     images = np.asarray(images)
     if images.shape[1:] != (8, 8, 1) or images.dtype != np.uint8:
@@ -59,6 +65,20 @@ def digit_quality(images: np.ndarray) -> DigitQuality:
         commonest=float(shares.max()),
         novelty=float(np.median(_nearest_distance(ours, judge.known)) / judge.usual),
     )
+
+
+@dataclass(frozen=True)
+class JudgedDigits:
+    """`DigitQuality` of samples: `sure`, `rarest`, `commonest`, `novelty`."""
+
+    num: int = 1000
+    """Samples."""
+
+    better: ClassVar[Mapping[str, str]] = {"sure": "higher", "rarest": "higher"}
+
+    def __call__(self, watched: Watched) -> dict[str, float]:
+        """The figures."""
+        return asdict(digit_quality(watched.samples(self.num).images))
 
 
 @dataclass(frozen=True)

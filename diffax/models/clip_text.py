@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -10,13 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from diffax.models import fields
-from diffax.models.blocks.attention import Attention
+from diffax.models.blocks.clip import ACTIVATIONS, Encoder, Shape
 from diffax.models.blocks.style import Style
-
-ACTIVATIONS = {
-    "quick_gelu": lambda x: x * nn.sigmoid(1.702 * x),
-    "gelu": lambda x: nn.gelu(x, approximate=False),
-}
 
 
 class TextEncoding(NamedTuple):
@@ -35,23 +29,8 @@ class TextEncoding(NamedTuple):
     projected: jax.Array | None
 
 
-# The names of the attention's maps in the published files.
-MAPS = ("q_proj", "k_proj", "v_proj", "out_proj")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Shape:
-    """What all layers share."""
-
-    style: Style
-    width: int
-    heads: int
-    intermediate: int
-    activation: str
-
-
 class _Embeddings(nn.Module):
-    shape: _Shape
+    shape: Shape
     vocabulary: int
     positions: int
     new_tokens: int
@@ -71,44 +50,8 @@ class _Embeddings(nn.Module):
         return jnp.where(is_new[..., None], new, tokens(jnp.where(is_new, 0, ids))) + places[None]
 
 
-class _MLP(nn.Module):
-    shape: _Shape
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        h = self.shape.style.dense(self.shape.intermediate, "fc1")(x)
-        return self.shape.style.dense(x.shape[-1], "fc2")(ACTIVATIONS[self.shape.activation](h))
-
-
-class _Layer(nn.Module):
-    shape: _Shape
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        style = self.shape.style
-
-        def norm(name: str) -> nn.Module:
-            return style.layer_norm(name, style.eps)
-
-        attention = Attention(style, self.shape.heads, causal=True, names=MAPS, name="self_attn")
-        x = x + attention(norm("layer_norm1")(x))
-        return x + _MLP(self.shape, name="mlp")(norm("layer_norm2")(x))
-
-
-class _Encoder(nn.Module):
-    shape: _Shape
-    layers: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> tuple[jax.Array, ...]:
-        hidden = [x]
-        for i in range(self.layers):
-            hidden.append(_Layer(self.shape, name=f"layers_{i}")(hidden[-1]))
-        return tuple(hidden)
-
-
 class _TextTransformer(nn.Module):
-    shape: _Shape
+    shape: Shape
     vocabulary: int
     positions: int
     new_tokens: int
@@ -120,7 +63,7 @@ class _TextTransformer(nn.Module):
         x = _Embeddings(
             self.shape, self.vocabulary, self.positions, self.new_tokens, name="embeddings"
         )(ids)
-        hidden = _Encoder(self.shape, self.layers, name="encoder")(x)
+        hidden = Encoder(self.shape, self.layers, name="encoder")(x)
         return hidden, style.layer_norm("final_layer_norm", style.eps)(hidden[-1 - skip])
 
 
@@ -187,7 +130,7 @@ class CLIPTextModel(nn.Module):
                 f"expected at most {self.max_position_embeddings} tokens, got {ids.shape[-1]}: "
                 "encode a long text in chunks"
             )
-        shape = _Shape(
+        shape = Shape(
             self._style(),
             self.hidden_size,
             self.num_attention_heads,

@@ -278,16 +278,3 @@ def control_for(unet: UNet2DConditionModel, **changes: Any) -> ControlNetModel:
     """
     own = {f.name for f in dataclasses.fields(ConditionalEncoder)} - {"parent", "name"}
     return ControlNetModel(**{name: getattr(unet, name) for name in own} | changes)
-
-
-def copied(control: Any, unet: Any) -> dict:
-    """Fresh parameters of a ControlNet with the U-Net's where both have them.
-
-    Its residuals are zero: the convolutions that end it are (Zhang et al. 2023, section 3.1).
-
-    Args:
-        control: `{"params": ...}`, as `ControlNetModel.init` draws them.
-        unet: `{"params": ...}` of the U-Net.
-    """
-    own, theirs = control["params"], unet["params"]
-    return {"params": {name: theirs.get(name, tree) for name, tree in own.items()}}

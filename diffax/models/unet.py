@@ -22,7 +22,7 @@ from diffax.models.blocks.levels import (
 )
 from diffax.models.blocks.normalization import GroupNorm, group_count
 from diffax.models.blocks.style import Style
-from diffax.models.condition import NOTHING, Condition, checked, labels
+from diffax.models.condition import NOTHING, Condition, check_images, checked, labels, sized
 
 # DDPM's initialisers. A branch that adds to something starts out as good as nothing: "near zero"
 # and not zero as in the paper's code.
@@ -160,14 +160,16 @@ class UNet(nn.Module):
           ValueError: a size that cannot be halved often enough, or a condition with names that
             the network does not read, or without one that it needs.
         """
-        self._check_sizes(x, t)
+        halvings = len(self.multipliers) - 1
+        check_images(self, x, t, 2**halvings, f"for `multipliers` halves them {halvings} times")
         needed = tuple(name for name in self.reads if name != "label")
         condition = checked(self, condition, x.shape[0], needed)
         style = self._style()
         embedding = self._embed(t, condition, style)
         context = None
         if self.context_size is not None:
-            context = self._sized(condition, "context", 3, self.context_size).astype(style.dtype)
+            context = sized(self, condition, "context", 3, self.context_size)
+            context = context.astype(style.dtype)
 
         widths = [multiplier * self.channels for multiplier in self.multipliers]
         h = style.conv(self.channels, "conv_in")(x)
@@ -226,7 +228,7 @@ class UNet(nn.Module):
             table = style.embed(self.num_classes + 1, size, "class_embedding")
             embedding = embedding + table(labels(condition, t.shape[0], self.num_classes))
         if self.embedding_size is not None:
-            told = self._sized(condition, "embedding", 2, self.embedding_size)
+            told = sized(self, condition, "embedding", 2, self.embedding_size)
             embedding = embedding + TimestepEmbedding(style, size, name="add_embedding")(told)
         return embedding
 
@@ -249,27 +251,3 @@ class UNet(nn.Module):
         if self.attention == "tutorial":
             return TutorialSpec(heads)
         return SelfSpec(heads, group_count(width))
-
-    def _check_sizes(self, x: jax.Array, t: jax.Array) -> None:
-        if x.ndim != 4 or t.shape != x.shape[:1]:
-            raise ValueError(
-                f"UNet: expected images [B, H, W, C] and times [B], got shapes {x.shape} and "
-                f"{t.shape}"
-            )
-        factor = 2 ** (len(self.multipliers) - 1)
-        if x.shape[1] % factor or x.shape[2] % factor:
-            raise ValueError(
-                f"UNet: expected height and width divisible by {factor}, for "
-                f"{len(self.multipliers)} levels halve them {len(self.multipliers) - 1} times; "
-                f"got {x.shape[1]}x{x.shape[2]}; resize or pad the images, or give `multipliers` "
-                "fewer entries"
-            )
-
-    def _sized(self, condition: Condition, name: str, rank: int, size: int) -> jax.Array:
-        value = condition[name]
-        if value.ndim != rank or value.shape[-1] != size:
-            raise ValueError(
-                f'UNet: expected condition["{name}"] [{"B, " + "L, " * (rank - 2)}{size}], got '
-                f"{value.shape}; give the network {name}_size of what it will be told"
-            )
-        return value

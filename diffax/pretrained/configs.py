@@ -18,16 +18,18 @@ from diffax.models import (
     ClassEmbedder,
     CLIPTextModel,
     CLIPTextModelWithProjection,
+    CLIPVisionModel,
+    CLIPVisionModelWithProjection,
     ControlNetModel,
     UNet2DConditionModel,
     UNet2DModel,
     VQModel,
     autoencoder,
-    clip_text,
     controlnet,
     unet_2d,
     unet_condition,
 )
+from diffax.models.blocks.clip import ACTIVATIONS
 from diffax.pretrained.saving import LAYOUT_VERSION
 from diffax.pretrained.types import check_types
 
@@ -78,8 +80,10 @@ ONLY: dict[type[nn.Module], dict[str, tuple]] = {
         "norm_type": ("group",),
     },
     ClassEmbedder: {},
-    CLIPTextModel: {"hidden_act": tuple(clip_text.ACTIVATIONS)},
-    CLIPTextModelWithProjection: {"hidden_act": tuple(clip_text.ACTIVATIONS)},
+    CLIPTextModel: {"hidden_act": tuple(ACTIVATIONS)},
+    CLIPTextModelWithProjection: {"hidden_act": tuple(ACTIVATIONS)},
+    CLIPVisionModel: {"hidden_act": tuple(ACTIVATIONS)},
+    CLIPVisionModelWithProjection: {"hidden_act": tuple(ACTIVATIONS)},
 }
 
 # Fields that need no counterpart: softmax is always float32 here; the others configure layers
@@ -87,7 +91,8 @@ ONLY: dict[type[nn.Module], dict[str, tuple]] = {
 NO_EFFECT = ("upcast_attention", "addition_embed_type_num_heads", "num_train_timesteps")
 
 BY_NAME = {cls.__name__: cls for cls in ONLY}
-TEXT = (CLIPTextModel, CLIPTextModelWithProjection)
+# Networks of transformers; all others are those of diffusers.
+TRANSFORMERS = (CLIPTextModel, CLIPVisionModel)
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -134,7 +139,8 @@ def module_from_config(
         if key in config
         for value in _unknown(config[key], values)
     ]
-    if cls not in TEXT:  # transformers' files also hold dozens of text-generation settings
+    # transformers' files also hold dozens of settings of other tasks.
+    if not issubclass(cls, TRANSFORMERS):
         known = fields | set(ONLY[cls]) | set(NO_EFFECT)
         problems += [
             f"{key} = {value!r} (unknown)"
@@ -173,8 +179,9 @@ def config_from_module(module: nn.Module) -> dict[str, Any]:
         f.name: getattr(module, f.name) for f in dataclasses.fields(module) if f.name not in OURS
     }
     name = type(module).__name__
-    if isinstance(module, CLIPTextModel):
-        return {"architectures": [name], "model_type": "clip_text_model", **settings}
+    if isinstance(module, TRANSFORMERS):
+        kind = "text" if isinstance(module, CLIPTextModel) else "vision"
+        return {"architectures": [name], "model_type": f"clip_{kind}_model", **settings}
     return {"_class_name": name, "_diffusers_version": LAYOUT_VERSION, **settings}
 
 
@@ -207,6 +214,8 @@ def example_inputs(module: nn.Module) -> tuple[Any, ...]:
     """What a module can be called with, as small as can be, zeros."""
     if isinstance(module, CLIPTextModel):
         return (jnp.zeros((1, 2), jnp.int32),)
+    if isinstance(module, CLIPVisionModel):
+        return (jnp.zeros((1, module.image_size, module.image_size, module.num_channels)),)
     if isinstance(module, ClassEmbedder):
         return (jnp.zeros(1, jnp.int32),)
     if isinstance(module, (AutoencoderKL, VQModel)):

@@ -32,7 +32,7 @@ from diffax.training.optimizer import (
 )
 from diffax.training.preflight import dry_run
 from diffax.training.recipe import Recipe, load_recipe, unknown_variant
-from diffax.training.run import Run, load_run, open_run
+from diffax.training.run import Run, load_codec, load_run, open_run
 from diffax.training.setup import Setup, prepare
 from diffax.training.starting import TrainedReader, TrainedRun
 from diffax.training.state import TrainState
@@ -67,6 +67,7 @@ __all__ = [
     "base_model",
     "dry_run",
     "from_json",
+    "load_codec",
     "load_recipe",
     "make_class_images",
     "started_from",

@@ -14,11 +14,11 @@ import optax
 from jax.sharding import Mesh
 
 from diffax.data import Dataset, Spec
-from diffax.models import parameter_count
+from diffax.models import fingerprint, parameter_count
 from diffax.objectives import Objective
 from diffax.training import devices
 from diffax.training.config import Config, TrainConfig
-from diffax.training.keeping.frozen import Reference, fingerprint
+from diffax.training.keeping.frozen import Reference
 from diffax.training.state import Begin, TrainState, abstract, begun, frozen_parts, make_begin
 from diffax.training.step import Problem, make_call, make_step
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import tiny_models as tiny
@@ -24,6 +25,13 @@ def close(ours, name):
     golden = GOLDEN[name]
     assert ours.shape == golden.shape
     assert np.abs(ours - golden).max() <= TOLERANCE * np.abs(golden).max(), name
+
+
+def test_image_encoder():
+    network = tiny_pipelines.network(tiny.ADDONS["clip_vision"])
+    out = jax.jit(network.module.apply)(network.params, tiny.draws("clip image", 2, 28, 28, 3))
+    close(out.hidden[-2][:, ::8], "clip image hidden")
+    close(out.projected, "clip image projected")
 
 
 def controlled(family, *names):

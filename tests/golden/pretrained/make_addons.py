@@ -67,8 +67,21 @@ def control_cases() -> dict[str, np.ndarray]:
     }
 
 
+# ---------------------------------------------------------------- CLIP's image encoder
+
+
+def image_encoder_cases() -> dict[str, np.ndarray]:
+    net = make_pipelines.network(tiny.ADDONS["clip_vision"])
+    with torch.no_grad():
+        out = net(nchw(tiny.draws("clip image", 2, 28, 28, 3)), output_hidden_states=True)
+    return {
+        "clip image hidden": out.hidden_states[-2][:, ::8].numpy(),
+        "clip image projected": out.image_embeds.numpy(),
+    }
+
+
 def main() -> None:
-    golden = control_cases()
+    golden = control_cases() | image_encoder_cases()
     np.savez_compressed(HERE / "addons.npz", **golden)
 
 
