@@ -12,7 +12,7 @@ from PIL import Image
 
 from diffax.commands import train as command
 from diffax.pretrained import load_components, save_network, token_vectors
-from diffax.training import choices, load_recipe, open_run, prepare
+from diffax.training import choices, load_recipe, make_class_images, open_run, prepare
 from diffax.training.keeping.frozen import fingerprint
 
 ROOT = Path(__file__).parents[2]
@@ -199,3 +199,22 @@ def test_every_bucket_compiles_once_and_a_run_continues_bitwise(tmp_path):
         batch = setup.place(setup.dataset.batches(step, 1, seed=0, batch_size=2))
         state, _, _ = call(state, frozen, batch, np.int32(1), stop)
     assert len(call.calls) == 3
+
+
+@pytest.mark.slow
+def test_class_images_are_made_first_and_only_those_that_are_missing(folder, tmp_path):
+    config = config_of(
+        folder, "dreambooth", "--data.class_dir", str(tmp_path / "cats"),
+        "--data.class_prompt", "a cat",
+    )  # fmt: skip
+    shutil.copytree(folder / "images", tmp_path / "cats", ignore=shutil.ignore_patterns("[123].*"))
+    read = lambda: {p.name: p.read_bytes() for p in (tmp_path / "cats").glob("0000*.png")}
+    make_class_images(config)  # 3 in all, one of them the user's own
+    made = read()
+    assert sorted(made) == ["00000.png", "00001.png"] and len(set(made.values())) == 2
+    (tmp_path / "cats" / "00001.png").unlink()  # as if it had been interrupted here
+    make_class_images(config)
+    assert read() == made
+    batch = config.data.load().batch(0, seed=0, batch_size=2)
+    assert sorted(batch["caption"]) == ["a cat", "a photo of cat"]
+    assert batch["weight"].tolist() == [2, 2] and batch["x"].shape == (2, 16, 16, 3)
