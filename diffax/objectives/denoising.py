@@ -383,6 +383,12 @@ def _fitted(network: Any, objective: DenoisingObjective) -> Any:
     for field, entry in _SIZES.items():
         if hasattr(network, field) and getattr(network, field) is None and entry in shapes:
             changes[field] = shapes[entry][-1]
+    wanted = getattr(network, "cross_attention_dim", None)
+    if isinstance(wanted, int) and "context" in shapes and shapes["context"][-1] != wanted:
+        raise ValueError(
+            f"the network reads texts of width {wanted}, the conditioner gives "
+            f"{shapes['context'][-1]}: parts of different models; take both from one"
+        )
     if objective.variance is not None and hasattr(network, "learned_variance"):
         changes["learned_variance"] = True
     network = network.clone(**changes) if changes else network

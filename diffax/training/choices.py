@@ -55,7 +55,7 @@ def families() -> dict[str, Mapping[str, Any]]:
         "weighting": losses.WEIGHTINGS,
         "coupling": objectives.COUPLINGS,
         "variance": {"learned": losses.LearnedVariance},
-        "conditioner": conditioning.BY_NAME | pretrained.CONDITIONERS,
+        "conditioner": conditioning.BY_NAME | pretrained.CONDITIONERS | starting.READERS,
         "codec": codecs.BY_NAME | pretrained.CODECS | starting.CODECS,
         "adapter": adapters.BY_NAME,
         "autoencoder": models.AUTOENCODERS | pretrained.NETWORKS,
