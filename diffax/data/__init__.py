@@ -7,12 +7,14 @@
 
 A recipe names its data by one of six records, each with its own fields: `Toy` (2-D sets drawn on
 the spot), `Digits`, `ImageFolder`, `ArrayFile` (.npy, .npz), `Pairs` (samples with their noise),
+the spot), `Digits`, `ImageFolder`, `Concept` (a few images of one thing), `ArrayFile` (.npy, .npz),
 `TFDS` (prepared TensorFlow data sets). Another kind of data is one more such record, whose `load`
 describes what it has as a `Source` and gives a `Dataset` of it. Batches hold raw data: turning them
 into what a network sees is a codec's work. This room knows NumPy and Pillow, not JAX.
 """
 
 from diffax.data.array_file import ArrayFile
+from diffax.data.concept import Concept
 from diffax.data.dataset import Dataset
 from diffax.data.digits import Digits
 from diffax.data.image_folder import ImageFolder
@@ -28,6 +30,7 @@ BY_NAME: dict[str, type] = {  # as command lines call them
     "toy": Toy,
     "digits": Digits,
     "image_folder": ImageFolder,
+    "concept": Concept,
     "array": ArrayFile,
     "pairs": Pairs,
     "tfds": TFDS,
@@ -39,6 +42,7 @@ __all__ = [
     "ArrayFile",
     "Batch",
     "Column",
+    "Concept",
     "Dataset",
     "Digits",
     "ImageFolder",

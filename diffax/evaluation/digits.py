@@ -1,13 +1,19 @@
 """How good generated 8x8 digits are: recognisable, of every class, and not copied."""
 
+from __future__ import annotations
+
 import functools
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import numpy as np
 from sklearn.svm import SVC
 
 from diffax.data import Digits
+from diffax.evaluation.metric import Watched
+from diffax.evaluation.neighbours import nearest_neighbours
 from diffax.image_range import to_float
 
 SURE = 0.8
@@ -54,8 +60,22 @@ def digit_quality(images: np.ndarray) -> DigitQuality:
         sure=float(np.mean(probability.max(axis=1) >= SURE)),
         rarest=float(shares.min()),
         commonest=float(shares.max()),
-        novelty=float(np.median(_nearest_distance(ours, judge.known)) / judge.usual),
+        novelty=float(np.median(nearest_neighbours(ours, judge.known)[0]) / judge.usual),
     )
+
+
+@dataclass(frozen=True)
+class JudgedDigits:
+    """`DigitQuality` of samples: `sure`, `rarest`, `commonest`, `novelty`."""
+
+    num: int = 1000
+    """Samples."""
+
+    better: ClassVar[Mapping[str, str]] = {"sure": "higher", "rarest": "higher"}
+
+    def __call__(self, watched: Watched) -> dict[str, float]:
+        """The figures."""
+        return asdict(digit_quality(watched.samples(self.num).images))
 
 
 @dataclass(frozen=True)
@@ -119,9 +139,8 @@ def _judge() -> _Judge:
         # Its successor calibrates each class alone, and is then sure of noise, too.
         warnings.filterwarnings("ignore", "The `probability` parameter", FutureWarning)
         svm = SVC(gamma="scale", probability=True, random_state=0).fit(known, train["label"])
-    return _Judge(
-        svm, known, train["label"], float(np.median(_nearest_distance(_flat(held_out["x"]), known)))
-    )
+    usual = np.median(nearest_neighbours(_flat(held_out["x"]), known)[0])
+    return _Judge(svm, known, train["label"], float(usual))
 
 
 def _checked(images: np.ndarray) -> np.ndarray:
@@ -133,8 +152,3 @@ def _checked(images: np.ndarray) -> np.ndarray:
 
 def _flat(images: np.ndarray) -> np.ndarray:
     return to_float(images).reshape(len(images), -1).astype(np.float64)
-
-
-def _nearest_distance(x: np.ndarray, known: np.ndarray) -> np.ndarray:
-    squared = (x**2).sum(1)[:, None] - 2 * x @ known.T + (known**2).sum(1)
-    return np.sqrt(np.maximum(squared.min(axis=1), 0))

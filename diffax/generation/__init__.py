@@ -5,6 +5,7 @@ samples = generate(model, num=16, labels=[7])   # or prompt="a red fox in the sn
 samples.images                                  # uint8 [16, H, W, C]
 """
 
+from diffax.generation.controls import with_controls
 from diffax.generation.generate import generate
 from diffax.generation.model import Model
 from diffax.generation.pairs import save_pairs
@@ -19,6 +20,7 @@ from diffax.generation.tasks import (
     refine,
     text_to_image,
     unconditional,
+    upscale,
     variations,
 )
 
@@ -37,5 +39,7 @@ __all__ = [
     "save_pairs",
     "text_to_image",
     "unconditional",
+    "upscale",
     "variations",
+    "with_controls",
 ]

@@ -2,7 +2,8 @@
 
 Every denoising network is called `network.apply(params, x, t, condition, train=...)` with `x`
 `[B, ...]`, times `t` `[B]` and a condition, a dict of arrays of which `network.reads` names those
-that it knows; `{}` where there is none. All fields are plain data. What they are built of lies in
+that it knows; `{}` where there is none. Networks that judge, such as `FIDInception`, are called
+with images and give `Features`. All fields are plain data. What they are built of lies in
 `diffax.models.blocks`.
 """
 
@@ -11,10 +12,16 @@ from diffax.models.autoencoder import AutoencoderKL, DiagonalGaussian, VQModel
 from diffax.models.bound import BoundModule
 from diffax.models.class_embedder import ClassEmbedder
 from diffax.models.clip_text import CLIPTextModel, CLIPTextModelWithProjection, TextEncoding
+from diffax.models.clip_vision import CLIPVisionModel, CLIPVisionModelWithProjection, ImageEncoding
+from diffax.models.controlnet import ControlledUNet, ControlNetModel, controlled
+from diffax.models.discriminator import PatchDiscriminator
 from diffax.models.dit import DiT
+from diffax.models.features import Features
+from diffax.models.inception import FIDInception
 from diffax.models.mlp import StepMLP, VectorMLP
 from diffax.models.noisy_classifier import NoisyClassifier
-from diffax.models.parameters import parameter_count
+from diffax.models.parameters import fingerprint, parameter_count
+from diffax.models.resnet import CIFARResNet
 from diffax.models.song_unet import SongUNet
 from diffax.models.tutorial_unet import TutorialUNet
 from diffax.models.unet import UNet
@@ -34,17 +41,29 @@ BY_NAME: dict[str, type] = {
     "unet_condition": UNet2DConditionModel,
 }
 
+AUTOENCODERS: dict[str, type] = {"autoencoder_kl": AutoencoderKL, "vq_model": VQModel}
+
 __all__ = [
     "ADM",
+    "AUTOENCODERS",
     "BY_NAME",
     "AutoencoderKL",
     "BoundModule",
+    "CIFARResNet",
     "CLIPTextModel",
     "CLIPTextModelWithProjection",
+    "CLIPVisionModel",
+    "CLIPVisionModelWithProjection",
     "ClassEmbedder",
+    "ControlNetModel",
+    "ControlledUNet",
     "DiT",
     "DiagonalGaussian",
+    "FIDInception",
+    "Features",
+    "ImageEncoding",
     "NoisyClassifier",
+    "PatchDiscriminator",
     "SongUNet",
     "StepMLP",
     "TextEncoding",
@@ -54,5 +73,7 @@ __all__ = [
     "UNet2DModel",
     "VQModel",
     "VectorMLP",
+    "controlled",
+    "fingerprint",
     "parameter_count",
 ]

@@ -3,9 +3,10 @@
 A recipe's objective is plain data with `build(spec) -> Objective`, where `spec` is what the data
 set says of itself. `Denoising` trains a diffusion model; `ConsistencyTraining`,
 `ConsistencyDistillation` and `Progressive` make models of a few steps; `Variational` learns by the
-likelihood's bound.
+likelihood's bound; `Autoencoder` learns a space for a diffusion model to live in.
 """
 
+from diffax.objectives.autoencoder import Adversary, Autoencoder
 from diffax.objectives.couplings import COUPLINGS, Independent, OptimalTransport, Paired
 from diffax.objectives.denoising import Denoising
 from diffax.objectives.few_steps import (
@@ -19,6 +20,7 @@ from diffax.objectives.variational import Variational
 # Names on command lines and in the JSON of a run.
 BY_NAME: dict[str, type] = {
     "denoising": Denoising,
+    "autoencoder": Autoencoder,
     "consistency_training": ConsistencyTraining,
     "consistency_distillation": ConsistencyDistillation,
     "progressive": Progressive,
@@ -28,6 +30,8 @@ BY_NAME: dict[str, type] = {
 __all__ = [
     "BY_NAME",
     "COUPLINGS",
+    "Adversary",
+    "Autoencoder",
     "ConsistencyDistillation",
     "ConsistencyTraining",
     "Denoising",

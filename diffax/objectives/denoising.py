@@ -59,6 +59,14 @@ class Denoising:
     """Data <-> model space: pixels, standardize, identity; None: by the kind of the data."""
     adapter: Any = adapters.Everything()
     """Which parameters are learned: everything, subset, low_rank."""
+    noise_offset: float = 0.0
+    """Of a normal number added to all noise of a channel, the standard deviation, in [0, 1]; 0.05
+    to 0.1 lets a tuned model make very dark and very bright images."""
+
+    def __post_init__(self) -> None:
+        """Checks the offset."""
+        if not 0 <= self.noise_offset <= 1:
+            raise ValueError(f"objective.noise_offset must lie in 0 to 1, got {self.noise_offset}")
 
     def build(self, spec: Spec) -> DenoisingObjective:
         """The objective for data that say this of themselves.
@@ -82,21 +90,23 @@ class Denoising:
             warn_if_signal_remains(schedule, name=f"schedule {type(self.schedule).__name__}")
         elif self.variance is not None:
             raise ValueError("a learned variance needs a schedule that is a table, such as cosine")
-        asked = self.parameterization
-        if hasattr(asked, "on"):  # it is of the path
-            asked = asked.on(schedule)
+        target = self.parameterization
+        if hasattr(target, "open"):  # a published model's
+            target = target.open()
+        if hasattr(target, "on"):  # it is of the path
+            target = target.on(schedule)
         network, loaded = self.network, {}
         if hasattr(network, "open"):  # a published network to start from
             network, loaded["network"] = network.open()
         for part, noun in (("codec", codec), ("conditioner", conditioner)):
-            if jax.tree.leaves(noun.params) and not getattr(noun, "trained", False):
+            if jax.tree.leaves(noun.params):
                 loaded[part] = noun.params
         columns_of(self.coupling, spec.blank())
         objective = DenoisingObjective(
             told=_told(conditioner, spec),
             network=network,
             schedule=schedule,
-            parameterization=asked,
+            parameterization=target,
             times=self.times,
             weighting=self.weighting,
             coupling=self.coupling,
@@ -104,6 +114,7 @@ class Denoising:
             conditioner=conditioner,
             codec=codec,
             adapter=self.adapter,
+            noise_offset=self.noise_offset,
             shape=codec.shape(column.shape),
             loaded=loaded,
             sources=_sources(self),
@@ -138,6 +149,7 @@ class DenoisingObjective:
         shape: of one example in model space.
         loaded: see `Objective`.
         sources: see `Objective`.
+        encoded: whether training's batches are in model space already.
     """
 
     told: Mapping[str, jax.ShapeDtypeStruct]
@@ -151,14 +163,16 @@ class DenoisingObjective:
     conditioner: Any
     codec: Any
     adapter: Any
+    noise_offset: float
     shape: tuple[int, ...]
     loaded: Any
     sources: Mapping[str, str]
+    encoded: bool = False
 
     def columns(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """`{"x": raw data, ...}` with what the conditioner reads, as numbers."""
-        noise = columns_of(self.coupling, batch)
-        return {"x": batch["x"], **noise, **self.conditioner.columns(batch)}
+        """`{"x": raw data, ...}` with what the conditioner reads, as numbers, and "weight"."""
+        given = {name: batch[name] for name in ("x", "weight") if name in batch}
+        return given | columns_of(self.coupling, batch) | self.conditioner.columns(batch)
 
     def init(self, key: Array, batch: Batch, loaded: Any) -> tuple[Any, Any]:
         """`(trainable, frozen)`; `batch` gives shapes, its first example a real condition."""
@@ -201,6 +215,8 @@ class DenoisingObjective:
             condition=shown.network.condition,
             variance=self.variance,
             couple=lambda x0, eps: self.coupling(x0, eps, batch),
+            noise_offset=self.noise_offset,
+            importance=batch.get("weight"),
         )
         rank = self.times.rank(shown.schedule.at(parts["t"]), shown.schedule)
         metrics = quartiles(rank, parts["mse"])
@@ -227,7 +243,7 @@ class DenoisingObjective:
         return Shown(
             Network(apply, params, condition, self.parameterization),
             schedule,
-            codec.encode(batch["x"], jax.random.fold_in(noise_key, 1)),
+            self._clean(codec, batch["x"], jax.random.fold_in(noise_key, 1)),
             noise_key,
         )
 
@@ -288,6 +304,12 @@ class DenoisingObjective:
                 "to the same number"
             )
 
+    def _clean(self, codec: Any, raw: Array, key: Array) -> Array:
+        """Data in model space, where batches may be already."""
+        if self.encoded and raw.shape[1:] == self.shape:
+            return raw
+        return codec.encode(raw, key)
+
     def _parts(self, trainable: Any, frozen: Any) -> tuple[Any, Any, Any, Any]:
         """The network's parameters, the schedule, the conditioner and the codec."""
         learned = self.adapter.merge(trainable, frozen.get("adapter", {}))
@@ -334,7 +356,11 @@ def quartiles(rank: Array, error: Array) -> dict[str, Array | Mean]:
 
 
 # What a network leaves at None and the condition decides: field -> entry of the condition.
-_SIZES = {"context_size": "context", "embedding_size": "embedding"}
+_SIZES = {
+    "context_size": "context",
+    "embedding_size": "embedding",
+    "extra_channels": "channels",
+}
 
 
 def _fitted(network: Any, objective: DenoisingObjective) -> Any:
@@ -357,6 +383,12 @@ def _fitted(network: Any, objective: DenoisingObjective) -> Any:
     for field, entry in _SIZES.items():
         if hasattr(network, field) and getattr(network, field) is None and entry in shapes:
             changes[field] = shapes[entry][-1]
+    wanted = getattr(network, "cross_attention_dim", None)
+    if isinstance(wanted, int) and "context" in shapes and shapes["context"][-1] != wanted:
+        raise ValueError(
+            f"the network reads texts of width {wanted}, the conditioner gives "
+            f"{shapes['context'][-1]}: parts of different models; take both from one"
+        )
     if objective.variance is not None and hasattr(network, "learned_variance"):
         changes["learned_variance"] = True
     network = network.clone(**changes) if changes else network

@@ -1,4 +1,7 @@
-"""Recipes: Python files whose docstring says what they reproduce, with `config(variant)`."""
+"""Recipes: Python files whose docstring says what they reproduce, with `config(variant)`.
+
+A recipe may also have `before(config)`, which train.py calls first, and `summarize(run)`.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,8 @@ class Recipe:
         config: of this variant.
         summarize: `(run) -> {name: figure}`, the quality figures of a finished run, if the recipe
             has any.
+        before: `config -> None`: what train.py does before the run, such as making images that the
+            data need; it continues where it was interrupted.
     """
 
     name: str
@@ -35,6 +40,7 @@ class Recipe:
     path: Path
     config: Config
     summarize: Callable[[Any], dict[str, Any]] | None = None
+    before: Callable[[Config], None] | None = None
 
     @property
     def title(self) -> str:
@@ -74,7 +80,8 @@ def load_recipe(spec: str, folder: Path) -> Recipe:
     config = module.config(variant) if variant else module.config()
     if not isinstance(config, Config):
         raise ValueError(f"{path}: config() must return a diffax.training.Config, got {config!r}")
-    return Recipe(path.stem, variant, path, config, getattr(module, "summarize", None))
+    hooks = {name: getattr(module, name, None) for name in ("summarize", "before")}
+    return Recipe(path.stem, variant, path, config, **hooks)
 
 
 def _imported(path: Path) -> Any:

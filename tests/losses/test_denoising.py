@@ -225,3 +225,28 @@ def test_every_parameterization_has_the_same_optimum_on_gaussian_data(schedule):
             target = kind.target(x0, eps, point)
             best = jnp.sum(target * x) / jnp.sum(x**2)
             np.testing.assert_allclose(kind.read(best * x, x, point).x0, gain * x, atol=2e-5)
+
+
+def test_offset_noise_shifts_whole_channels():
+    """Of a network that is silent the loss is the power of the noise, `1 + offset^2`."""
+    x0 = jnp.zeros((4000, 4, 4, 2))
+    silent = lambda p, x, t, c: jnp.zeros_like(x)
+    value, _ = loss(silent, x0, noise_offset=0.5)
+    # The offset's part is a mean over 8,000 squared normal numbers / 4: standard error 0.004.
+    np.testing.assert_allclose(value, 1.25, atol=0.016)
+    # A network that answers each channel's mean leaves the power of what is left within it.
+    point = lambda t: SCHEDULE.at(t)
+    mean = lambda p, x, t, c: jnp.broadcast_to(
+        jnp.mean(x / point(t).broadcast(x).sigma, axis=(1, 2), keepdims=True), x.shape
+    )
+    inside, _ = loss(mean, x0, noise_offset=0.5)
+    np.testing.assert_allclose(inside, 15 / 16, atol=0.016)
+
+
+def test_importance_multiplies_each_examples_loss():
+    x0, silent = jnp.zeros((4, 2)), lambda p, x, t, c: jnp.zeros_like(x)
+    _, parts = loss(silent, x0)
+    value, weighted = loss(silent, x0, importance=jnp.array([0.0, 1.0, 2.0, 0.5]))
+    np.testing.assert_allclose(weighted["mse"], parts["mse"])
+    expected = (parts["mse"][1] + 2 * parts["mse"][2] + 0.5 * parts["mse"][3]) / 4
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
