@@ -118,6 +118,7 @@ class Denoising:
             shape=codec.shape(column.shape),
             loaded=loaded,
             sources=_sources(self),
+            encoded=False,
         )
         objective = dataclasses.replace(objective, network=_fitted(network, objective))
         objective.check_network(spec)
@@ -167,7 +168,7 @@ class DenoisingObjective:
     shape: tuple[int, ...]
     loaded: Any
     sources: Mapping[str, str]
-    encoded: bool = False
+    encoded: bool
 
     def columns(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """`{"x": raw data, ...}` with what the conditioner reads, as numbers, and "weight"."""
