@@ -1,6 +1,7 @@
 """Evaluation: figures that say how good a model and its samples are."""
 
 from diffax.evaluation.accuracy import label_accuracy
+from diffax.evaluation.classifier import Classifier
 from diffax.evaluation.density_coverage import DensityCoverage, density_coverage
 from diffax.evaluation.digits import DigitQuality, digit_quality
 from diffax.evaluation.estimate import Estimate
@@ -24,11 +25,16 @@ from diffax.evaluation.vectors import sliced_wasserstein
 BY_NAME: dict[str, type] = {"held_out_loss": HeldOutLoss}
 
 # Feature networks, by their names on command lines.
-FEATURES: dict[str, type] = {"inception": Inception, "resnet20": ResNet20}
+FEATURES: dict[str, type] = {
+    "inception": Inception,
+    "resnet20": ResNet20,
+    "classifier": Classifier,
+}
 
 __all__ = [
     "BY_NAME",
     "FEATURES",
+    "Classifier",
     "DensityCoverage",
     "DigitQuality",
     "Estimate",
