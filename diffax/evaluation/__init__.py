@@ -3,6 +3,7 @@
 from diffax.evaluation.bound import BoundBits
 from diffax.evaluation.digits import DigitQuality, JudgedDigits, digit_quality
 from diffax.evaluation.features import FeatureNetwork, feature_network, features_of
+from diffax.evaluation.fid import Frechet
 from diffax.evaluation.flow import FlowBits
 from diffax.evaluation.frechet import few_samples, frechet_distance
 from diffax.evaluation.held_out import HeldOutLoss
@@ -18,6 +19,7 @@ BY_NAME: dict[str, type] = {
     "flow": FlowBits,
     "sliced_wasserstein": SlicedWasserstein,
     "digit_quality": JudgedDigits,
+    "frechet": Frechet,
 }
 
 # Feature networks, by their names on command lines.
@@ -32,6 +34,7 @@ __all__ = [
     "Evaluation",
     "FeatureNetwork",
     "FlowBits",
+    "Frechet",
     "HeldOutLoss",
     "Inception",
     "JudgedDigits",

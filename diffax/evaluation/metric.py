@@ -46,7 +46,7 @@ class Watched:
             raise ValueError("this metric judges samples, and this objective makes none")
         drawn = self.given or (self._drawn[-1] if self._drawn else None)
         if drawn is None or (len(drawn) < num and self.given is None):
-            drawn = generate(self.model, num=num, **self.options)
+            drawn = generate(self.model, **self._request(num))
             self._drawn.append(drawn)
         data = np.asarray(drawn.data)[:num]
         finite = np.isfinite(data.reshape(len(data), -1)).all(axis=1)
@@ -58,19 +58,51 @@ class Watched:
         told = {name: np.asarray(rows)[:num] for name, rows in drawn.told.items()}
         return Samples(data, np.asarray(drawn.x)[:num], told)
 
+    @property
+    def count(self) -> int:
+        """How many samples were looked at."""
+        return max(map(len, self._drawn), default=0) if self.given is None else len(self.given)
+
+    def asked(self, **options: Any) -> Watched:
+        """The same with other options of `generate`, nothing drawn yet.
+
+        Raises:
+            ValueError: samples from a file, which are what they are.
+        """
+        if self.model is None:
+            raise ValueError("samples can be drawn otherwise only where there is a model")
+        return dataclasses.replace(self, options={**self.options, **options}, _drawn=[])
+
+    def _request(self, num: int) -> dict[str, Any]:
+        options = dict(self.options)
+        if "labels" in options:  # in turn over the samples
+            listed = [str(label) for label in np.resize(options["labels"], num)]
+            return options | {"labels": listed, "num": 1}
+        return options | {"num": num}
+
     def split(self, split: str) -> Dataset:
         """Another split of the data.
 
         Raises:
             ValueError: no data, or data without splits.
         """
-        if self.data is None:
-            raise ValueError("this metric needs data: name them with --reference")
-        if "split" not in {f.name for f in dataclasses.fields(self.data)}:
+        reference = self.reference(split)
+        if not hasattr(reference, "split"):
             raise ValueError(
                 f"held-out examples need data with splits; {type(self.data).__name__} has none"
             )
-        return dataclasses.replace(self.data, split=split).load()
+        return reference.load()
+
+    def reference(self, split: str) -> Any:
+        """The noun of the data that samples are compared with: a split where there are splits.
+
+        Raises:
+            ValueError: no data.
+        """
+        if self.data is None:
+            raise ValueError("this metric compares with data: name them with --reference")
+        has_splits = "split" in {f.name for f in dataclasses.fields(self.data)}
+        return dataclasses.replace(self.data, split=split) if has_splits else self.data
 
 
 class Curve(NamedTuple):

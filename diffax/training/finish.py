@@ -76,6 +76,9 @@ def _run(session: Any, state: TrainState, model: Model | None) -> Run:
         step=int(state.step),
         average=names[0] if names else "none",
         model=model,
+        objective=session.setup.objective,
+        trainable=session.averaged(state),
+        frozen=session.frozen,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from diffax.data import Spec
+from diffax.data import Dataset, Spec
 from diffax.generation import Model
 from diffax.nearest import nearest
 from diffax.objectives import Objective
@@ -38,6 +39,9 @@ class Run:
         step: of the checkpoint.
         average: name of the average that the parameters are, "none" for the parameters themselves.
         model: ready for `diffax.generation.generate`; None where the objective makes no such model.
+        objective: as it was built.
+        trainable: the learned parameters, of this average.
+        frozen: what else the loss needs.
     """
 
     workdir: Path
@@ -46,6 +50,14 @@ class Run:
     step: int
     average: str
     model: Model | None
+    objective: Objective
+    trainable: Any
+    frozen: Any
+
+    @functools.cached_property
+    def dataset(self) -> Dataset:
+        """What was trained on."""
+        return self.config.data.load()
 
     def model_to_sample(self) -> Model:
         """The model.
@@ -113,7 +125,7 @@ def open_run(
     finally:
         checkpoints.close()
     model = objective.model(trainable, frozen, config.sample)
-    return Run(workdir, config, spec, step, average, model)
+    return Run(workdir, config, spec, step, average, model, objective, trainable, frozen)
 
 
 def trust_recipe(record: dict[str, Any]) -> None:
