@@ -24,7 +24,7 @@ from diffax.commands.flags import (
     grouped,
     positive,
 )
-from diffax.commands.subject import subject_of
+from diffax.commands.subject import are_statistics, subject_of
 from diffax.evaluation import BY_NAME, FEATURES, Measured, Watched, measure
 from diffax.evaluation.report import Report, Sweep
 from diffax.nearest import nearest
@@ -96,6 +96,8 @@ def _metrics(
         known = {f.name for f in dataclasses.fields(kind)} if kind is not None else set()
         if "samples" in known and flags.num is not None:
             given[f"evaluation.metrics.{item}.samples"] = [str(flags.num)]
+        if "statistics" in known and are_statistics(flags.reference):
+            given[f"evaluation.metrics.{item}.statistics"] = [flags.reference]
         if "features" in known and flags.features is not None:
             given[f"evaluation.metrics.{item}.features"] = [flags.features]
         if "features" in known:
@@ -188,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--metrics", nargs="+", metavar="NAME", help="which (default: all that are meaningful)")
     add("--num", type=positive, metavar="N", help="samples that metrics judge")
     add("--reference", metavar="DATA", help="what samples are compared with: a data set's name, "
-        "arrays, a folder of images (default: the run's own data)")  # fmt: skip
+        "arrays, a folder of images, statistics (default: the run's own data)")  # fmt: skip
     add("--features", metavar="NAME", help="network that samples are looked at with")
     parser.add_argument(
         "--sweep",

@@ -14,7 +14,7 @@ from diffax.commands.errors import UsageError
 from diffax.commands.flags import solver_options
 from diffax.commands.opening import opened, refuse_run_flags
 from diffax.data import ArrayFile, Digits, ImageFolder
-from diffax.evaluation import Watched
+from diffax.evaluation import Watched, is_statistics
 from diffax.generation import Samples
 from diffax.nearest import nearest
 from diffax.schedules import Discrete
@@ -50,8 +50,11 @@ class Subject:
         if has_splits and model is not None and hasattr(model.codec, "log_stretch"):
             names += ["bound"] if isinstance(model.schedule, Discrete) else []
             names.append("flow")
-        if watched.data is not None and len(watched.data.load().spec.shape) == 1:
+        spec = None if watched.data is None else watched.data.load().spec
+        if spec is not None and len(spec.shape) == 1:
             names.append("sliced_wasserstein")
+        if spec is not None and spec.is_image:
+            names.append("copies")
         if isinstance(watched.data, Digits):
             names.append("digit_quality")
         if not names:
@@ -84,7 +87,8 @@ def subject_of(flags: argparse.Namespace) -> Subject:
         UsageError: a flag that has no meaning for it.
         ValueError, FileNotFoundError: it cannot be opened.
     """
-    reference = None if flags.reference is None else reference_of(flags.reference)
+    asked = flags.reference is not None and not are_statistics(flags.reference)
+    reference = reference_of(flags.reference) if asked else None
     if flags.workdir is not None:
         return _run(flags, reference)
     if flags.pretrained is not None:
@@ -101,6 +105,11 @@ def subject_of(flags: argparse.Namespace) -> Subject:
         {"samples": Watched(None, reference, None, None, given=given)},
         Path("evaluation"),
     )
+
+
+def are_statistics(text: str | None) -> bool:
+    """Whether `--reference` is a file of statistics, mu and sigma, instead of data."""
+    return text is not None and Path(text).is_file() and is_statistics(text)
 
 
 def reference_of(text: str) -> Any:

@@ -1,15 +1,33 @@
 """Evaluation: figures that say how good a model and its samples are."""
 
+from diffax.evaluation.accuracy import ClassAccuracy, label_accuracy
 from diffax.evaluation.bound import BoundBits
+from diffax.evaluation.density_coverage import (
+    DensityCoverage,
+    DensityCoverageOfSamples,
+    density_coverage,
+)
 from diffax.evaluation.digits import DigitQuality, JudgedDigits, digit_quality
+from diffax.evaluation.estimate import Estimate
 from diffax.evaluation.features import FeatureNetwork, feature_network, features_of
-from diffax.evaluation.fid import Frechet
 from diffax.evaluation.flow import FlowBits
-from diffax.evaluation.frechet import few_samples, frechet_distance
+from diffax.evaluation.frechet import Frechet, few_samples, frechet_distance
 from diffax.evaluation.held_out import HeldOutLoss
+from diffax.evaluation.inception_score import InceptionScore, inception_score
+from diffax.evaluation.kernel_distance import KernelDistance, kernel_distance
+from diffax.evaluation.mean_discrepancy import MeanDiscrepancy, mean_discrepancy
+from diffax.evaluation.memorization import Copies, Memorization, memorization, nearest_pairs
 from diffax.evaluation.metric import Curve, Evaluation, Measured, Metric, Watched, measure
+from diffax.evaluation.neighbours import nearest_neighbours
 from diffax.evaluation.networks import Inception, ResNet20
+from diffax.evaluation.precision_recall import (
+    PrecisionRecall,
+    PrecisionRecallOfSamples,
+    precision_recall,
+)
+from diffax.evaluation.reference import data_fingerprint, reference_statistics
 from diffax.evaluation.statistics import Moments, Statistics, moments_of
+from diffax.evaluation.statistics_file import is_statistics, read_statistics, write_statistics
 from diffax.evaluation.vectors import SlicedWasserstein, sliced_wasserstein
 
 # Metrics by their names on command lines and in the JSON of a run.
@@ -20,6 +38,13 @@ BY_NAME: dict[str, type] = {
     "sliced_wasserstein": SlicedWasserstein,
     "digit_quality": JudgedDigits,
     "frechet": Frechet,
+    "kid": KernelDistance,
+    "inception_score": InceptionScore,
+    "precision_recall": PrecisionRecallOfSamples,
+    "density_coverage": DensityCoverageOfSamples,
+    "class_accuracy": ClassAccuracy,
+    "mmd": MeanDiscrepancy,
+    "copies": Copies,
 }
 
 # Feature networks, by their names on command lines.
@@ -29,28 +54,53 @@ __all__ = [
     "BY_NAME",
     "FEATURES",
     "BoundBits",
+    "ClassAccuracy",
+    "Copies",
     "Curve",
+    "DensityCoverage",
+    "DensityCoverageOfSamples",
     "DigitQuality",
+    "Estimate",
     "Evaluation",
     "FeatureNetwork",
     "FlowBits",
     "Frechet",
     "HeldOutLoss",
     "Inception",
+    "InceptionScore",
     "JudgedDigits",
+    "KernelDistance",
+    "MeanDiscrepancy",
     "Measured",
+    "Memorization",
     "Metric",
     "Moments",
+    "PrecisionRecall",
+    "PrecisionRecallOfSamples",
     "ResNet20",
     "SlicedWasserstein",
     "Statistics",
     "Watched",
+    "data_fingerprint",
+    "density_coverage",
     "digit_quality",
     "feature_network",
     "features_of",
     "few_samples",
     "frechet_distance",
+    "inception_score",
+    "is_statistics",
+    "kernel_distance",
+    "label_accuracy",
+    "mean_discrepancy",
     "measure",
+    "memorization",
     "moments_of",
+    "nearest_neighbours",
+    "nearest_pairs",
+    "precision_recall",
+    "read_statistics",
+    "reference_statistics",
     "sliced_wasserstein",
+    "write_statistics",
 ]

@@ -13,6 +13,7 @@ from sklearn.svm import SVC
 
 from diffax.data import Digits
 from diffax.evaluation.metric import Watched
+from diffax.evaluation.neighbours import nearest_neighbours
 from diffax.image_range import to_float
 
 SURE = 0.8
@@ -63,7 +64,7 @@ def digit_quality(images: np.ndarray) -> DigitQuality:
         sure=float(np.mean(probability.max(axis=1) >= SURE)),
         rarest=float(shares.min()),
         commonest=float(shares.max()),
-        novelty=float(np.median(_nearest_distance(ours, judge.known)) / judge.usual),
+        novelty=float(np.median(nearest_neighbours(ours, judge.known)[0]) / judge.usual),
     )
 
 
@@ -97,13 +98,8 @@ def _judge() -> _Judge:
         # Its successor calibrates each class alone, and is then sure of noise, too.
         warnings.filterwarnings("ignore", "The `probability` parameter", FutureWarning)
         svm = SVC(gamma="scale", probability=True, random_state=0).fit(known, train["label"])
-    return _Judge(svm, known, float(np.median(_nearest_distance(_flat(held_out["x"]), known))))
+    return _Judge(svm, known, float(np.median(nearest_neighbours(_flat(held_out["x"]), known)[0])))
 
 
 def _flat(images: np.ndarray) -> np.ndarray:
     return to_float(images).reshape(len(images), -1).astype(np.float64)
-
-
-def _nearest_distance(x: np.ndarray, known: np.ndarray) -> np.ndarray:
-    squared = (x**2).sum(1)[:, None] - 2 * x @ known.T + (known**2).sum(1)
-    return np.sqrt(np.maximum(squared.min(axis=1), 0))

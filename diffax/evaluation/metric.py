@@ -26,6 +26,7 @@ class Watched:
             dropout, with the averaged parameters; None where nothing was trained.
         options: of `generate`, for samples: steps, guidance, seed, ...
         given: samples that were read from a file.
+        kept: what metrics computed of the samples, so that none computes it twice.
     """
 
     model: Any
@@ -34,6 +35,7 @@ class Watched:
     loss: Callable[[Any, Any], dict[str, float]] | None
     options: Mapping[str, Any] = field(default_factory=dict)
     given: Samples | None = None
+    kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
     _drawn: list[Samples] = field(default_factory=list, repr=False, compare=False)
 
     def samples(self, num: int) -> Samples:
@@ -71,7 +73,7 @@ class Watched:
         """
         if self.model is None:
             raise ValueError("samples can be drawn otherwise only where there is a model")
-        return dataclasses.replace(self, options={**self.options, **options}, _drawn=[])
+        return dataclasses.replace(self, options={**self.options, **options}, kept={}, _drawn=[])
 
     def _request(self, num: int) -> dict[str, Any]:
         options = dict(self.options)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from diffax.data import Dataset
-from diffax.evaluation.features import FeatureNetwork, blocks_of
+from diffax.evaluation.features import FeatureNetwork, features_of
 from diffax.evaluation.metric import Watched
-from diffax.evaluation.statistics import Statistics, moments_of
+from diffax.evaluation.statistics import Moments, Statistics, moments_of
 from diffax.image_range import to_uint8
+from diffax.models import Features
 
 
 @functools.lru_cache(maxsize=2)
@@ -21,14 +21,30 @@ def network(features: Any, data: Any) -> FeatureNetwork:
 
     Args:
         features: a noun of `FEATURES`.
-        data: noun of the data that a network without weights of its own learns from.
+        data: noun of the data that a network without weights of its own learns from, or None.
     """
     return features.load(None if data is None else data.load())
 
 
-@functools.lru_cache(maxsize=4)
-def reference_statistics(features: Any, data: Any, reference: Any, num: int | None) -> Statistics:
-    """Mean and covariance of reference data, computed once in a process.
+def sample_features(watched: Watched, features: Any, num: int) -> Features:
+    """Features of samples, looked at once for all metrics."""
+    key = (features, num)
+    if key not in watched.kept:
+        data = np.asarray(watched.samples(num).data)
+        watched.kept[key] = network(features, watched.data)(_coloured(data))
+    return watched.kept[key]
+
+
+def sample_statistics(watched: Watched, features: Any, num: int) -> Statistics:
+    """Mean and covariance of features of samples."""
+    pooled = sample_features(watched, features, num).pooled
+    moments = Moments.zero(pooled.shape[1]).update(pooled)
+    return moments.statistics(network(features, watched.data))
+
+
+@functools.lru_cache(maxsize=2)
+def reference_features(features: Any, data: Any, reference: Any, num: int | None) -> Features:
+    """Features of reference data, computed once in a process.
 
     Args:
         features: a noun of `FEATURES`.
@@ -36,29 +52,28 @@ def reference_statistics(features: Any, data: Any, reference: Any, num: int | No
         reference: noun of the reference data.
         num: the first so many examples; None: all.
     """
+    return features_of(network(features, data), _blocks(reference, num))
+
+
+@functools.lru_cache(maxsize=4)
+def reference_statistics(features: Any, data: Any, reference: Any, num: int | None) -> Statistics:
+    """Mean and covariance of them, without keeping them; arguments as for `reference_features`."""
     seen = network(features, data)
-    return moments_of(seen, _colours(_reference_blocks(reference.load(), num))).statistics(seen)
+    return moments_of(seen, _blocks(reference, num)).statistics(seen)
 
 
-def sample_statistics(watched: Watched, features: Any, num: int) -> Statistics:
-    """Mean and covariance of samples."""
-    seen = network(features, watched.data)
-    data = watched.samples(num).data
-    return moments_of(seen, _colours(blocks_of(np.asarray(data)))).statistics(seen)
-
-
-def _reference_blocks(dataset: Dataset, num: int | None) -> Iterator[np.ndarray]:
+def _blocks(reference: Any, num: int | None) -> Iterator[np.ndarray]:
+    dataset = reference.load()
     left = dataset.spec.size if num is None else num
     for block in dataset.blocks():
         if left <= 0:
             return
-        yield block["x"][:left]
+        yield _coloured(block["x"][:left])
         left -= len(block["x"])
 
 
-def _colours(blocks: Any) -> Iterator[np.ndarray]:
-    """Grey images as grey colours: feature networks were made for three channels."""
-    for block in blocks:
-        if block.ndim == 4:
-            block = np.repeat(to_uint8(block), 3 if block.shape[-1] == 1 else 1, axis=-1)
-        yield block
+def _coloured(examples: np.ndarray) -> np.ndarray:
+    """Grey images as grey colours, for networks that were made for three channels."""
+    if examples.ndim != 4 or examples.shape[-1] != 1:
+        return examples
+    return np.repeat(to_uint8(examples), 3, axis=-1)
