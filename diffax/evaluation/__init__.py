@@ -2,6 +2,7 @@
 
 from diffax.evaluation.accuracy import ClassAccuracy, label_accuracy
 from diffax.evaluation.bound import BoundBits
+from diffax.evaluation.classifier import Classifier
 from diffax.evaluation.density_coverage import (
     DensityCoverage,
     DensityCoverageOfSamples,
@@ -48,13 +49,18 @@ BY_NAME: dict[str, type] = {
 }
 
 # Feature networks, by their names on command lines.
-FEATURES: dict[str, type] = {"inception": Inception, "resnet20": ResNet20}
+FEATURES: dict[str, type] = {
+    "inception": Inception,
+    "resnet20": ResNet20,
+    "classifier": Classifier,
+}
 
 __all__ = [
     "BY_NAME",
     "FEATURES",
     "BoundBits",
     "ClassAccuracy",
+    "Classifier",
     "Copies",
     "Curve",
     "DensityCoverage",

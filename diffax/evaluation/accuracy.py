@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from diffax.evaluation.classifier import Classifier
 from diffax.evaluation.metric import Watched
-from diffax.evaluation.networks import ResNet20
 from diffax.evaluation.seen import sample_features
 
 
@@ -51,7 +51,7 @@ def label_accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
 class ClassAccuracy:
     """Share of samples in which a classifier sees the class asked for, as `class_accuracy`."""
 
-    features: Any = ResNet20()
+    features: Any = Classifier()
     """The classifier, of the same classes as the data."""
     samples: int = 1000
     """Samples."""

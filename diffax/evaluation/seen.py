@@ -31,7 +31,7 @@ def sample_features(watched: Watched, features: Any, num: int) -> Features:
     key = (features, num)
     if key not in watched.kept:
         data = np.asarray(watched.samples(num).data)
-        watched.kept[key] = network(features, watched.data)(_coloured(data))
+        watched.kept[key] = network(features, watched.data)(_shown(features, data))
     return watched.kept[key]
 
 
@@ -52,28 +52,29 @@ def reference_features(features: Any, data: Any, reference: Any, num: int | None
         reference: noun of the reference data.
         num: the first so many examples; None: all.
     """
-    return features_of(network(features, data), _blocks(reference, num))
+    return features_of(network(features, data), _blocks(features, reference, num))
 
 
 @functools.lru_cache(maxsize=4)
 def reference_statistics(features: Any, data: Any, reference: Any, num: int | None) -> Statistics:
     """Mean and covariance of them, without keeping them; arguments as for `reference_features`."""
     seen = network(features, data)
-    return moments_of(seen, _blocks(reference, num)).statistics(seen)
+    return moments_of(seen, _blocks(features, reference, num)).statistics(seen)
 
 
-def _blocks(reference: Any, num: int | None) -> Iterator[np.ndarray]:
+def _blocks(features: Any, reference: Any, num: int | None) -> Iterator[np.ndarray]:
     dataset = reference.load()
     left = dataset.spec.size if num is None else num
     for block in dataset.blocks():
         if left <= 0:
             return
-        yield _coloured(block["x"][:left])
+        yield _shown(features, block["x"][:left])
         left -= len(block["x"])
 
 
-def _coloured(examples: np.ndarray) -> np.ndarray:
+def _shown(features: Any, examples: np.ndarray) -> np.ndarray:
     """Grey images as grey colours, for networks that were made for three channels."""
-    if examples.ndim != 4 or examples.shape[-1] != 1:
+    grey = examples.ndim == 4 and examples.shape[-1] == 1
+    if not (grey and getattr(features, "colours", False)):
         return examples
     return np.repeat(to_uint8(examples), 3, axis=-1)

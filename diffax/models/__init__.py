@@ -10,6 +10,7 @@ with images and give `Features`. All fields are plain data. What they are built 
 from diffax.models.autoencoder import AutoencoderKL, DiagonalGaussian, VQModel
 from diffax.models.bound import BoundModule
 from diffax.models.class_embedder import ClassEmbedder
+from diffax.models.classifier import SmallClassifier
 from diffax.models.clip_text import CLIPTextModel, CLIPTextModelWithProjection, TextEncoding
 from diffax.models.features import Features
 from diffax.models.inception import FIDInception
@@ -40,6 +41,7 @@ __all__ = [
     "DiagonalGaussian",
     "FIDInception",
     "Features",
+    "SmallClassifier",
     "StepMLP",
     "TextEncoding",
     "UNet",

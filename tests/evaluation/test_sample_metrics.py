@@ -79,7 +79,7 @@ def test_the_frechet_distance_says_how_it_was_obtained():
 
 def test_statistics_take_the_place_of_data(tmp_path):
     seen = watched(TEST["x"])
-    features = Eye().load()(np.repeat(TEST["x"], 3, axis=-1)).pooled.astype(np.float64)
+    features = Eye().load()(TEST["x"]).pooled.astype(np.float64)
     mean, covariance = features.mean(axis=0), np.cov(features, rowvar=False)
     write_statistics(tmp_path / "own.npz", Statistics(mean, covariance))
     write_statistics(tmp_path / "other.npz", Statistics(mean, covariance, 9, "other", "abc"))
@@ -95,7 +95,7 @@ def test_statistics_take_the_place_of_data(tmp_path):
 
 
 def test_figures_of_the_classes_that_a_network_sees():
-    logits = np.asarray(Eye().load()(np.repeat(TEST["x"], 3, axis=-1)).logits)
+    logits = np.asarray(Eye().load()(TEST["x"]).logits)
     labels = logits.argmax(axis=1)
     seen = watched(TEST["x"], labels)
     assert ClassAccuracy(features=Eye(), samples=355)(seen) == {"class_accuracy": 1.0}
