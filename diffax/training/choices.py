@@ -69,6 +69,7 @@ def families() -> dict[str, Mapping[str, Any]]:
         "solver": registry.SOLVERS,
         "predictor": registry.SOLVERS,
         "metrics": evaluation.BY_NAME,
+        "features": evaluation.FEATURES,
     }
 
 
