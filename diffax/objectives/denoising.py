@@ -17,6 +17,7 @@ from diffax.data import Spec
 from diffax.generation import Model
 from diffax.losses import LearnedVariance, diffusion_loss
 from diffax.models import BoundModule
+from diffax.objectives.augmentation import NonLeaking
 from diffax.objectives.objective import Batch, Mean
 from diffax.schedules import Discrete, Schedule, warn_if_signal_remains
 
@@ -54,6 +55,8 @@ class Denoising:
     """Data <-> model space: pixels, standardize, identity; None: by the kind of the data."""
     adapter: Any = adapters.Everything()
     """Which parameters are learned: everything, subset, low_rank."""
+    augmentation: NonLeaking | None = None
+    """None; non_leaking: images are changed at random, and the network is told how (EDM)."""
 
     def build(self, spec: Spec) -> DenoisingObjective:
         """The objective for data that say this of themselves.
@@ -94,6 +97,7 @@ class Denoising:
             conditioner=conditioner,
             codec=codec,
             adapter=self.adapter,
+            augmentation=self.augmentation,
             shape=codec.shape(column.shape),
             loaded=loaded,
             sources=_sources(self),
@@ -124,6 +128,7 @@ class DenoisingObjective:
     conditioner: Any
     codec: Any
     adapter: Any
+    augmentation: NonLeaking | None
     shape: tuple[int, ...]
     loaded: Any
     sources: Mapping[str, str]
@@ -164,6 +169,9 @@ class DenoisingObjective:
         if train:
             told = conditioner.drop(drop_key, told)
         condition = _read(self.network, conditioner.encode(conditioner.params, told))
+        x0 = codec.encode(batch["x"], jax.random.fold_in(noise_key, 1))
+        if train and self.augmentation is not None:
+            x0, condition["augment"] = self.augmentation(jax.random.fold_in(noise_key, 2), x0)
 
         def apply(params: Any, x: Array, t: Array, condition: Any) -> Array:
             return self.network.apply(
@@ -173,7 +181,7 @@ class DenoisingObjective:
         value, parts = diffusion_loss(
             apply,
             params,
-            codec.encode(batch["x"], jax.random.fold_in(noise_key, 1)),
+            x0,
             noise_key,
             schedule=self.schedule,
             parameterization=self.parameterization,
@@ -311,6 +319,13 @@ def _fitted(network: Any, objective: DenoisingObjective) -> Any:
             changes[field] = shapes[entry][-1]
     if objective.variance is not None and hasattr(network, "learned_variance"):
         changes["learned_variance"] = True
+    if objective.augmentation is not None:
+        if not hasattr(network, "augment_size") or len(objective.shape) != 3:
+            raise ValueError(
+                f"augmentation: expected images and a network with augment_size (song_unet, adm), "
+                f"got data {list(objective.shape)} and {type(network).__name__}"
+            )
+        changes["augment_size"] = objective.augmentation.size
     network = network.clone(**changes) if changes else network
     read = set(getattr(network, "reads", shapes)) & set(shapes)
     if shapes and not read:

@@ -56,6 +56,7 @@ def families() -> dict[str, Mapping[str, Any]]:
         "conditioner": conditioning.BY_NAME | pretrained.CONDITIONERS,
         "codec": codecs.BY_NAME | pretrained.CODECS,
         "adapter": adapters.BY_NAME,
+        "augmentation": objectives.AUGMENTATIONS,
         "method": optimizer.METHODS,
         "decay": optimizer.DECAYS,
         "groups": {"group": optimizer.Group},
