@@ -6,14 +6,11 @@ set says of itself. `Denoising` trains a diffusion model; `ConsistencyTraining`,
 likelihood's bound; `Autoencoder` learns a space for a diffusion model to live in.
 """
 
+from diffax.objectives.augmentation import NonLeaking
 from diffax.objectives.autoencoder import Adversary, Autoencoder
 from diffax.objectives.couplings import COUPLINGS, Independent, OptimalTransport, Paired
 from diffax.objectives.denoising import Denoising
-from diffax.objectives.few_steps import (
-    ConsistencyDistillation,
-    ConsistencyTraining,
-    Progressive,
-)
+from diffax.objectives.few_steps import ConsistencyDistillation, ConsistencyTraining, Progressive
 from diffax.objectives.objective import Mean, Objective
 from diffax.objectives.variational import Variational
 
@@ -27,7 +24,11 @@ BY_NAME: dict[str, type] = {
     "variational": Variational,
 }
 
+# Augmentations that tell the network what they did.
+AUGMENTATIONS: dict[str, type] = {"non_leaking": NonLeaking}
+
 __all__ = [
+    "AUGMENTATIONS",
     "BY_NAME",
     "COUPLINGS",
     "Adversary",
@@ -37,6 +38,7 @@ __all__ = [
     "Denoising",
     "Independent",
     "Mean",
+    "NonLeaking",
     "Objective",
     "OptimalTransport",
     "Paired",

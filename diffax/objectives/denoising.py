@@ -18,6 +18,7 @@ from diffax.denoiser import Network
 from diffax.generation import Model
 from diffax.losses import LearnedVariance, diffusion_loss
 from diffax.models import BoundModule
+from diffax.objectives.augmentation import NonLeaking
 from diffax.objectives.couplings import Coupling, Independent, columns_of
 from diffax.objectives.objective import Batch, Mean
 from diffax.schedules import Discrete, LearnedLinear, Schedule, warn_if_signal_remains
@@ -68,6 +69,9 @@ class Denoising:
         if not 0 <= self.noise_offset <= 1:
             raise ValueError(f"objective.noise_offset must lie in 0 to 1, got {self.noise_offset}")
 
+    augmentation: NonLeaking | None = None
+    """None; non_leaking: images are changed at random, and the network is told how (EDM)."""
+
     def build(self, spec: Spec) -> DenoisingObjective:
         """The objective for data that say this of themselves.
 
@@ -115,6 +119,7 @@ class Denoising:
             codec=codec,
             adapter=self.adapter,
             noise_offset=self.noise_offset,
+            augmentation=self.augmentation,
             shape=codec.shape(column.shape),
             loaded=loaded,
             sources=_sources(self),
@@ -165,6 +170,7 @@ class DenoisingObjective:
     codec: Any
     adapter: Any
     noise_offset: float
+    augmentation: NonLeaking | None
     shape: tuple[int, ...]
     loaded: Any
     sources: Mapping[str, str]
@@ -235,6 +241,9 @@ class DenoisingObjective:
         if train:
             told = conditioner.drop(drop_key, told)
         condition = _read(self.network, conditioner.encode(conditioner.params, told))
+        x0 = self._clean(codec, batch["x"], jax.random.fold_in(noise_key, 1))
+        if train and self.augmentation is not None:
+            x0, condition["augment"] = self.augmentation(jax.random.fold_in(noise_key, 2), x0)
 
         def apply(params: Any, x: Array, t: Array, condition: Any) -> Array:
             return self.network.apply(
@@ -244,7 +253,7 @@ class DenoisingObjective:
         return Shown(
             Network(apply, params, condition, self.parameterization),
             schedule,
-            self._clean(codec, batch["x"], jax.random.fold_in(noise_key, 1)),
+            x0,
             noise_key,
         )
 
@@ -402,6 +411,13 @@ def _fitted(network: Any, objective: DenoisingObjective) -> Any:
         )
     if objective.variance is not None and hasattr(network, "learned_variance"):
         changes["learned_variance"] = True
+    if objective.augmentation is not None:
+        if not hasattr(network, "augment_size") or len(objective.shape) != 3:
+            raise ValueError(
+                f"augmentation: expected images and a network with augment_size (song_unet, adm), "
+                f"got data {list(objective.shape)} and {type(network).__name__}"
+            )
+        changes["augment_size"] = objective.augmentation.size
     network = network.clone(**changes) if changes else network
     read = set(getattr(network, "reads", shapes)) & set(shapes)
     if shapes and not read:
