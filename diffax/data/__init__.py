@@ -7,10 +7,10 @@
 
 A recipe names its data by one of seven records, each with its own fields: `Toy` (2-D sets drawn on
 the spot), `Digits`, `ImageFolder`, `Concept` (a few images of one thing), `ArrayFile` (.npy, .npz),
-`Pairs` (samples with their noise),
-`TFDS` (prepared TensorFlow data sets). Another kind of data is one more such record, whose `load`
-describes what it has as a `Source` and gives a `Dataset` of it. Batches hold raw data: turning them
-into what a network sees is a codec's work. This room knows NumPy and Pillow, not JAX.
+`Pairs` (samples with their noise), `TFDS` (prepared TensorFlow data sets). Another kind of data is
+one more such record, whose `load` describes what it has as a `Source` and gives a `Dataset` of it.
+Batches hold raw data: turning them into what a network sees is a codec's work. This room knows
+NumPy and Pillow, not JAX.
 """
 
 from diffax.data.array_file import ArrayFile

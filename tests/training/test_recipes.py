@@ -1,12 +1,15 @@
 """Every recipe of configs/ trains, samples and continues in seconds; sizes are as published."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from tiny_run import assert_same, end_at, run, saved_state
+from tiny_run import assert_same, end_at, last_row, run, saved_state
 
 from diffax.data import Column, Spec
 from diffax.generation import generate
@@ -82,6 +85,24 @@ def test_a_recipe_continues_bitwise(name, tmp_path, teacher, compiled_once):
     assert run(cut, config, before_call=end_at(cut, config, steps // 2, "SIGTERM")) == 143
     assert run(cut, config) == 0
     assert_same(saved_state(cut, config, steps), saved_state(whole, config, steps))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_is_the_same_on_four_devices(name, tmp_path, teacher):
+    """Gradients are summed in another order there: 4 steps agree to rounding."""
+    config = recipe_of(name, teacher)
+    assert run(tmp_path / "one", config) == 0
+    command = [sys.executable, "train.py", "--config", name, "--workdir", str(tmp_path / "four")]
+    command += ["--train.tensorboard", "False", "--train.images", "False"]
+    if hasattr(config.objective, "teacher"):
+        command += ["--objective.teacher.path", str(teacher)]
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+    environment = os.environ | {"XLA_FLAGS": flags}
+    subprocess.run(command, cwd=CONFIGS.parent, env=environment, check=True, capture_output=True)
+    one, four = (last_row(tmp_path / name) for name in ("one", "four"))
+    assert one["step"] == four["step"]
+    np.testing.assert_allclose(four["loss"], one["loss"], rtol=2e-3)
 
 
 CIFAR = Spec(
