@@ -6,6 +6,7 @@ set says of itself. `Denoising` trains a diffusion model; `ConsistencyTraining`,
 likelihood's bound; `Autoencoder` learns a space for a diffusion model to live in.
 """
 
+from diffax.objectives.augmentation import NonLeaking
 from diffax.objectives.autoencoder import Adversary, Autoencoder
 from diffax.objectives.couplings import COUPLINGS, Independent, OptimalTransport, Paired
 from diffax.objectives.denoising import Denoising
@@ -26,8 +27,10 @@ BY_NAME: dict[str, type] = {
     "progressive": Progressive,
     "variational": Variational,
 }
+AUGMENTATIONS: dict[str, type] = {"non_leaking": NonLeaking}
 
 __all__ = [
+    "AUGMENTATIONS",
     "BY_NAME",
     "COUPLINGS",
     "Adversary",
@@ -37,6 +40,7 @@ __all__ = [
     "Denoising",
     "Independent",
     "Mean",
+    "NonLeaking",
     "Objective",
     "OptimalTransport",
     "Paired",

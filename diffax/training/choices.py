@@ -63,6 +63,7 @@ def families() -> dict[str, Mapping[str, Any]]:
         "regularizer": losses.REGULARIZERS,
         "perceptual": losses.PERCEPTUAL,
         "adversary": {"patch": objectives.Adversary},
+        "augmentation": objectives.AUGMENTATIONS,
         "method": optimizer.METHODS,
         "decay": optimizer.DECAYS,
         "groups": {"group": optimizer.Group},
