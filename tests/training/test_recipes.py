@@ -128,8 +128,8 @@ LATENTS = dataclasses.replace(
     pytest.param("cifar", UNLABELLED, 35_746_307, marks=pytest.mark.slow),  # Ho et al. 2020
     # openai/improved-diffusion
     pytest.param("cifar_iddpm", UNLABELLED, 52_546_438, marks=pytest.mark.slow),
-    # EDM without the 9 labels of its augmentation, which are 1,152 parameters more.
-    pytest.param("cifar_edm", UNLABELLED, 55_732_739, marks=pytest.mark.slow),
+    pytest.param("cifar_edm", UNLABELLED, 55_733_891, marks=pytest.mark.slow),  # NVlabs/edm
+    pytest.param("cifar_edm_cond", CIFAR, 55_735_299, marks=pytest.mark.slow),
     pytest.param("imagenet64_adm", IMAGENET, 295_904_454, marks=pytest.mark.slow),
     pytest.param("imagenet256_dit", LATENTS, 674_834_720, marks=pytest.mark.slow),
     ("ddpm_conditional", CIFAR, 23_335_299),  # dome272/Diffusion-Models-pytorch
