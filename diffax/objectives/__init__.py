@@ -23,6 +23,7 @@ BY_NAME: dict[str, type] = {
     "progressive": Progressive,
     "variational": Variational,
 }
+AUGMENTATIONS: dict[str, type] = {"non_leaking": NonLeaking}
 
 # Augmentations that tell the network what they did.
 AUGMENTATIONS: dict[str, type] = {"non_leaking": NonLeaking}
