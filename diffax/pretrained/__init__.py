@@ -9,6 +9,7 @@
 from diffax.pretrained.components import Components
 from diffax.pretrained.loading import load_components, load_pipeline, save_pipeline
 from diffax.pretrained.network import load_network, save_network
+from diffax.pretrained.perceptual import LPIPS, PERCEPTUAL
 from diffax.pretrained.published import Published, components_of, model_of
 from diffax.pretrained.schedulers import from_diffusers
 from diffax.pretrained.starting import (
@@ -22,9 +23,11 @@ from diffax.pretrained.starting import (
 from diffax.pretrained.tokenizer import Tokenizer, load_tokenizer
 
 __all__ = [
+    "LPIPS",
     "CODECS",
     "CONDITIONERS",
     "NETWORKS",
+    "PERCEPTUAL",
     "Components",
     "Published",
     "PublishedAutoencoder",

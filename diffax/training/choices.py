@@ -58,7 +58,7 @@ def families() -> dict[str, Mapping[str, Any]]:
         "adapter": adapters.BY_NAME,
         "autoencoder": models.AUTOENCODERS | pretrained.NETWORKS,
         "regularizer": losses.REGULARIZERS,
-        "perceptual": losses.PERCEPTUAL,
+        "perceptual": losses.PERCEPTUAL | pretrained.PERCEPTUAL,
         "adversary": {"patch": objectives.Adversary},
         "method": optimizer.METHODS,
         "decay": optimizer.DECAYS,
