@@ -6,6 +6,8 @@ Condition:  what the network takes: {"label"}, {"context", "pooled"}, ...; {} wh
 
 from diffax.conditioning.captions import Captions
 from diffax.conditioning.conditioner import Condition, Conditioner, Told
+from diffax.conditioning.control import Control
+from diffax.conditioning.joined import Joined
 from diffax.conditioning.labels import Labels
 from diffax.conditioning.low_res import LowRes
 from diffax.conditioning.nothing import Nothing
@@ -18,4 +20,15 @@ BY_NAME: dict[str, type] = {
     "low_res": LowRes,
 }
 
-__all__ = ["BY_NAME", "Captions", "Condition", "Conditioner", "Labels", "LowRes", "Nothing", "Told"]
+__all__ = [
+    "BY_NAME",
+    "Captions",
+    "Condition",
+    "Conditioner",
+    "Control",
+    "Joined",
+    "Labels",
+    "LowRes",
+    "Nothing",
+    "Told",
+]

@@ -57,6 +57,11 @@ class Request:
         decode: False: leave the samples in model space.
         trajectory: keep every state: mind the memory.
         on_step: called on the host after every step of every batch, see `diffax.sample`.
+        control: what a ControlNet or T2I-Adapter follows, as `image` and of the samples' size; a
+            list with one for each where there are several.
+        control_scale: how much it counts, >= 0; 1 by default; or one for each control.
+        control_guess: ControlNets follow the image though the prompt says nothing of it: the guess
+            that guidance steers away from does not see it (guess mode).
         clip_skip: so many last layers of the text encoders are left out.
         original_size: XL: height and width that the image pretends to have had.
         crop: XL: top and left of the pretended crop.
@@ -94,6 +99,9 @@ class Request:
     decode: bool = True
     trajectory: bool = False
     on_step: Callable[..., None] | None = None
+    control: Any = None
+    control_scale: float | Sequence[float] | None = None
+    control_guess: bool = False
     clip_skip: int | None = None
     original_size: tuple[int, int] | None = None
     crop: tuple[int, int] | None = None

@@ -9,6 +9,8 @@
 from diffax.pretrained.components import Components
 from diffax.pretrained.loading import load_components, load_pipeline, save_pipeline
 from diffax.pretrained.network import load_network, save_network
+from diffax.pretrained.new_token import token_vectors, with_token
+from diffax.pretrained.papers import load_original
 from diffax.pretrained.perceptual import LPIPS, PERCEPTUAL
 from diffax.pretrained.published import Published, components_of, model_of
 from diffax.pretrained.schedulers import from_diffusers
@@ -16,9 +18,18 @@ from diffax.pretrained.starting import (
     CODECS,
     CONDITIONERS,
     NETWORKS,
+    PARAMETERIZATIONS,
+    SCHEDULES,
+    ControlReader,
+    NewControl,
     PublishedAutoencoder,
     PublishedNetwork,
     PublishedReader,
+    PublishedSchedule,
+    PublishedTarget,
+    TokenReader,
+    placed,
+    published_parts,
 )
 from diffax.pretrained.tokenizer import Tokenizer, load_tokenizer
 
@@ -28,19 +39,31 @@ __all__ = [
     "CONDITIONERS",
     "NETWORKS",
     "PERCEPTUAL",
+    "PARAMETERIZATIONS",
+    "SCHEDULES",
     "Components",
+    "ControlReader",
+    "NewControl",
     "Published",
     "PublishedAutoencoder",
     "PublishedNetwork",
     "PublishedReader",
+    "PublishedSchedule",
+    "PublishedTarget",
+    "TokenReader",
     "Tokenizer",
     "components_of",
     "from_diffusers",
     "load_components",
     "load_network",
+    "load_original",
     "load_pipeline",
     "load_tokenizer",
     "model_of",
+    "placed",
+    "published_parts",
     "save_network",
     "save_pipeline",
+    "token_vectors",
+    "with_token",
 ]

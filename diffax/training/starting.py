@@ -7,6 +7,7 @@ Like a published network it is kept by reference: a checkpoint holds the folder 
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,5 +95,27 @@ class TrainedAutoencoder:
         return codec
 
 
-CODECS: dict[str, type] = {"run": TrainedAutoencoder}
+@dataclass(frozen=True)
+class TrainedReader:
+    """What a run of train.py is told, with what its conditioner has learned."""
+
+    path: str = ""
+    """The run's folder, such as runs/emoji."""
+    ema: str | None = None
+    """Which average, "none" for the parameters themselves; None: the first average."""
+    step: int | None = None
+    """Of the checkpoint; None: the newest whole one."""
+    dropout: float | None = None
+    """Probability, in [0, 1], of dropping what is told in training; None: as in the run."""
+
+    def fitted(self, spec: Any) -> Any:
+        """The conditioner; raises as `TrainedRun.model`, or where the data do not tell it."""
+        conditioner = TrainedRun(self.path, self.ema, self.step).model().conditioner
+        if self.dropout is not None:
+            conditioner = dataclasses.replace(conditioner, dropout=self.dropout)
+        return conditioner.fitted(spec)
+
+
 RUNS: dict[str, type] = {"run": TrainedRun}
+READERS: dict[str, type] = {"run": TrainedReader}
+CODECS: dict[str, type] = {"run": TrainedAutoencoder}
