@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 from tiny_run import assert_same, end_at, loss_curve, run, saved_state, tiny_config
 
 from diffax.conditioning import Captions
@@ -14,7 +16,19 @@ from diffax.losses import Codes
 from diffax.models import AutoencoderKL, UNet, VQModel
 from diffax.objectives import Adversary, Autoencoder, Denoising
 from diffax.schedules import Cosine
-from diffax.training import TrainedAutoencoder, from_json, load_codec, load_run, prepare, to_json
+from diffax.training import (
+    Options,
+    TrainedAutoencoder,
+    from_json,
+    load_codec,
+    load_recipe,
+    load_run,
+    prepare,
+    to_json,
+    train,
+)
+
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 SHAPE = dict(
     block_out_channels=(4, 4),
@@ -126,3 +140,35 @@ def test_what_does_not_fit_is_one_line(tmp_path, learned):
         prepare(latent_config(tmp_path))
     with pytest.raises(ValueError, match="data with captions"):
         prepare(latent_config(learned, conditioner=Captions(length=4, width=4, num_heads=1)))
+
+
+# ---------------------------------------------------------------- recipes of folders
+
+RECIPES = ["emoji_autoencoder", "image_folder_autoencoder", "upscale"]
+VARIANTS = [*(f"{name}:debug" for name in RECIPES), "emoji_autoencoder:codes", "emoji"]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_recipe_is_plain_data(name):
+    config = load_recipe(name, CONFIGS).config
+    assert from_json(json.loads(json.dumps(to_json(config)))) == config
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_leaves_its_report(name, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(60):
+        pixels = rng.integers(0, 256, (4, 4, 3), np.uint8).repeat(4, 0).repeat(4, 1)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    recipe = load_recipe(f"{name}:debug", CONFIGS)
+    quiet = dataclasses.replace(recipe.config.train, tensorboard=False, workers=1)
+    data = dataclasses.replace(recipe.config.data, dir=str(folder), held_out=0.2)
+    config = dataclasses.replace(recipe.config, data=data, train=quiet)
+    workdir = tmp_path / "run"
+    assert train(recipe, config, workdir, Options(quiet=True)) == 0
+    summary = json.loads((workdir / "summary.json").read_text())
+    assert summary["complete"] and summary["psnr"] > 0
+    assert (workdir / ("upscaled.png" if name == "upscale" else "reconstructions.png")).is_file()
