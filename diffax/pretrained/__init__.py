@@ -11,6 +11,7 @@ from diffax.pretrained.loading import load_components, load_pipeline, save_pipel
 from diffax.pretrained.network import load_network, save_network
 from diffax.pretrained.new_token import token_vectors, with_token
 from diffax.pretrained.papers import load_original
+from diffax.pretrained.perceptual import LPIPS, PERCEPTUAL
 from diffax.pretrained.published import Published, components_of, model_of
 from diffax.pretrained.schedulers import from_diffusers
 from diffax.pretrained.starting import (
@@ -33,9 +34,11 @@ from diffax.pretrained.starting import (
 from diffax.pretrained.tokenizer import Tokenizer, load_tokenizer
 
 __all__ = [
+    "LPIPS",
     "CODECS",
     "CONDITIONERS",
     "NETWORKS",
+    "PERCEPTUAL",
     "PARAMETERIZATIONS",
     "SCHEDULES",
     "Components",

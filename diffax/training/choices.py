@@ -61,7 +61,7 @@ def families() -> dict[str, Mapping[str, Any]]:
         "adapter": adapters.BY_NAME,
         "autoencoder": models.AUTOENCODERS | {"published": pretrained.NETWORKS["published"]},
         "regularizer": losses.REGULARIZERS,
-        "perceptual": losses.PERCEPTUAL,
+        "perceptual": losses.PERCEPTUAL | pretrained.PERCEPTUAL,
         "adversary": {"patch": objectives.Adversary},
         "augmentation": objectives.AUGMENTATIONS,
         "method": optimizer.METHODS,
