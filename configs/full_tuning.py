@@ -4,8 +4,7 @@
 
 MODEL is a diffusers folder of Stable Diffusion 1, 2 or XL; IMAGES holds images with metadata.jsonl
 or a .txt file beside each. Less memory: --network.remat True, --method adafactor, fewer averages
-(--ema.decays), --train.accumulate 4, several devices with --train.fsdp -1. Instructions instead of
-captions (InstructPix2Pix): the recipe `instruct`.
+(--ema.decays), --train.accumulate 4, several devices with --train.fsdp -1.
 """
 
 from diffax.data import ImageFolder

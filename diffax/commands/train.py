@@ -12,7 +12,7 @@ import jax
 
 from diffax.commands.errors import UsageError, one_line_errors, raise_usage
 from diffax.nearest import nearest
-from diffax.training import choices, distributed
+from diffax.training import distributed, dotted
 from diffax.training.base import started_from
 from diffax.training.config import Config
 from diffax.training.describe import help_text
@@ -108,7 +108,7 @@ def with_arguments(config: Config, arguments: Sequence[str]) -> Config:
             raise UsageError(f"unexpected argument {argument!r}; fields are set by --section.field")
         else:
             groups[current].append(argument)
-    types = choices.field_types(config)
+    types = dotted.field_types(config)
     flags = [action.option_strings[0][2:] for action in _parser()._actions]
     for name in groups:
         # A flag of train.py itself, misspelled, is answered with the flags.

@@ -6,6 +6,7 @@
     Loader(dataset, seed=0, batch_size=128, start=step, stack=10)  # the same, prepared ahead
 
 A recipe names its data by one of six records, each with its own fields: `Toy` (2-D sets drawn on
+the spot), `Digits`, `ImageFolder`, `ArrayFile` (.npy, .npz), `Pairs` (samples with their noise),
 the spot), `Digits`, `ImageFolder`, `Concept` (a few images of one thing), `ArrayFile` (.npy, .npz),
 `TFDS` (prepared TensorFlow data sets). Another kind of data is one more such record, whose `load`
 describes what it has as a `Source` and gives a `Dataset` of it. Batches hold raw data: turning them
@@ -19,6 +20,7 @@ from diffax.data.digits import Digits
 from diffax.data.image_folder import ImageFolder
 from diffax.data.loader import Loader
 from diffax.data.options import ImageOptions
+from diffax.data.pairs import Pairs
 from diffax.data.source import Batch, Source
 from diffax.data.spec import Column, Spec
 from diffax.data.tfds import TFDS
@@ -30,6 +32,7 @@ BY_NAME: dict[str, type] = {  # as command lines call them
     "image_folder": ImageFolder,
     "concept": Concept,
     "array": ArrayFile,
+    "pairs": Pairs,
     "tfds": TFDS,
 }
 
@@ -45,6 +48,7 @@ __all__ = [
     "ImageFolder",
     "ImageOptions",
     "Loader",
+    "Pairs",
     "Source",
     "Spec",
     "Toy",

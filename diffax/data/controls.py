@@ -71,7 +71,7 @@ def partners(root: Path, control: Path, names: list[str], endings: tuple[str, ..
 
 
 def reader(
-    control: str, root: Path, names: list[str], size: tuple[int, int], endings: tuple[str, ...]
+    control: str, root: Path, names: list[str], endings: tuple[str, ...]
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """What gives control images, uint8 [B, H, W, 3], of rows [B] and their images [B, H, W, C]."""
     if control == CANNY:
@@ -79,6 +79,7 @@ def reader(
     paths = partners(root, Path(control).expanduser(), names, endings)
 
     def read(rows: np.ndarray, images: np.ndarray) -> np.ndarray:
+        size = images.shape[1:3]
         return np.stack([pixels.fit(pixels.decode(paths[row], channels=3), size) for row in rows])
 
     return read

@@ -73,6 +73,37 @@ def indices(seed: int, positions: np.ndarray, size: int, group: int = 1) -> np.n
     return out * group + inside
 
 
+def bucketed(
+    seed: int, step: int, batch_size: int, sizes: tuple[int, ...]
+) -> tuple[int, np.ndarray]:
+    """The batch of a step where a batch may hold examples of one bucket only.
+
+    Every epoch visits all batches of all buckets in an order of its own; a bucket's examples form
+    an endless stream as `indices` has it, so that the last batch of an epoch is a full one, too.
+
+    Args:
+        seed: of the data order.
+        step: 0, 1, 2, ...
+        batch_size: B.
+        sizes: number of examples in each bucket, none of them 0.
+
+    Returns:
+        The bucket's number, and int64 [B], numbers of examples within it.
+
+    Example:
+        >>> [bucketed(0, step, 2, (4, 1))[0] for step in range(3)]
+        [1, 0, 0]
+    """
+    batches = [-(-size // batch_size) for size in sizes]
+    ends = np.cumsum(batches)
+    epoch, rank = divmod(step, int(ends[-1]))
+    place = int(permutation(seed, epoch, int(ends[-1]))[rank])
+    bucket = int(np.searchsorted(ends, place, side="right"))
+    number = epoch * batches[bucket] + place - (int(ends[bucket]) - batches[bucket])
+    positions = number * batch_size + np.arange(batch_size, dtype=np.int64)
+    return bucket, indices(seed, positions, sizes[bucket])
+
+
 def chance(seed: int, first: int, count: int) -> np.ndarray:
     """Uniform numbers that belong to consecutive positions of the stream.
 

@@ -22,7 +22,9 @@ class Source:
             a factor on the example's loss).
         size: number of examples.
         read: indices int64 [B] -> the columns, each [B, ...]. Safe to call from several threads.
-        group: examples that follow each other and are visited together; `size` is a multiple of it.
+        group: so many examples in a row are visited together; `size` is a multiple of it.
+        arrange: for examples of several shapes: (seed, step, batch size) -> the rows of a batch,
+            which have one; of other rows, `read` gives all the first one's.
         fresh: for sets without end: (seed, step, count) -> a batch of new examples.
         class_names: in the labels' order; empty where there are none.
         labels: int32 [size], where all are known without reading the examples.
@@ -37,6 +39,7 @@ class Source:
     size: int
     read: Callable[[np.ndarray], Batch]
     group: int = 1
+    arrange: Callable[[int, int, int], np.ndarray] | None = None
     fresh: Callable[[int, int, int], Batch] | None = None
     class_names: tuple[str, ...] = ()
     labels: np.ndarray | None = None

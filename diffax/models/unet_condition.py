@@ -23,8 +23,21 @@ CHOICES = {
 class UNet2DConditionModel(ConditionalEncoder):
     """U-Net with cross-attention to a text (Rombach et al. 2022; XL: Podell et al. 2023).
 
-    The attributes are the fields of a checkpoint's `config.json`, and those of
+    The attributes are the fields of a checkpoint's `config.json`, with those of
     `ConditionalEncoder`.
+
+    Attributes:
+        sample_size: side of the latents it was trained on, or (height, width); a default.
+        out_channels: channels of the answer.
+        center_input_sample: latents come in [0, 1] and are moved to [-1, 1] first.
+        up_block_types: a name for each level on the way up.
+        mid_block_only_cross_attention: the same of the middle; None: as only_cross_attention.
+        dropout: probability in the residual blocks, in [0, 1], while training.
+        reverse_transformer_layers_per_block: the same on the way up; None: as on the way down.
+        time_embedding_dim: width of the time embedding; None: 4 block_out_channels[0].
+        time_cond_proj_dim: width of the guidance embedding of distilled models; None: none.
+        conv_in_kernel: side of the first convolution: 1, 3, 5 or 7.
+        conv_out_kernel: side of the last convolution: 1, 3, 5 or 7.
 
     Example:
         >>> model = UNet2DConditionModel(block_out_channels=(32, 64), cross_attention_dim=16,

@@ -35,9 +35,38 @@ MOST_TRANSFORMERS = 2048
 class ConditionalEncoder(nn.Module):
     """What `UNet2DConditionModel` and its copies have in common: fields, embeddings, way down.
 
-    The attributes are the fields of a checkpoint's `config.json`; the last four are ours (see
-    `diffax.models.blocks.style.Style`). `attention_head_dim` means the *number of heads* here, as
-    in all published files.
+    The attributes are the fields of a checkpoint's `config.json`; the last four are ours. Where a
+    field takes one value or a tuple, a tuple has one for each level.
+
+    Attributes:
+        in_channels: channels of the latents, with those of `condition["channels"]`.
+        flip_sin_to_cos: cosines first in the time embedding.
+        freq_shift: as in `sinusoidal_embedding`: 1 in DDPM, 0 in iDDPM.
+        down_block_types: a name for each level on the way down; CrossAttn looks at the text.
+        mid_block_type: UNetMidBlock2DCrossAttn or UNetMidBlock2D; None: no middle.
+        only_cross_attention: no self-attention: both look at the text.
+        block_out_channels: channels of each level.
+        layers_per_block: residual blocks a level on the way down; one more on the way up.
+        downsample_padding: 1, or 0 for the right and the lower edge only.
+        mid_block_scale_factor: the middle's branches are divided by it.
+        norm_num_groups: groups of each GroupNorm.
+        norm_eps: added to the variance in GroupNorms.
+        cross_attention_dim: width of the text encoder's states.
+        transformer_layers_per_block: transformers after each residual block; one number, one a
+            level, or for each level one a layer.
+        attention_head_dim: the *number of heads*, as in all published files.
+        use_linear_projection: into and out of the transformers: linear, or 1 x 1 convolutions.
+        class_embed_type: None: a table of num_class_embeds; "timestep": the class is embedded as
+            a time; "identity": it comes as a vector; "projection", "simple_projection": projected.
+        num_class_embeds: number of classes; None: none.
+        addition_embed_type: "text_time": it is told a pooled text and sizes (XL); None: it is not.
+        addition_time_embed_dim: width of the embedding of each of XL's sizes.
+        projection_class_embeddings_input_dim: width of what is projected: pooled text and sizes.
+        resnet_time_scale_shift: "default": the time is added; "scale_shift": it scales and shifts.
+        query_chunk: attention takes so many queries at a time; None: by memory.
+        remat: recompute each block's activations in the backward pass, to save memory.
+        dtype: of the computation: "float32", "bfloat16" or "float16".
+        param_dtype: of the parameters, likewise.
     """
 
     in_channels: int = 4

@@ -11,6 +11,7 @@ from diffax.pretrained.loading import load_components, load_pipeline, save_pipel
 from diffax.pretrained.lora import Lora, load_lora, save_lora, trained_lora, with_loras
 from diffax.pretrained.network import load_network, save_network
 from diffax.pretrained.new_token import token_vectors, with_token
+from diffax.pretrained.papers import load_original
 from diffax.pretrained.parts import parts_of, with_parts
 from diffax.pretrained.published import Published, components_of, model_of
 from diffax.pretrained.schedulers import from_diffusers
@@ -56,6 +57,7 @@ __all__ = [
     "load_components",
     "load_lora",
     "load_network",
+    "load_original",
     "load_pipeline",
     "load_tokenizer",
     "model_of",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
@@ -106,7 +107,14 @@ class PublishedText:
         texts = [str(text) for text in captions.ravel()]
         told: Told = {}
         for name, tokenizer in self._named():
-            ids = tokenizer(texts)[:, None]
+            tokens = [tokenizer.ids(text) for text in texts]
+            if max(map(len, tokens)) > tokenizer.length - 2:
+                warnings.warn(
+                    f"captions of more than {tokenizer.length - 2} tokens are cut: only what they "
+                    "begin with is learned",
+                    stacklevel=2,
+                )
+            ids = np.array([tokenizer.frame(own) for own in tokens], np.int32)[:, None]
             told[f"ids{name}"] = ids
             told[f"weights{name}"] = np.ones(ids.shape, np.float32)
         if self.xl:

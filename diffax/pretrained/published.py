@@ -135,7 +135,7 @@ def model_of(components: Components) -> Model:
         schedule=setup.schedule,
         parameterization=setup.parameterization,
         codec=Pixels() if vae is None else Latent(vae.module, vae.params),
-        conditioner=_conditioner(components),
+        conditioner=conditioner_of(components),
         settings=settings,
         shape=_shape(unet.module),
     )
@@ -167,7 +167,8 @@ def components_of(model: Model) -> Components:
     )
 
 
-def _conditioner(components: Components) -> Any:
+def conditioner_of(components: Components) -> Any:
+    """What tells the U-Net of prompts or classes; of the U-Net only its module is looked at."""
     unet, settings = components.unet.module, components.settings
     if components.class_embedder is not None:
         return PublishedClasses(components.class_embedder)

@@ -28,13 +28,19 @@ from diffax.conditioning import Control, Joined
 from diffax.models import BoundModule, UNet2DConditionModel, controlled
 from diffax.models.controlnet import control_for
 from diffax.parameterization import Parameterization
+from diffax.pretrained.components import Components
 from diffax.pretrained.conditioning import PublishedText
-from diffax.pretrained.configs import example_inputs, parameter_shapes, read_json
-from diffax.pretrained.loading import load_components
+from diffax.pretrained.configs import (
+    example_inputs,
+    module_from_config,
+    parameter_shapes,
+    read_json,
+)
 from diffax.pretrained.network import load_network
 from diffax.pretrained.new_token import with_token
-from diffax.pretrained.published import model_of
+from diffax.pretrained.published import conditioner_of
 from diffax.pretrained.schedulers import Setup, from_diffusers
+from diffax.pretrained.tokenizer import load_tokenizer
 from diffax.schedules import Schedule
 
 
@@ -127,6 +133,8 @@ class PublishedAutoencoder:
     """Its folder, with config.json and safetensors, such as DIR/vae."""
     variant: str | None = None
     """Of the files, such as fp16."""
+    cache: str | None = None
+    """An .npz in which the latents are kept, computed once; None: encoded at every step."""
 
     inside: ClassVar[str] = "vae"
 
@@ -160,15 +168,13 @@ class PublishedReader:
         if not 0 <= self.dropout <= 1:
             raise ValueError(f"conditioner.dropout must lie in 0 to 1, got {self.dropout}")
 
-    def fitted(self, spec: Any) -> PublishedText:
+    def fitted(self, spec: Any) -> Any:
         """The conditioner.
 
         Raises:
             FileNotFoundError, ValueError: as `load_pipeline`; a model or data without texts.
         """
-        conditioner = model_of(load_components(_given(self.path, "conditioner"))).conditioner
-        if not isinstance(conditioner, PublishedText):
-            raise ValueError(f"{self.path} has no text encoder")
+        conditioner = _reader(_given(self.path, "conditioner"))
         conditioner = dataclasses.replace(conditioner, dropout=self.dropout, trained=self.trained)
         return conditioner.fitted(spec)
 
@@ -197,7 +203,7 @@ class TokenReader(PublishedReader):
         if not self.token.strip():
             raise ValueError("conditioner.token is empty; give a name that no text has, as <new>")
 
-    def fitted(self, spec: Any) -> PublishedText:
+    def fitted(self, spec: Any) -> Any:
         """The conditioner; raises as `PublishedReader.fitted` and `with_token`."""
         return with_token(super().fitted(spec), self.token, self.vectors, self.initial)
 
@@ -209,7 +215,7 @@ class ControlReader(PublishedReader):
     channels: int = 3
     """Of the control image."""
 
-    def fitted(self, spec: Any) -> Joined:
+    def fitted(self, spec: Any) -> Any:
         """The conditioner; raises as `PublishedReader.fitted`, or where data have no controls."""
         control = Control(channels=(self.channels,)).fitted(spec)
         return Joined((super().fitted(spec), control))
@@ -251,6 +257,25 @@ def _scheduler(path: str, part: str) -> Setup:
     """A model's scheduler, of which only the schedule and the target are used."""
     config = read_json(_given(path, part) / "scheduler" / "scheduler_config.json")
     return from_diffusers(config, 1, _class_name="DDIMScheduler")
+
+
+def _reader(folder: Path) -> PublishedText:
+    """The text encoders and tokenizers in a model's folder; the other networks are not read."""
+    index = read_json(folder / "model_index.json")
+    names = [n for n in ("text_encoder", "text_encoder_2") if (index.get(n) or [None])[-1]]
+    if not names:
+        raise ValueError(f"{folder} has no text encoder")
+    components = Components(
+        unet=BoundModule(module_from_config(read_json(folder / "unet" / "config.json")), {}),
+        vae=None,
+        text_encoders=tuple(load_network(folder / name) for name in names),
+        tokenizers=tuple(
+            load_tokenizer(folder / name.replace("text_encoder", "tokenizer")) for name in names
+        ),
+        scheduler={},
+        settings={k: v for k, v in index.items() if k[0] != "_" and not isinstance(v, list)},
+    )
+    return conditioner_of(components)
 
 
 def published_parts(path: str = "") -> dict[str, Any]:

@@ -50,6 +50,14 @@ def test_as_long_as_it_has_a_words_vector_it_means_that_word(published, extended
         np.testing.assert_allclose(new[name], known[name], atol=1e-5, err_msg=name)
 
 
+def test_captions_that_are_too_long_are_cut_with_a_warning(published):
+    batch = {"caption": np.array(["at", "a " * 80]), "x": np.zeros((2, 8, 8, 3), np.uint8)}
+    with pytest.warns(UserWarning, match="more than 75 tokens are cut"):
+        told = published.columns(batch)
+    assert told["ids"].shape == (2, 1, 77)
+    assert told["ids"][1, 0, -1] == tiny.END and told["size_ids"][0].tolist() == [8, 8, 0, 0, 8, 8]
+
+
 def test_what_cannot_be_is_one_line(published, extended):
     for conditioner, token, initial, said in (
         (published, "<new>", "some cat", "give a word that is one"),

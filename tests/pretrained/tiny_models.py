@@ -340,7 +340,7 @@ def lora(layout: str) -> dict[str, np.ndarray]:
 
 def control_images() -> np.ndarray:
     """Two control images in [-1, 1], 32x24."""
-    return np.stack([picture(), np.sin(3 * picture()[::-1])])
+    return np.stack([image(), np.sin(3 * image()[::-1])])
 
 
 # Our name -> the reference's scheduler.
@@ -369,19 +369,19 @@ def pad_token(family: str, number: int) -> str:
 
 
 def noise() -> np.ndarray:
-    """Latents to start from, of two 32x24 pictures."""
+    """Latents to start from, of two 32x24 images."""
     return draws("noise", 2, 16, 12, 4)
 
 
-def picture() -> np.ndarray:
-    """A smooth colour picture, 32x24, in [-1, 1]."""
+def image() -> np.ndarray:
+    """A smooth colour image, 32x24, in [-1, 1]."""
     y, x = np.mgrid[0:32, 0:24].astype(np.float32)
     waves = [np.sin(x / 5), np.cos(y / 7), np.sin((x + y) / 9)]
     return (0.8 * np.stack(waves, axis=-1)).astype(np.float32)
 
 
 def mask() -> np.ndarray:
-    """1 where the picture is made anew, 32x24."""
+    """1 where the image is made anew, 32x24."""
     mask = np.zeros((32, 24), np.float32)
     mask[6:23, 5:17] = 1
     return mask

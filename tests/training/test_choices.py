@@ -24,14 +24,8 @@ from diffax.schedules import AlphaBars, Betas, Cosine
 from diffax.solvers import choice
 from diffax.training import AdamW, Config, EMAConfig, Group, Optimizer, from_json, to_json
 from diffax.training import Cosine as CosineDecay
-from diffax.training.choices import (
-    choice_name,
-    differences,
-    families,
-    fields,
-    flatten,
-    replaced,
-)
+from diffax.training.choices import choice_name, families, fields, replaced
+from diffax.training.dotted import differences, flatten
 from diffax.training.keeping.workdir import previous_config
 
 # What has no default.
@@ -292,7 +286,11 @@ def test_differences_have_dotted_names():
     assert found["objective.schedule.num_steps"] == (1000, None)
     assert found["objective.schedule.alpha_bars"] == (None, (0.9, 0.1))
     grouped = replace(base(), optimizer=Optimizer(groups=(Group("a"),)))
-    assert list(differences(base(), grouped)) == ["optimizer.groups"]
+    found = differences(base(), grouped)
+    assert found["optimizer.groups"] == ((), ("group",))
+    assert found["optimizer.groups.group.pattern"] == (None, "a")
+    other = replace(base(), optimizer=Optimizer(groups=(Group("b"),)))
+    assert differences(grouped, other) == {"optimizer.groups.group.pattern": ("a", "b")}
 
 
 def test_every_recipe_goes_there_and_back():

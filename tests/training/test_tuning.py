@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from diffax.commands import train as command
-from diffax.pretrained import load_components, token_vectors
-from diffax.training import choices, load_recipe, open_run, prepare
+from diffax.pretrained import load_components, save_network, token_vectors
+from diffax.training import choices, load_recipe, make_class_images, open_run, prepare
 from diffax.training.keeping.frozen import fingerprint
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +28,11 @@ RECIPES = {
     "controlnet": (),
 }
 QUICK = ("--train.workers", "1", "--train.tensorboard", "False", "--data.cache_mb", "1")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cached(compiled_once):
+    """Programs are shared with other tests."""
 
 
 @pytest.fixture(scope="module")
@@ -114,13 +119,18 @@ def test_what_does_not_fit_is_one_line(folder, tmp_path, capsys):
         return line
 
     assert "--pretrained DIR" in refused("lora:debug", pretrained=None)
-    assert "no such folder" in refused("lora:debug", pretrained=folder / "none")
-    assert "this recipe has none" in refused("image_folder:debug")
     bare = tmp_path / "bare"
     bare.mkdir()
     shutil.copy(folder / "images" / "0.png", bare)
     assert "no image in" in refused("lora:debug", images=bare)
     assert "belong together" in refused("dreambooth:debug", "--data.class_dir", bare)
+    partners = refused("controlnet:debug", "--data.control", bare)
+    assert "3 of 4 images" in partners and "no partner" in partners
+    other = tmp_path / "other"
+    config = json.loads((folder / "sd/unet/config.json").read_text())
+    save_network(tiny_pipelines.network(config | {"cross_attention_dim": 48}), other)
+    mixed = refused("lora:debug", "--network.path", other)
+    assert "reads texts of width 48, the conditioner gives 32" in mixed
     initial = refused("textual_inversion:debug", "--conditioner.initial", "some cat")
     assert "give a word that is one" in initial
 
@@ -157,3 +167,54 @@ def test_a_run_stopped_and_continued_is_bitwise_the_same(folder, tmp_path, name)
         record = json.loads((tmp_path / "whole/checkpoints/00000004/record.json").read_text())
         saved = sum(int(np.prod(shape)) for shape, _ in record["arrays"].values())
         assert saved < 4 * start.size  # with the optimizer's two moments
+
+
+@pytest.mark.slow
+def test_every_bucket_compiles_once_and_a_run_continues_bitwise(tmp_path):
+    for i, size in enumerate([(32, 16), (32, 16), (16, 16), (16, 32)]):
+        noise = np.random.default_rng(i).integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{i}.png")
+
+    def train(workdir, *arguments):
+        given = ("--config", "image_folder:debug", "--data.dir", tmp_path, "--data.buckets", "4",
+                 "--workdir", tmp_path / workdir, "--quiet", "--train.images", "False",
+                 "--train.save_every", "3", "--train.sample_every", "0", "--train.batch_size", "2",
+                 *QUICK[:4], "--train.steps_per_call", "1")  # fmt: skip
+        return command.main([str(a) for a in (*given, *arguments)], recipes=ROOT / "configs")
+
+    assert train("whole", "--train.steps", "6") == 0
+    assert train("cut", "--train.steps", "3") == 0
+    assert train("cut", "--train.steps", "6") == 0
+    whole, cut = (open_run(tmp_path / run, ema="none").model for run in ("whole", "cut"))
+    assert fingerprint(whole.network.params) == fingerprint(cut.network.params)
+    assert train("cut", "--train.steps", "8", "--train.steps_per_call", "2") == 2
+
+    recipe = load_recipe("image_folder:debug", ROOT / "configs")
+    fields = ("--data.dir", str(tmp_path), "--data.buckets", "4", "--train.batch_size", "2",
+              "--train.steps_per_call", "1")  # fmt: skip
+    setup = prepare(command.with_arguments(recipe.config, fields))
+    call, (state, frozen) = setup.compile(), setup.start()
+    stop = jax.device_put(np.zeros(1, np.int32))
+    for step in range(6):
+        batch = setup.place(setup.dataset.batches(step, 1, seed=0, batch_size=2))
+        state, _, _ = call(state, frozen, batch, np.int32(1), stop)
+    assert len(call.calls) == 3
+
+
+@pytest.mark.slow
+def test_class_images_are_made_first_and_only_those_that_are_missing(folder, tmp_path):
+    config = config_of(
+        folder, "dreambooth", "--data.class_dir", str(tmp_path / "cats"),
+        "--data.class_prompt", "a cat",
+    )  # fmt: skip
+    shutil.copytree(folder / "images", tmp_path / "cats", ignore=shutil.ignore_patterns("[123].*"))
+    read = lambda: {p.name: p.read_bytes() for p in (tmp_path / "cats").glob("0000*.png")}
+    make_class_images(config)  # 3 in all, one of them the user's own
+    made = read()
+    assert sorted(made) == ["00000.png", "00001.png"] and len(set(made.values())) == 2
+    (tmp_path / "cats" / "00001.png").unlink()  # as if it had been interrupted here
+    make_class_images(config)
+    assert read() == made
+    batch = config.data.load().batch(0, seed=0, batch_size=2)
+    assert sorted(batch["caption"]) == ["a cat", "a photo of cat"]
+    assert batch["weight"].tolist() == [2, 2] and batch["x"].shape == (2, 16, 16, 3)
