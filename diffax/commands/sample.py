@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from diffax import plotting
+from diffax.commands import addons
 from diffax.commands.errors import UsageError, one_line_errors, raise_usage
 from diffax.commands.opening import Opened, opened
 from diffax.commands.progress import Progress
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _sample(flags: argparse.Namespace) -> int:
     _check(flags)
     plotting.check_output(flags.out, images=None)
-    source = opened(flags)
+    source = addons.extended(opened(flags), flags)
     model = source.model
     images = len(model.shape) == 3 and (model.factor > 1 or model.shape[-1] in (1, 3))
     plotting.check_output(flags.out, images=images)
@@ -100,7 +101,8 @@ def _request(flags: argparse.Namespace, source: Opened) -> Request:
     fields.setdefault("num", num)
     fields["trajectory"] = plotting.needs_trajectory(flags.out)
     fields["options"] = _solver_options(flags)
-    return Request.of(**fields | _edit(flags, source))
+    edit = _edit(flags, source)
+    return Request.of(**fields | addons.fields(source, flags, edit) | edit)
 
 
 def _small(flags: argparse.Namespace, source: Opened) -> dict[str, Any]:
@@ -209,6 +211,7 @@ def _check(flags: argparse.Namespace) -> None:
     for name in _EDITING:
         if getattr(flags, name) not in (None, False) and flags.init_image is None:
             raise UsageError(f"--{name} needs --init-image, the image it belongs to")
+    addons.check_flags(flags)
     if flags.mask is not None and flags.outpaint is not None:
         raise UsageError("give --mask or --outpaint, not both")
     if flags.noise_level is not None and flags.low_res is None and not flags.then:
@@ -310,6 +313,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--height", type=_positive, metavar="H", help="in pixels (default: the model's)")
     add("--width", type=_positive, metavar="W", help="in pixels (default: the model's)")
 
+    addons.add_flags(parser)
     add = adder(parser.add_argument_group("runs of train.py"))
     add("--ema", metavar="NAME", help="which average of the weights; none: the weights themselves")
     add("--checkpoint", type=int, metavar="STEP", help="which checkpoint (default: the newest)")

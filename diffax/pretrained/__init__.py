@@ -32,6 +32,7 @@ from diffax.pretrained.starting import (
     placed,
     published_parts,
 )
+from diffax.pretrained.token_files import save_embedding, with_embedding
 from diffax.pretrained.tokenizer import Tokenizer, load_tokenizer
 
 __all__ = [
@@ -64,11 +65,13 @@ __all__ = [
     "parts_of",
     "placed",
     "published_parts",
+    "save_embedding",
     "save_lora",
     "save_network",
     "save_pipeline",
     "token_vectors",
     "trained_lora",
+    "with_embedding",
     "with_loras",
     "with_parts",
     "with_token",

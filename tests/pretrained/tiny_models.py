@@ -338,6 +338,14 @@ def lora(layout: str) -> dict[str, np.ndarray]:
     return tensors
 
 
+TOKEN_PROMPTS = ["a <toy> at cat", "dot cat <toy>"]
+
+
+def token_vectors() -> dict[str, np.ndarray]:
+    """Two new tokens of the tiny text encoder: one of two vectors, one of one."""
+    return {"<toy>": 0.5 * draws("toy", 2, 32), "dot": 0.5 * draws("dot", 1, 32)}
+
+
 def control_images() -> np.ndarray:
     """Two control images in [-1, 1], 32x24."""
     return np.stack([image(), np.sin(3 * image()[::-1])])

@@ -100,10 +100,21 @@ def lora_cases() -> dict[str, np.ndarray]:
     return cases
 
 
+# ---------------------------------------------------------------- textual inversion
+
+
+def token_cases() -> dict[str, np.ndarray]:
+    pipe = make_pipelines.pipeline(diffusers.StableDiffusionPipeline, "sd", "DDIMScheduler")
+    for token, vectors in tiny.token_vectors().items():
+        pipe.load_textual_inversion({token: torch.from_numpy(vectors)}, token=token)
+    return {"tokens": drawn(pipe, prompt=tiny.TOKEN_PROMPTS)}
+
+
 CASES = {
     "control": control_cases,
     "image_encoder": image_encoder_cases,
     "lora": lora_cases,
+    "tokens": token_cases,
 }
 
 
