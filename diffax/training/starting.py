@@ -7,6 +7,7 @@ Like a published network it is kept by reference: a checkpoint holds the folder 
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,10 +95,6 @@ class TrainedAutoencoder:
         return codec
 
 
-CODECS: dict[str, type] = {"run": TrainedAutoencoder}
-RUNS: dict[str, type] = {"run": TrainedRun}
-
-
 @dataclass(frozen=True)
 class TrainedReader:
     """What a run of train.py is told, with what its conditioner has learned."""
@@ -121,3 +118,4 @@ class TrainedReader:
 
 RUNS: dict[str, type] = {"run": TrainedRun}
 READERS: dict[str, type] = {"run": TrainedReader}
+CODECS: dict[str, type] = {"run": TrainedAutoencoder}
