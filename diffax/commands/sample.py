@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from diffax import plotting
+from diffax.commands import addons
 from diffax.commands.errors import UsageError, one_line_errors, raise_usage
 from diffax.commands.flags import (
     add_asked,
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _sample(flags: argparse.Namespace) -> int:
     _check(flags)
     plotting.check_output(flags.out, images=None)
-    source = opened(flags)
+    source = addons.extended(opened(flags), flags)
     model = source.model
     images = len(model.shape) == 3 and (model.factor > 1 or model.shape[-1] in (1, 3))
     plotting.check_output(flags.out, images=images)
@@ -109,7 +110,8 @@ def _request(flags: argparse.Namespace, source: Opened) -> Request:
     fields.setdefault("num", num)
     fields["trajectory"] = plotting.needs_trajectory(flags.out)
     fields["options"] = solver_options(flags)
-    return Request.of(**fields | _edit(flags, source))
+    edit = _edit(flags, source)
+    return Request.of(**fields | addons.fields(source, flags, edit) | edit)
 
 
 def _small(flags: argparse.Namespace, source: Opened) -> dict[str, Any]:
@@ -117,7 +119,8 @@ def _small(flags: argparse.Namespace, source: Opened) -> dict[str, Any]:
     conditioner = source.model.conditioner
     if "low_res" not in conditioner.asks:
         raise UsageError("--low-res needs a model that enlarges images; this one does not")
-    image = read_image(flags.low_res, channels=source.model.shape[-1])
+    model = source.model
+    image = read_image(flags.low_res, channels=3 if model.factor > 1 else model.shape[-1])
     height, width = (side * conditioner.factor for side in image.shape[:2])
     told = {"noise_level": flags.noise_level, "height": height, "width": width}
     return {"low_res": image, "num": flags.num or 1, **told}
@@ -213,6 +216,7 @@ def _check(flags: argparse.Namespace) -> None:
     for name in _EDITING:
         if getattr(flags, name) not in (None, False) and flags.init_image is None:
             raise UsageError(f"--{name} needs --init-image, the image it belongs to")
+    addons.check_flags(flags)
     if flags.mask is not None and flags.outpaint is not None:
         raise UsageError("give --mask or --outpaint, not both")
     if flags.noise_level is not None and flags.low_res is None and not flags.then:
@@ -278,6 +282,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--height", type=positive, metavar="H", help="in pixels (default: the model's)")
     add("--width", type=positive, metavar="W", help="in pixels (default: the model's)")
 
+    addons.add_flags(parser)
     add = adder(add_run(parser))
     add("--ema", metavar="NAME", help="which average of the weights; none: the weights themselves")
 

@@ -1,8 +1,9 @@
-"""A token that a text encoder did not know: textual inversion (Gal et al. 2022)."""
+"""Tokens that a text encoder did not know: textual inversion (Gal et al. 2022)."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -25,48 +26,81 @@ def with_token(conditioner: PublishedText, token: str, vectors: int, initial: st
         initial: a word whose vector all of them are at first.
 
     Raises:
-        ValueError: a text encoder that has new tokens already, or a word that is several tokens.
+        ValueError: a token that is known already, or a word that is several tokens.
     """
-    pairs = zip(conditioner.encoders, conditioner.tokenizers, strict=True)
-    both = [_extended(*pair, token, vectors, initial) for pair in pairs]
-    encoders, tokenizers = zip(*both, strict=True)
-    return dataclasses.replace(conditioner, encoders=encoders, tokenizers=tokenizers)
+    rows = []
+    for encoder, tokenizer in zip(conditioner.encoders, conditioner.tokenizers, strict=True):
+        ids = tokenizer.ids(initial)
+        if len(ids) != 1:
+            raise ValueError(
+                f"conditioner.initial {initial!r} is {len(ids)} tokens of this model's "
+                "vocabulary; give a word that is one"
+            )
+        row = _embeddings(encoder.params)["token_embedding"]["embedding"][ids[0]]
+        rows.append(jnp.tile(row, (vectors, 1)))
+    return with_vectors(conditioner, token, rows)
 
 
-def token_vectors(conditioner: PublishedText) -> tuple[Array, ...]:
-    """The learned vectors `[n, C]` of every text encoder."""
-    return tuple(
-        _embeddings(encoder.params)["new_embedding"]["embedding"]
-        for encoder in conditioner.encoders
-    )
+def with_vectors(conditioner: PublishedText, token: str, vectors: Sequence[Array]) -> PublishedText:
+    """The conditioner with a token that stands for given vectors, beside those it has.
+
+    Args:
+        conditioner: a published model's.
+        token: what texts call it.
+        vectors: `[n, C]` for each text encoder.
+
+    Raises:
+        ValueError: a token that is known already, or vectors of another model's width.
+    """
+    encoders, tokenizers = [], []
+    for encoder, tokenizer, rows in zip(
+        conditioner.encoders, conditioner.tokenizers, vectors, strict=True
+    ):
+        known = tokenizer.backend.token_to_id(token) is not None
+        if known or token in (name for name, _ in tokenizer.added):
+            raise ValueError(
+                f"the token {token!r} is in the vocabulary already; choose another name"
+            )
+        module, tables = encoder.module, _embeddings(encoder.params)
+        if rows.shape[1] != module.hidden_size:
+            raise ValueError(
+                f"{token!r} has vectors of {rows.shape[1]} numbers, this model's have "
+                f"{module.hidden_size}: it was made for another base model"
+            )
+        table = rows
+        if module.new_tokens:
+            table = jnp.concatenate([tables["new_embedding"]["embedding"], rows])
+        params = {**encoder.params["params"]}
+        tables = {**tables, "new_embedding": {"embedding": table}}
+        params["text_model"] = {**params["text_model"], "embeddings": tables}
+        first = module.vocab_size + module.new_tokens
+        own = tuple(range(first, first + len(rows)))
+        module = module.clone(new_tokens=module.new_tokens + len(rows))
+        encoders.append(BoundModule(module, {"params": params}))
+        tokenizers.append(_named(tokenizer, token, own))
+    return dataclasses.replace(conditioner, encoders=tuple(encoders), tokenizers=tuple(tokenizers))
 
 
-def _extended(
-    encoder: BoundModule, tokenizer: Tokenizer, token: str, vectors: int, initial: str
-) -> tuple[BoundModule, Tokenizer]:
-    module = encoder.module
-    if module.new_tokens:
-        raise ValueError(f"a new token {token!r} beside another one is not supported")
-    if tokenizer.backend.token_to_id(token) is not None:
-        raise ValueError(
-            f"conditioner.token {token!r} is in the vocabulary already; choose another name"
-        )
-    ids = tokenizer.ids(initial)
-    if len(ids) != 1:
-        raise ValueError(
-            f"conditioner.initial {initial!r} is {len(ids)} tokens of this model's vocabulary; "
-            "give a word that is one"
-        )
-    tables = _embeddings(encoder.params)
-    row = tables["token_embedding"]["embedding"][ids[0]]
-    tables = {**tables, "new_embedding": {"embedding": jnp.tile(row, (vectors, 1))}}
-    params = {**encoder.params["params"]}
-    params["text_model"] = {**params["text_model"], "embeddings": tables}
-    own = tuple(range(module.vocab_size, module.vocab_size + vectors))
-    return (
-        BoundModule(module.clone(new_tokens=vectors), {"params": params}),
-        dataclasses.replace(tokenizer, added=(*tokenizer.added, (token, own))),
-    )
+def token_vectors(conditioner: PublishedText, token: str | None = None) -> tuple[Array, ...]:
+    """The vectors `[n, C]` of a new token in every text encoder; None: of all new tokens.
+
+    Raises:
+        ValueError: no such token was added.
+    """
+    found = []
+    for encoder, tokenizer in zip(conditioner.encoders, conditioner.tokenizers, strict=True):
+        table = _embeddings(encoder.params)["new_embedding"]["embedding"]
+        if token is not None:
+            ids = dict(tokenizer.added).get(token)
+            if ids is None:
+                raise ValueError(f"{token!r} is none of the new tokens {dict(tokenizer.added)}")
+            table = table[ids[0] - encoder.module.vocab_size :][: len(ids)]
+        found.append(table)
+    return tuple(found)
+
+
+def _named(tokenizer: Tokenizer, token: str, ids: tuple[int, ...]) -> Tokenizer:
+    return dataclasses.replace(tokenizer, added=(*tokenizer.added, (token, ids)))
 
 
 def _embeddings(params: Any) -> Any:

@@ -154,6 +154,14 @@ class PickledCheckpoint(Tensors):
         if not isinstance(content, dict):
             raise ValueError(f"{file}: expected a table of tensors, got {type(content).__name__}")
         self._tensors = {str(k): v for k, v in content.items() if isinstance(v, _Stored)}
+        if not self._tensors:  # tables of tables, such as those of small add-ons
+            self._tensors = {
+                f"{outer}.{inner}": value
+                for outer, table in content.items()
+                if isinstance(table, dict)
+                for inner, value in dict.items(table)
+                if isinstance(value, _Stored)
+            }
         if not self._tensors:
             raise ValueError(f"{file}: no tensors in it")
         super().__init__(self._tensors)
