@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from diffax.adapters.paths import flat, matching, nested
 from diffax.noun import noun, number, structure
@@ -63,7 +64,18 @@ class LowRank:
         scale = 1.0 if self.alpha is None else self.alpha / self.rank
         for dotted, factors in trainable.items():
             name = dotted.replace(".", "/")
-            kernel = leaves[name]
-            correction = scale * (factors["down"] @ factors["up"]).reshape(kernel.shape)
-            leaves[name] = (kernel.astype(jnp.float32) + correction).astype(kernel.dtype)
+            leaves[name] = corrected(leaves[name], factors["down"], factors["up"], scale)
         return nested(leaves)
+
+
+def corrected(kernel: Array, down: Array, up: Array, scale: ArrayLike) -> Array:
+    """`W + scale A B` in the kernel's own dtype, computed in float32.
+
+    Args:
+        kernel: W, `[C_in, C_out]`, or `[h, w, C_in, C_out]` of a convolution.
+        down: A, `[h w C_in, rank]`.
+        up: B, `[rank, C_out]`.
+        scale: alpha / rank, perhaps times a strength.
+    """
+    correction = scale * (down @ up).reshape(kernel.shape)
+    return (kernel.astype(jnp.float32) + correction).astype(kernel.dtype)

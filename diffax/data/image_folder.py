@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import warnings
 import zlib
@@ -56,6 +57,9 @@ class ImageFolder(ImageOptions):
     """Give the text of every image as the batches' column "caption": from metadata.jsonl (fields
     file_name and text), else from a .txt file beside the image."""
 
+    leave_out: str | None = None
+    """A regular expression: images in whose path it is found are left out."""
+
     split: Literal["all", "train", "test"] = "all"
     """Which part of the folder, where some images are held out."""
 
@@ -82,6 +86,12 @@ class ImageFolder(ImageOptions):
         if self.channels not in (1, 3):
             raise ValueError(f"data.channels must be 1 or 3, got {self.channels}")
         check_cache(self.cache_mb)
+        try:
+            re.compile(self.leave_out or "")
+        except re.error as error:
+            raise ValueError(
+                f"data.leave_out {self.leave_out!r} is no regular expression: {error}"
+            ) from error
         if self.buckets and (self.random_crop or not 1 <= self.buckets <= 1024):
             raise ValueError(
                 f"data.buckets must be 0, or 1 to 1024 and without random crops, got {self.buckets}"
@@ -176,7 +186,11 @@ class ImageFolder(ImageOptions):
         return read, commonest, buckets.arrangement(chosen), [line]
 
     def _of_split(self, names: list[str], root: Path) -> list[str]:
-        """The names of this split."""
+        """The names of this split, without those that are left out."""
+        if self.leave_out is not None:
+            names = [name for name in names if not re.search(self.leave_out, name)]
+            if not names:
+                raise ValueError(f"data.leave_out {self.leave_out!r} leaves no image of {root}")
         if self.split == "all":
             return names
         out = [zlib.crc32(name.encode()) < self.held_out * 2**32 for name in names]

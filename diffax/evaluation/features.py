@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import flax.linen as nn
@@ -140,12 +140,6 @@ def checked(examples: Any) -> np.ndarray:
             f"{bad[0]}; a metric of them would mean nothing"
         )
     return to_uint8(examples) if examples.ndim == 4 else examples.astype(np.float32)
-
-
-def blocks_of(examples: np.ndarray, size: int = 1024) -> Iterator[np.ndarray]:
-    """An array of examples, `size` rows at a time."""
-    for start in range(0, len(examples), size):
-        yield examples[start : start + size]
 
 
 @jax.jit

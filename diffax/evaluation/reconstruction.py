@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffax import plotting
 from diffax.evaluation.likeness import psnr, ssim
 from diffax.image_range import to_uint8
 from diffax.losses.vector_quantization import counts_of, nearest_codes
@@ -32,7 +31,7 @@ def reconstruction_report(run: Any, *, num: int = 512, shown: int = 32) -> dict[
         PSNR in decibel and SSIM, means over the images; the latents' mean and standard deviation
         before scaling; for a codebook the share of its codes that are used.
     """
-    images, split = _images(run.config.data, num)
+    images, split = held_out_images(run.config.data, num)
     latents, copies = there_and_back(run.codec, images)
     module = run.codec.module
     figures = {
@@ -53,6 +52,8 @@ def reconstruction_report(run: Any, *, num: int = 512, shown: int = 32) -> dict[
                 stacklevel=2,
             )
     pairs = np.stack([images[:shown], copies[:shown]], axis=1)
+    from diffax import plotting  # draws with Matplotlib, which is slow to import
+
     grid = plotting.image_grid(pairs.reshape(-1, *images.shape[1:]), columns=8)
     plotting.save_image(run.workdir / "reconstructions.png", grid)
     return figures
@@ -79,8 +80,13 @@ def _there_and_back(codec: Any, images: Any) -> tuple[Any, Any]:
     return latents, codec.decode(latents)
 
 
-def _images(data: Any, num: int) -> tuple[np.ndarray, str]:
-    """Held-out images where there are any, and the split's name."""
+def held_out_images(data: Any, num: int) -> tuple[np.ndarray, str]:
+    """Images uint8 `[N, H, W, C]` of the split "test" where there is one, and the split's name.
+
+    Args:
+        data: a recipe's noun.
+        num: at most so many, from the first on.
+    """
     split = getattr(data, "split", "all")
     if split == "train":
         data, split = dataclasses.replace(data, split="test"), "test"

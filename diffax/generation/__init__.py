@@ -20,6 +20,7 @@ from diffax.generation.tasks import (
     refine,
     text_to_image,
     unconditional,
+    upscale,
     variations,
 )
 
@@ -38,6 +39,7 @@ __all__ = [
     "save_pairs",
     "text_to_image",
     "unconditional",
+    "upscale",
     "variations",
     "with_controls",
 ]

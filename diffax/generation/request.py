@@ -24,6 +24,9 @@ class Request:
         prompt: what the samples should show, one text or several; None is the empty text.
         negative: what they should not show, one text or one for each prompt. None is the empty
             text, or XL base's zeros.
+        low_res: a small image `[h, w, C]`, or one for each sample `[B, h, w, C]`, to be enlarged:
+            uint8, or floats in [-1, 1].
+        noise_level: standard deviation of the noise that hides the small image's faults; None: 0.
         guidance: scale of classifier-free guidance (Ho & Salimans 2022), finite, >= 0; 1 is none
             at half the cost.
         guidance_rescale: 0..1, share of rescaling against over-exposure (Lin et al. 2023, 3.4).
@@ -71,6 +74,8 @@ class Request:
     labels: int | str | Sequence[int | str] | None = None
     prompt: str | Sequence[str] | None = None
     negative: str | Sequence[str] | None = None
+    low_res: Any = None
+    noise_level: float | None = None
     guidance: float | None = None
     guidance_rescale: float = 0.0
     sampler: str | Solver | None = None

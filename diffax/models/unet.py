@@ -7,10 +7,15 @@ from typing import Literal
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from diffax.models import fields
 from diffax.models.blocks.convolution import Conv
-from diffax.models.blocks.embeddings import TimestepEmbedding, sinusoidal_embedding
+from diffax.models.blocks.embeddings import (
+    TimestepEmbedding,
+    pixel_waves,
+    sinusoidal_embedding,
+)
 from diffax.models.blocks.levels import (
     AttentionSpec,
     CrossSpec,
@@ -21,6 +26,7 @@ from diffax.models.blocks.levels import (
     UpBlock,
 )
 from diffax.models.blocks.normalization import GroupNorm, group_count
+from diffax.models.blocks.resampling import fold, unfold
 from diffax.models.blocks.style import Style
 from diffax.models.condition import NOTHING, Condition, check_images, checked, labels, sized
 
@@ -53,6 +59,12 @@ class UNet(nn.Module):
         place of plain self-attention; None for a network without a context.
       embedding_size: E of a vector `[B, E]`, such as a whole text's or an image's embedding, that
         is projected and added to the time embedding; None for a network without one.
+      extra_channels: of an image `[B, H, W, K]` that is put beside x, such as a smaller version
+        of it made larger; None for a network without one.
+      corrects: the answer is added to the first of the extra channels: what is learned is the
+        difference. For a network that is asked for x0.
+      patch: squares of so many pixels on a side are folded into channels on the way in and unfolded
+        on the way out (Hoogeboom et al. 2023, section 2.3): large images at the cost of small ones.
       out_channels: channels of the output; None for as many as the input has.
       learned_variance: twice the output channels, the second half to be read as a variance.
       downsample: "conv" (stride 2), "max" or "average" pooling.
@@ -63,6 +75,9 @@ class UNet(nn.Module):
         in [0, 1], 1000 / T for T steps.
       flip_sin_to_cos: cosines first in the time embedding: False in DDPM, True in iDDPM.
       freq_shift: as in `sinusoidal_embedding`: 1 in DDPM, 0 in iDDPM.
+      waves: the powers n of sin(2^n pi x) and cos(2^n pi x) that the first convolution sees beside
+        x: 7 and 8 in variational diffusion (Kingma et al. 2021, appendix C), which tells the last
+        bits of a pixel apart; none by default.
       remat: recompute the activations of each residual and attention block in the backward pass:
         less memory, about a third more time.
       dtype: "float32" or "bfloat16", of the computation. Parameters, time embedding, norms,
@@ -89,6 +104,9 @@ class UNet(nn.Module):
     num_classes: int | None = None
     context_size: int | None = None
     embedding_size: int | None = None
+    extra_channels: int | None = None
+    corrects: bool = False
+    patch: int = 1
     out_channels: int | None = None
     learned_variance: bool = False
     downsample: Literal["conv", "max", "average"] = "conv"
@@ -98,6 +116,7 @@ class UNet(nn.Module):
     time_scale: float = 1.0
     flip_sin_to_cos: bool = False
     freq_shift: float = 1.0
+    waves: tuple[int, ...] = ()
     remat: bool = False
     dtype: Literal["float32", "bfloat16"] = "float32"
 
@@ -106,9 +125,10 @@ class UNet(nn.Module):
         fields.whole(self, "multipliers", "num_heads", "head_size", "out_channels", optional=True)
         fields.same_length(self, "multipliers")
         fields.whole(self, "num_res_blocks", high=fields.MOST_LAYERS)
-        fields.whole(self, "attention_resolutions")
+        fields.whole(self, "attention_resolutions", "waves")
         fields.whole(self, "num_classes", high=fields.MOST_ROWS, optional=True)
-        fields.whole(self, "context_size", "embedding_size", optional=True)
+        fields.whole(self, "context_size", "embedding_size", "extra_channels", optional=True)
+        fields.whole(self, "patch", high=64)
         fields.number(self, "dropout", low=0, high=1)
         fields.number(self, "time_scale", "freq_shift")
         fields.one_of(
@@ -132,6 +152,7 @@ class UNet(nn.Module):
             "label": self.num_classes,
             "context": self.context_size,
             "embedding": self.embedding_size,
+            "channels": self.extra_channels,
         }
         return tuple(name for name, size in told.items() if size is not None)
 
@@ -161,7 +182,9 @@ class UNet(nn.Module):
             the network does not read, or without one that it needs.
         """
         halvings = len(self.multipliers) - 1
-        check_images(self, x, t, 2**halvings, f"for `multipliers` halves them {halvings} times")
+        check_images(
+            self, x, t, 2**halvings * self.patch, f"for `multipliers` halves them {halvings} times"
+        )
         needed = tuple(name for name in self.reads if name != "label")
         condition = checked(self, condition, x.shape[0], needed)
         style = self._style()
@@ -171,8 +194,14 @@ class UNet(nn.Module):
             context = sized(self, condition, "context", 3, self.context_size)
             context = context.astype(style.dtype)
 
+        out_channels = (self.out_channels or x.shape[-1]) * (2 if self.learned_variance else 1)
+        beside = None
+        if self.extra_channels is not None:
+            beside = sized(self, condition, "channels", 4, self.extra_channels)
+            x = jnp.concatenate([x, beside.astype(x.dtype)], axis=-1)
+        x = fold(x, self.patch)
         widths = [multiplier * self.channels for multiplier in self.multipliers]
-        h = style.conv(self.channels, "conv_in")(x)
+        h = style.conv(self.channels, "conv_in")(pixel_waves(x, self.waves))
         skips = [h]
         for i, width in enumerate(widths):
             h, new = DownBlock(
@@ -200,9 +229,12 @@ class UNet(nn.Module):
                 name=f"up_blocks_{i}",
             )(h, own, embedding, context, train)
 
-        out_channels = (self.out_channels or x.shape[-1]) * (2 if self.learned_variance else 1)
         h = nn.silu(GroupNorm(name="conv_norm_out")(h))
-        return Conv(out_channels, kernel_init=_NEAR_ZERO, name="conv_out")(h)
+        h = Conv(out_channels * self.patch**2, kernel_init=_NEAR_ZERO, name="conv_out")(h)
+        answer = unfold(h, self.patch)
+        if self.corrects and beside is not None:
+            answer = answer + beside[..., :out_channels]
+        return answer
 
     def _style(self) -> Style:
         return Style(

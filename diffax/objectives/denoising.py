@@ -149,6 +149,7 @@ class DenoisingObjective:
         shape: of one example in model space.
         loaded: see `Objective`.
         sources: see `Objective`.
+        encoded: whether training's batches are in model space already.
     """
 
     told: Mapping[str, jax.ShapeDtypeStruct]
@@ -166,6 +167,7 @@ class DenoisingObjective:
     shape: tuple[int, ...]
     loaded: Any
     sources: Mapping[str, str]
+    encoded: bool = False
 
     def columns(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """`{"x": raw data, ...}` with what the conditioner reads, as numbers, and "weight"."""
@@ -241,7 +243,7 @@ class DenoisingObjective:
         return Shown(
             Network(apply, params, condition, self.parameterization),
             schedule,
-            codec.encode(batch["x"], jax.random.fold_in(noise_key, 1)),
+            self._clean(codec, batch["x"], jax.random.fold_in(noise_key, 1)),
             noise_key,
         )
 
@@ -302,6 +304,12 @@ class DenoisingObjective:
                 "to the same number"
             )
 
+    def _clean(self, codec: Any, raw: Array, key: Array) -> Array:
+        """Data in model space, where batches may be already."""
+        if self.encoded and raw.shape[1:] == self.shape:
+            return raw
+        return codec.encode(raw, key)
+
     def _parts(self, trainable: Any, frozen: Any) -> tuple[Any, Any, Any, Any]:
         """The network's parameters, the schedule, the conditioner and the codec."""
         learned = self.adapter.merge(trainable, frozen.get("adapter", {}))
@@ -348,7 +356,11 @@ def quartiles(rank: Array, error: Array) -> dict[str, Array | Mean]:
 
 
 # What a network leaves at None and the condition decides: field -> entry of the condition.
-_SIZES = {"context_size": "context", "embedding_size": "embedding"}
+_SIZES = {
+    "context_size": "context",
+    "embedding_size": "embedding",
+    "extra_channels": "channels",
+}
 
 
 def _fitted(network: Any, objective: DenoisingObjective) -> Any:

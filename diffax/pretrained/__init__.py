@@ -8,8 +8,11 @@
 
 from diffax.pretrained.components import Components
 from diffax.pretrained.loading import load_components, load_pipeline, save_pipeline
+from diffax.pretrained.lora import Lora, load_lora, save_lora, trained_lora, with_loras
 from diffax.pretrained.network import load_network, save_network
 from diffax.pretrained.new_token import token_vectors, with_token
+from diffax.pretrained.papers import load_original
+from diffax.pretrained.parts import parts_of, with_parts
 from diffax.pretrained.published import Published, components_of, model_of
 from diffax.pretrained.schedulers import from_diffusers
 from diffax.pretrained.starting import (
@@ -39,6 +42,7 @@ __all__ = [
     "SCHEDULES",
     "Components",
     "ControlReader",
+    "Lora",
     "NewControl",
     "Published",
     "PublishedAutoencoder",
@@ -51,14 +55,21 @@ __all__ = [
     "components_of",
     "from_diffusers",
     "load_components",
+    "load_lora",
     "load_network",
+    "load_original",
     "load_pipeline",
     "load_tokenizer",
     "model_of",
+    "parts_of",
     "placed",
     "published_parts",
+    "save_lora",
     "save_network",
     "save_pipeline",
     "token_vectors",
+    "trained_lora",
+    "with_loras",
+    "with_parts",
     "with_token",
 ]

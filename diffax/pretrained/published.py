@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffax.codecs import Latent, Pixels
-from diffax.conditioning import Joined, Nothing
+from diffax.conditioning import Nothing
 from diffax.generation import Model, Plan, Request
-from diffax.models import ControlledUNet, UNet2DModel
+from diffax.models import UNet2DModel
 from diffax.models.bound import BoundModule
 from diffax.nearest import nearest
 from diffax.pretrained.components import Components
 from diffax.pretrained.conditioning import PublishedClasses, PublishedLabels, PublishedText
+from diffax.pretrained.parts import parts_of, text_of
 from diffax.pretrained.plan import plan
 from diffax.pretrained.schedulers import Setup, from_diffusers
 from diffax.pretrained.types import shown
@@ -151,15 +152,11 @@ def components_of(model: Model) -> Components:
             "only models that came from load_pipeline have a published layout; a run of train.py "
             "is kept in its own folder"
         )
-    conditioner, network = model.conditioner, model.network
-    parts = conditioner.parts if isinstance(conditioner, Joined) else (conditioner,)
-    texts = next((part for part in parts if isinstance(part, PublishedText)), None)
-    classes = next((part for part in parts if isinstance(part, PublishedClasses)), None)
-    if isinstance(network.module, ControlledUNet):
-        network = BoundModule(network.module.unet, {"params": network.params["params"]["unet"]})
+    parts, texts = parts_of(model), text_of(model)
+    classes = model.conditioner if isinstance(model.conditioner, PublishedClasses) else None
     latent = model.codec if isinstance(model.codec, Latent) else None
     return Components(
-        unet=network,
+        unet=parts["unet"],
         vae=None if latent is None else BoundModule(latent.module, latent.params),
         text_encoders=() if texts is None else texts.encoders,
         tokenizers=() if texts is None else texts.tokenizers,

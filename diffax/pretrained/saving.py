@@ -31,6 +31,7 @@ def write_safetensors(
     file: Path,
     tensors: Mapping[str, tuple[str, jax.Array]],
     dtype: jnp.dtype | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Streams Flax parameters in the published layout into a safetensors file.
 
@@ -41,8 +42,9 @@ def write_safetensors(
         file: written under another name first, then moved: whole or not at all.
         tensors: published key to `(Flax leaf name, value)`, see `filling.leaves`.
         dtype: of the file; None keeps each tensor's own.
+        metadata: texts to keep in its header.
     """
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    header: dict[str, Any] = {"__metadata__": {"format": "pt", **(metadata or {})}}
     offset = 0
     for key, (leaf, value) in sorted(tensors.items()):
         kind = np.dtype(dtype or value.dtype)

@@ -20,10 +20,10 @@ from diffax.models.bound import BoundModule
 from diffax.pretrained import families, naming, original
 from diffax.pretrained.components import Components
 from diffax.pretrained.configs import module_from_config, parameter_shapes
+from diffax.pretrained.files import open_file
 from diffax.pretrained.filling import fill
-from diffax.pretrained.pickled import PickledCheckpoint
 from diffax.pretrained.tokenizer import load_tokenizer
-from diffax.pretrained.weights import SafetensorsFiles, Subset, Tensors
+from diffax.pretrained.weights import Subset, Tensors
 
 
 def load_single_file(
@@ -35,10 +35,7 @@ def load_single_file(
     query_chunk: int | None,
 ) -> Components:
     """What an original single file holds; arguments and errors as in `load_pipeline`."""
-    if file.suffix not in (".safetensors", ".ckpt", ".pt", ".pth"):
-        raise ValueError(f"{file}: expected a .safetensors or .ckpt file, got {file.suffix!r}")
-    safe = file.suffix == ".safetensors"
-    tensors = SafetensorsFiles(file) if safe else PickledCheckpoint(file)
+    tensors = open_file(file)
     if tokenizer is None and families.CLASS_TABLE not in tensors:
         raise ValueError(
             f"{file}: a single file has no tokenizer; give tokenizer= a tokenizer's folder or "

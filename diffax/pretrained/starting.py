@@ -133,6 +133,8 @@ class PublishedAutoencoder:
     """Its folder, with config.json and safetensors, such as DIR/vae."""
     variant: str | None = None
     """Of the files, such as fp16."""
+    cache: str | None = None
+    """An .npz in which the latents are kept, computed once; None: encoded at every step."""
 
     inside: ClassVar[str] = "vae"
 

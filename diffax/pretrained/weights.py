@@ -50,10 +50,12 @@ class SafetensorsFiles(Tensors):
     """
 
     def __init__(self, *files: Path) -> None:
+        self.metadata: dict[str, str] = {}
         self._where: dict[str, safetensors.safe_open] = {}
         self._files: dict[str, Path] = {}
         for file in files:
             handle = _open(Path(file))
+            self.metadata |= handle.metadata() or {}
             for name in handle.keys():
                 if name in self._where:
                     raise ValueError(f"{file}: tensor {name!r} is in two shards of one checkpoint")

@@ -31,10 +31,10 @@ from diffax.training.optimizer import (
     Optimizer,
 )
 from diffax.training.preflight import dry_run
-from diffax.training.recipe import Recipe, load_recipe, unknown_variant
+from diffax.training.recipe import Recipe, debugged, load_recipe, unknown_variant
 from diffax.training.run import Run, load_codec, load_run, open_run
 from diffax.training.setup import Setup, prepare
-from diffax.training.starting import TrainedReader, TrainedRun
+from diffax.training.starting import TrainedAutoencoder, TrainedReader, TrainedRun
 from diffax.training.state import TrainState
 
 __all__ = [
@@ -62,18 +62,20 @@ __all__ = [
     "Setup",
     "TrainConfig",
     "TrainState",
+    "TrainedAutoencoder",
     "TrainedReader",
     "TrainedRun",
     "base_model",
+    "debugged",
     "dry_run",
     "from_json",
     "load_codec",
     "load_recipe",
-    "make_class_images",
-    "started_from",
     "load_run",
+    "make_class_images",
     "open_run",
     "prepare",
+    "started_from",
     "to_json",
     "train",
     "unknown_variant",

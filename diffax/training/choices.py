@@ -56,7 +56,7 @@ def families() -> dict[str, Mapping[str, Any]]:
         "coupling": objectives.COUPLINGS,
         "variance": {"learned": losses.LearnedVariance},
         "conditioner": conditioning.BY_NAME | pretrained.CONDITIONERS | starting.READERS,
-        "codec": codecs.BY_NAME | pretrained.CODECS,
+        "codec": codecs.BY_NAME | pretrained.CODECS | starting.CODECS,
         "adapter": adapters.BY_NAME,
         "autoencoder": models.AUTOENCODERS | pretrained.NETWORKS,
         "regularizer": losses.REGULARIZERS,

@@ -19,6 +19,7 @@ from diffax.objectives import Objective
 from diffax.training import devices
 from diffax.training.config import Config, TrainConfig
 from diffax.training.keeping.frozen import Reference
+from diffax.training.latents import with_latents
 from diffax.training.state import Begin, TrainState, abstract, begun, frozen_parts, make_begin
 from diffax.training.step import Problem, make_call, make_step
 
@@ -29,7 +30,8 @@ class Setup:
 
     Attributes:
         config: resolved.
-        dataset: opened.
+        dataset: opened, and what a run's batches are taken from.
+        spec: what the recipe's data say of themselves.
         objective: built for these data.
         problem: what a step needs.
         mesh: all devices.
@@ -41,6 +43,7 @@ class Setup:
 
     config: Config
     dataset: Dataset
+    spec: Spec
     objective: Objective
     problem: Problem
     mesh: Mesh
@@ -48,11 +51,6 @@ class Setup:
     places: tuple[TrainState, Any]
     example: dict[str, jax.ShapeDtypeStruct]
     stack: int
-
-    @property
-    def spec(self) -> Spec:
-        """What the data set says of itself."""
-        return self.dataset.spec
 
     def start(self) -> tuple[TrainState, Any]:
         """State and frozen parts at step 0."""
@@ -174,7 +172,9 @@ def prepare(config: Config) -> Setup:
         raise ValueError(
             "data.buckets gives every step images of its own shape; set train.steps_per_call 1"
         )
-    objective = config.objective.build(dataset.spec)
+    spec = dataset.spec
+    objective = config.objective.build(spec)
+    objective, dataset = with_latents(objective, config.objective, dataset)
     example = example_of(objective, dataset.spec)
 
     def optimizer(trainable: Any) -> optax.GradientTransformation:
@@ -191,7 +191,7 @@ def prepare(config: Config) -> Setup:
         skip_nonfinite=train.nonfinite == "skip",
     )
     setup = Setup(
-        config, dataset, objective, problem, mesh, begin, places, example, stack_of(config)
+        config, dataset, spec, objective, problem, mesh, begin, places, example, stack_of(config)
     )
     objective.check_sampling(config.sample)  # before anything is trained
     return setup

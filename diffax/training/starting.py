@@ -1,16 +1,16 @@
 """Another run of ours as a choice of a recipe: where training starts, or a teacher.
 
-    Denoising(network=TrainedRun("runs/emoji"), conditioner=TrainedReader("runs/emoji"), ...)
+    Denoising(network=TrainedRun("runs/digits"), ...)
 
 Like a published network it is kept by reference: a checkpoint holds the folder and a fingerprint.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from diffax.codecs import Latent
 from diffax.generation import Model
 
 
@@ -48,6 +48,54 @@ class TrainedRun:
         """The network, and its parameters; raises as `model`."""
         network = self.model().network
         return network.module, network.params
+
+
+@dataclass(frozen=True)
+class TrainedAutoencoder:
+    """The latents of an autoencoder that a run of train.py has learned; it stays as it is."""
+
+    path: str = ""
+    """The run's folder, such as runs/emoji_autoencoder."""
+    ema: str | None = None
+    """Which average, "none" for the parameters themselves; None: the first average."""
+    step: int | None = None
+    """Of the checkpoint; None: the newest whole one."""
+    cache: str | None = None
+    """An .npz in which the latents are kept, computed once; None: encoded at every step."""
+
+    def fitted(self, spec: Any) -> Latent:
+        """The codec.
+
+        Raises:
+            FileNotFoundError: no path, no run, or no such checkpoint.
+            ValueError: a run that learned no autoencoder; data that are no images, or of other
+                channels.
+        """
+        from diffax.training.run import load_codec
+
+        if not self.path:
+            raise FileNotFoundError(
+                "codec run needs the folder of an autoencoder's run, such as "
+                "--codec.path runs/emoji_autoencoder"
+            )
+        codec = load_codec(self.path, self.ema, self.step)
+        if not isinstance(codec, Latent):
+            raise ValueError(
+                f"codec run needs the run of an autoencoder; {self.path} has the codec "
+                f"{type(codec).__name__}"
+            )
+        codec = codec.fitted(spec)
+        wanted, channels = codec.module.in_channels, spec.shape[-1]
+        if wanted != channels:
+            raise ValueError(
+                f"the autoencoder of {self.path} takes images of {wanted} channels, the data have "
+                f"{channels}"
+            )
+        return codec
+
+
+CODECS: dict[str, type] = {"run": TrainedAutoencoder}
+RUNS: dict[str, type] = {"run": TrainedRun}
 
 
 @dataclass(frozen=True)

@@ -239,31 +239,33 @@ def test_only_the_steps_of_a_table_can_be_handed_over():
     assert before[-1] == after[0]
 
 
-def test_batches_over_devices():
+@pytest.mark.parametrize("made", ["trained", pytest.param("published", marks=pytest.mark.slow)])
+def test_batches_over_devices(made):
     """On 4 simulated devices, in a process of its own."""
     code = """
+import sys
 import jax, numpy as np, conftest
 from diffax.generation import generate
-for case in (conftest.trained(), conftest.published()):
-    mesh = jax.make_mesh((4,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
-    options = dict(num=4, sampler="ddim", **case.one)
-    alone, spread = (generate(model, **options) for model in (case.model, case.model.on(mesh)))
-    assert len(spread.x.sharding.device_set) == 4, spread.x.sharding
-    np.testing.assert_allclose(alone.x, spread.x, atol=1e-4)
-    np.testing.assert_allclose(alone.data, spread.data, atol=1e-3)
-    try:
-        generate(case.model.on(mesh), **{**options, "num": 3})
-    except ValueError as error:
-        assert "cannot be split over 4 devices" in str(error)
-    else:
-        raise AssertionError("a batch of 3 was taken")
+case = getattr(conftest, sys.argv[1])()
+mesh = jax.make_mesh((4,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+options = dict(num=4, sampler="ddim", **case.one)
+alone, spread = (generate(model, **options) for model in (case.model, case.model.on(mesh)))
+assert len(spread.x.sharding.device_set) == 4, spread.x.sharding
+np.testing.assert_allclose(alone.x, spread.x, atol=1e-4)
+np.testing.assert_allclose(alone.data, spread.data, atol=1e-3)
+try:
+    generate(case.model.on(mesh), **{**options, "num": 3})
+except ValueError as error:
+    assert "cannot be split over 4 devices" in str(error)
+else:
+    raise AssertionError("a batch of 3 was taken")
 """
     here = Path(__file__).parent
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0",
+        "XLA_FLAGS": os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4",
         "PYTHONPATH": f"{here}{os.pathsep}{here.parents[1]}",
     }
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", code, made], env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()[-3000:]

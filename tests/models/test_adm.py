@@ -45,7 +45,7 @@ def parameters(model, side):
 @pytest.mark.parametrize(
     "model, side, count",
     [
-        pytest.param(*p, marks=() if i in (0, 6, 9) else pytest.mark.slow)
+        pytest.param(*p, marks=() if i in (0, 9) else pytest.mark.slow)
         for i, p in enumerate(PUBLISHED)
     ],
 )

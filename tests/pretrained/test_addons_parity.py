@@ -34,8 +34,8 @@ def test_networks_both_ways(name, tmp_path):
     assert all(torch.equal(again[key], value) for key, value in theirs.state_dict().items())
 
 
-@pytest.mark.parametrize("cases", ["control_cases", "image_encoder_cases"])
-def test_the_stored_images_are_diffusers(cases):
+@pytest.mark.parametrize("name", list(make_addons.CASES))
+def test_the_stored_images_are_diffusers(name):
     """What is compared by default is what the installed reference makes."""
-    for name, image in getattr(make_addons, cases)().items():
-        test_addons.close(image, name)
+    for case, image in make_addons.CASES[name]().items():
+        test_addons.close(image, case)

@@ -286,6 +286,58 @@ ADDONS["clip_vision"] = {
 }
 
 
+# Layers of the tiny Stable Diffusion 1 that a LoRA corrects -> shape of their weight.
+_INSIDE = "down_blocks.0.attentions.0.transformer_blocks.0"
+LORA = {
+    "unet": {
+        f"{_INSIDE}.attn1.to_q": (32, 32),
+        f"{_INSIDE}.attn2.to_k": (32, 32),
+        f"{_INSIDE}.attn2.to_out.0": (32, 32),
+        f"{_INSIDE}.ff.net.0.proj": (256, 32),
+        f"{_INSIDE}.ff.net.2": (32, 128),
+        "down_blocks.0.attentions.0.proj_in": (32, 32, 1, 1),
+        "down_blocks.1.resnets.0.conv1": (64, 32, 3, 3),
+        "mid_block.attentions.0.transformer_blocks.0.attn1.to_v": (64, 64),
+        "up_blocks.1.resnets.0.time_emb_proj": (32, 128),
+    },
+    "text_encoder": {
+        "text_model.encoder.layers.0.self_attn.q_proj": (32, 32),
+        "text_model.encoder.layers.1.self_attn.out_proj": (32, 32),
+        "text_model.encoder.layers.1.mlp.fc1": (64, 32),
+    },
+}
+
+
+# What is drawn with LoRAs -> their scales.
+LORA_CASES = {
+    "lora peft": {"peft": 1.0},
+    "lora kohya": {"kohya": 0.7},
+    "lora both": {"peft": 0.5, "kohya": -0.4},
+}
+
+
+def lora(layout: str) -> dict[str, np.ndarray]:
+    """A LoRA file's tensors: "peft" of rank 2, "kohya" of rank 3 with alpha 1.5.
+
+    One alpha for all layers: the reference, 0.42, forgets one of attention that differs.
+    """
+    tensors = {}
+    for part, layers in LORA.items():
+        for name, (rows, *inside) in layers.items():
+            rank = 2 if layout == "peft" else 3
+            down = weight(f"lora {layout} {name} down", (rank, *inside))
+            up = weight(f"lora {layout} {name} up", (rows, rank, *[1] * (len(inside) - 1)))
+            if layout == "peft":
+                key = f"{part}.{name}"
+                tensors |= {f"{key}.lora_A.weight": down, f"{key}.lora_B.weight": up}
+            else:
+                prefix = "lora_unet_" if part == "unet" else "lora_te_"
+                key = prefix + name.replace(".", "_")
+                tensors |= {f"{key}.lora_down.weight": down, f"{key}.lora_up.weight": up}
+                tensors[f"{key}.alpha"] = np.float32(1.5)
+    return tensors
+
+
 def control_images() -> np.ndarray:
     """Two control images in [-1, 1], 32x24."""
     return np.stack([image(), np.sin(3 * image()[::-1])])

@@ -108,6 +108,23 @@ def guidance_embedding(scale: jax.Array, size: int) -> jax.Array:
     return sinusoidal_embedding(1000.0 * scale.astype(jnp.float32), size)
 
 
+def pixel_waves(x: jax.Array, powers: tuple[int, ...]) -> jax.Array:
+    """An image beside fast waves of its values (Kingma et al. 2021, appendix C).
+
+    Args:
+      x: `[..., C]`, in [-1, 1].
+      powers: n of `sin(2^n pi x)` and `cos(2^n pi x)`.
+
+    Returns:
+      `[..., C (1 + 2 len(powers))]`: x, all sines, all cosines; float32 where there are waves.
+    """
+    if not powers:
+        return x
+    x = x.astype(jnp.float32)
+    angles = [2.0**n * jnp.pi * x for n in powers]
+    return jnp.concatenate([x, *map(jnp.sin, angles), *map(jnp.cos, angles)], axis=-1)
+
+
 class TimestepEmbedding(nn.Module):
     """Two linear maps with SiLU between; where there is a condition, it is added at the input.
 

@@ -80,6 +80,22 @@ def filter_up(x: jax.Array, taps: tuple[int, ...] = (1, 1)) -> jax.Array:
     return _filter_up(_filter_up(x, weights, 1), weights, 2)
 
 
+def fold(x: jax.Array, size: int) -> jax.Array:
+    """Squares of `size` x `size` pixels as channels: `[B, H, W, C]` to `[B, H/s, W/s, s s C]`."""
+    batch, height, width, channels = x.shape
+    x = x.reshape(batch, height // size, size, width // size, size, channels)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(
+        batch, height // size, width // size, size * size * channels
+    )
+
+
+def unfold(x: jax.Array, size: int) -> jax.Array:
+    """The inverse of `fold`."""
+    batch, height, width, channels = x.shape
+    x = x.reshape(batch, height, width, size, size, channels // size**2)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height * size, width * size, -1)
+
+
 class Downsample(nn.Module):
     """A 3 x 3 convolution of stride 2.
 

@@ -1,7 +1,7 @@
 """Writes addons.npz: what diffusers makes of the tiny Stable Diffusion with add-ons.
 
-Needs the `parity` extra. `python tests/golden/pretrained/make_addons.py`. The live tests
-(test_addons_parity.py) call the same functions.
+Needs the `parity` extra. `python tests/golden/pretrained/make_addons.py [control lora ...]`. The
+live tests (test_addons_parity.py) call the same functions.
 """
 
 from __future__ import annotations
@@ -80,10 +80,41 @@ def image_encoder_cases() -> dict[str, np.ndarray]:
     }
 
 
-def main() -> None:
-    golden = control_cases() | image_encoder_cases()
-    np.savez_compressed(HERE / "addons.npz", **golden)
+# ---------------------------------------------------------------- LoRA
+
+
+def tensors(layout: str) -> dict[str, torch.Tensor]:
+    return {key: torch.as_tensor(value) for key, value in tiny.lora(layout).items()}
+
+
+def lora_cases() -> dict[str, np.ndarray]:
+    """Both layouts, alone and together, with scales."""
+    cases = {}
+    for name, scales in tiny.LORA_CASES.items():
+        cls = diffusers.StableDiffusionPipeline
+        pipe = make_pipelines.pipeline(cls, "sd", "DDIMScheduler")
+        for layout in scales:
+            pipe.load_lora_weights(tensors(layout), adapter_name=layout)
+        pipe.set_adapters(list(scales), list(scales.values()))
+        cases[name] = drawn(pipe)
+    return cases
+
+
+CASES = {
+    "control": control_cases,
+    "image_encoder": image_encoder_cases,
+    "lora": lora_cases,
+}
+
+
+def main(*names: str) -> None:
+    """Makes the named cases anew, and keeps what else the file holds."""
+    file = HERE / "addons.npz"
+    golden = dict(np.load(file)) if names and file.exists() else {}
+    for name in names or CASES:
+        golden |= CASES[name]()
+    np.savez_compressed(file, **golden)
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
