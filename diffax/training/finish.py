@@ -85,6 +85,7 @@ def _run(session: Any, state: TrainState, model: Model | None) -> Run:
         average=names[0] if names else "none",
         model=model,
         codec=learned_codec(objective, session.averaged(state), session.frozen, model),
+        learned=session.averaged(state),
     )
 
 

@@ -40,6 +40,7 @@ class Run:
         average: name of the average that the parameters are, "none" for the parameters themselves.
         model: ready for `diffax.generation.generate`; None where the objective makes no such model.
         codec: data <-> model space: the model's own, or what an autoencoder's run has learned.
+        learned: what training changed, as the objective's adapter has it.
     """
 
     workdir: Path
@@ -49,6 +50,7 @@ class Run:
     average: str
     model: Model | None
     codec: Codec | None = None
+    learned: Any = None
 
     def model_to_sample(self) -> Model:
         """The model.
@@ -141,7 +143,7 @@ def open_run(
         checkpoints.close()
     model = objective.model(trainable, frozen, config.sample)
     codec = learned_codec(objective, trainable, frozen, model)
-    return Run(workdir, config, spec, step, average, model, codec)
+    return Run(workdir, config, spec, step, average, model, codec, trainable)
 
 
 def learned_codec(objective: Objective, trainable: Any, frozen: Any, model: Any) -> Codec | None:

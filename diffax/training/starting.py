@@ -7,6 +7,7 @@ Like a published network it is kept by reference: a checkpoint holds the folder 
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
