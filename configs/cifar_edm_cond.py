@@ -12,6 +12,8 @@ from pathlib import Path
 from diffax.conditioning import Labels
 from diffax.training import Config, load_recipe
 
+VARIANTS = ("", "debug", "ncsnpp")
+
 
 def config(variant: str = "") -> Config:
     """The recipe; the variants are those of `cifar_edm`."""

@@ -15,6 +15,8 @@ from diffax.evaluation import digit_obedience
 from diffax.generation import generate
 from diffax.training import Config, Run, load_recipe
 
+VARIANTS = ("", "debug")
+
 
 def config(variant: str = "") -> Config:
     """The recipe; the variants are those of `digits`."""

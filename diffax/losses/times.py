@@ -10,7 +10,7 @@ from jax.scipy.stats import norm
 from jax.typing import ArrayLike
 
 from diffax.noun import check_range, noun, number
-from diffax.schedules import Discrete, Point, Schedule, shift_time
+from diffax.schedules import EDM, Discrete, Point, Schedule, shift_time
 
 
 class TimeSampling(Protocol):
@@ -34,12 +34,14 @@ class _Even:
         """The share, `[B]` in 0 to 1, of all drawn times that lie below each of these."""
         if isinstance(schedule, Discrete):
             return (point.t + 0.5) / schedule.num_steps
-        return point.t
+        return point.t / schedule.start.t
 
 
 @noun
 class Uniform(_Even):
-    """Independent uniform times: table entries, or `[0, 1]` (Ho et al. 2020, algorithm 1).
+    """Independent uniform times: table entries, or from the clean end to the schedule's start.
+
+    Ho et al. 2020, algorithm 1. The times of EDM are noise levels: there take `LogNormal`.
 
     Example:
         >>> from diffax import schedules
@@ -52,7 +54,7 @@ class Uniform(_Even):
         """A point for each of `batch` examples, fields `[B]`."""
         if isinstance(schedule, Discrete):
             return schedule.at(jax.random.randint(key, (batch,), 0, schedule.num_steps))
-        return schedule.at(_clear_of_clean(jax.random.uniform(key, (batch,))))
+        return _at_fraction(schedule, jax.random.uniform(key, (batch,)))
 
 
 @noun
@@ -70,7 +72,7 @@ class Antithetic(_Even):
             drawn = jax.random.randint(key, (half,), 0, schedule.num_steps)
             return schedule.at(jnp.concatenate([drawn, last - drawn])[:batch])
         drawn = jax.random.uniform(key, (half,))
-        return schedule.at(_clear_of_clean(jnp.concatenate([drawn, 1 - drawn])[:batch]))
+        return _at_fraction(schedule, jnp.concatenate([drawn, 1 - drawn])[:batch])
 
 
 @noun
@@ -84,7 +86,7 @@ class Stratified(_Even):
         if isinstance(schedule, Discrete):
             index = jnp.floor(fractions * schedule.num_steps)
             return schedule.at(jnp.minimum(index, schedule.num_steps - 1))
-        return schedule.at(_clear_of_clean(fractions))
+        return _at_fraction(schedule, fractions)
 
 
 @noun
@@ -135,12 +137,13 @@ class LogitNormal:
         """A point for each of `batch` examples, fields `[B]`.
 
         Raises:
-            ValueError: the schedule is a table.
+            ValueError: the schedule's times are steps of a table, or EDM's noise levels.
         """
-        if isinstance(schedule, Discrete):
+        if isinstance(schedule, Discrete | EDM):
+            what = "a table of steps" if isinstance(schedule, Discrete) else "EDM's noise levels"
             raise ValueError(
-                "LogitNormal draws times between 0 and 1, which a table of steps does not have; "
-                "use a continuous schedule, or Uniform, Antithetic, Stratified or LogNormal times"
+                f"LogitNormal draws times between 0 and 1, which {what} are not; use another "
+                "continuous schedule, or Uniform, Antithetic, Stratified or LogNormal times"
             )
         return schedule.at(jax.nn.sigmoid(self.mean + self.std * jax.random.normal(key, (batch,))))
 
@@ -176,13 +179,11 @@ class Shifted:
                 "Shifted moves the times of a continuous schedule; with a table use Uniform, "
                 "Antithetic or Stratified times"
             )
-        return schedule.at(
-            _clear_of_clean(shift_time(jax.random.uniform(key, (batch,)), self.shift))
-        )
+        return _at_fraction(schedule, shift_time(jax.random.uniform(key, (batch,)), self.shift))
 
     def rank(self, point: Point, schedule: Schedule) -> Array:
         """The share, `[B]` in 0 to 1, of all drawn times that lie below each of these."""
-        return shift_time(point.t, 1 / jnp.asarray(self.shift))
+        return shift_time(point.t / schedule.start.t, 1 / jnp.asarray(self.shift))
 
 
 @noun
@@ -234,5 +235,6 @@ _LEAST = 1e-5
 _LARGEST_LOG_RATIO = 8.0
 
 
-def _clear_of_clean(t: Array) -> Array:
-    return jnp.clip(t, _LEAST, 1.0)
+def _at_fraction(schedule: Schedule, fraction: Array) -> Point:
+    """The points at a share, `[B]` in 0 to 1, of a continuous schedule's own times."""
+    return schedule.at(schedule.start.t * jnp.clip(fraction, _LEAST, 1.0))

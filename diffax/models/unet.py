@@ -49,8 +49,9 @@ class UNet(nn.Module):
       num_res_blocks: residual blocks a level on the way down; one more on the way up.
       attention_resolutions: a level whose height or width is listed attends after each of its
         residual blocks. The middle always attends.
-      num_heads: attention heads; None is 1 for "ddpm" attention and 4 for "tutorial".
-      head_size: channels a head; replaces `num_heads` where given.
+      num_heads: attention heads; None is 1 for "ddpm" attention and 4 for "tutorial", which has
+        several.
+      head_size: channels a head, instead of `num_heads`.
       dropout: probability in the residual blocks, while training.
       num_classes: labels are 0 ... num_classes - 1, and num_classes is the null label; None for a
         network without classes.
@@ -138,6 +139,16 @@ class UNet(nn.Module):
             attention=("ddpm", "tutorial"),
             dtype=("float32", "bfloat16"),
         )
+        if self.num_heads is not None and self.head_size is not None:
+            raise ValueError(
+                f"UNet: expected num_heads or head_size, got both, {self.num_heads} and "
+                f"{self.head_size}; set one of them to None"
+            )
+        if self.attention == "tutorial" and self.num_heads == 1:
+            raise ValueError(
+                "UNet.num_heads: expected several where attention is tutorial, got 1; set it to "
+                "None for the tutorials' 4"
+            )
         if self.context_size is not None and self.attention != "ddpm":
             raise ValueError(
                 f'UNet.attention: expected "ddpm" where context_size is given, got '

@@ -118,6 +118,7 @@ class Denoising:
             shape=codec.shape(column.shape),
             loaded=loaded,
             sources=_sources(self),
+            encoded=False,
         )
         objective = dataclasses.replace(objective, network=_fitted(network, objective))
         objective.check_network(spec)
@@ -167,7 +168,7 @@ class DenoisingObjective:
     shape: tuple[int, ...]
     loaded: Any
     sources: Mapping[str, str]
-    encoded: bool = False
+    encoded: bool
 
     def columns(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """`{"x": raw data, ...}` with what the conditioner reads, as numbers, and "weight"."""
@@ -261,8 +262,13 @@ class DenoisingObjective:
         )
 
     def check_sampling(self, settings: Any) -> None:
-        """Refuses settings that do not fit the schedule, the parameterization or the variance."""
+        """Refuses settings that do not fit schedule, parameterization, condition or variance."""
         settings.plan(self.schedule, self.parameterization)
+        if settings.guidance not in (None, 1) and not self.condition_shapes():
+            raise ValueError(
+                f"sample.guidance is {settings.guidance:g}, and the network is told nothing "
+                "that it could be guided by: set --sample.guidance None, or a conditioner"
+            )
         asked = str(getattr(settings.solver, "variance", ""))
         learned = None if self.variance is None else self.variance.kind
         if asked in ("learned", "learned_range") and asked != learned:
@@ -380,6 +386,11 @@ def _fitted(network: Any, objective: DenoisingObjective) -> Any:
                 f"network.num_classes is {network.num_classes}, there are {classes} classes; "
                 "leave it at None to take the data's"
             )
+    elif getattr(network, "num_classes", None) is not None and "label" not in shapes:
+        raise ValueError(
+            f"network.num_classes is {network.num_classes}, and no classes reach the network: "
+            "leave it at None, or take data and a conditioner with labels"
+        )
     for field, entry in _SIZES.items():
         if hasattr(network, field) and getattr(network, field) is None and entry in shapes:
             changes[field] = shapes[entry][-1]

@@ -125,7 +125,7 @@ class Progressive:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Distilled(DenoisingObjective):
     """What the objectives of few-step models share: a grid, and a teacher where there is one."""
 
@@ -146,7 +146,7 @@ class _Distilled(DenoisingObjective):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConsistencyObjective(_Distilled):
     """`ConsistencyTraining` or `ConsistencyDistillation`, built; see `Objective`."""
 
@@ -170,7 +170,7 @@ class ConsistencyObjective(_Distilled):
         return value, quartiles(parts["rank"], parts["mse"])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProgressiveObjective(_Distilled):
     """`Progressive`, built; see `Objective`."""
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from diffax.data import Dataset
 from diffax.data.precomputed import precomputed
-from diffax.training.keeping.frozen import fingerprint
+from diffax.models import fingerprint
 
 
 def with_latents(objective: Any, recipe: Any, dataset: Dataset) -> tuple[Any, Dataset]:

@@ -95,10 +95,6 @@ class TrainedAutoencoder:
         return codec
 
 
-CODECS: dict[str, type] = {"run": TrainedAutoencoder}
-RUNS: dict[str, type] = {"run": TrainedRun}
-
-
 @dataclass(frozen=True)
 class TrainedReader:
     """What a run of train.py is told, with what its conditioner has learned."""
@@ -122,3 +118,4 @@ class TrainedReader:
 
 RUNS: dict[str, type] = {"run": TrainedRun}
 READERS: dict[str, type] = {"run": TrainedReader}
+CODECS: dict[str, type] = {"run": TrainedAutoencoder}

@@ -229,6 +229,15 @@ def test_codecs_without_tiles_say_so(case):
 
 
 @pytest.mark.slow
+def test_the_times_of_a_flow_can_be_shifted_towards_noise():
+    plan = Sampling(steps=2, shift=3.0).plan(schedules.RectifiedFlow(), parameterization.Velocity())
+    np.testing.assert_allclose(plan.grid.t, [1.0, 0.75, 0.0])
+    with pytest.raises(ValueError, match="of the RectifiedFlow schedule only"):
+        Sampling(shift=3.0).plan(schedules.cosine(100), parameterization.V())
+    with pytest.raises(ValueError, match="sample.shift must be > 0"):
+        Sampling(shift=0.0)
+
+
 def test_only_the_steps_of_a_table_can_be_handed_over():
     plan = Sampling(steps=4).plan(schedules.RectifiedFlow(), parameterization.V())
     with pytest.raises(ValueError, match="RectifiedFlow, is continuous"):

@@ -8,7 +8,7 @@ import pytest
 
 from diffax import losses, schedules
 from diffax.losses import LearnedVariance
-from diffax.parameterization import EDM, X0, Eps, V, Velocity
+from diffax.parameterization import EDM, VDM, X0, Eps, Flow, V, Velocity
 
 SCHEDULE = schedules.linear(1000)
 
@@ -209,6 +209,22 @@ def test_learned_variances_need_steps():
             loss(twice, jnp.zeros((4, 2)), variance=LearnedVariance(), **changes)
     with pytest.raises(ValueError, match="learned_range or learned"):
         LearnedVariance("fixed_small")
+
+
+@pytest.mark.parametrize("schedule", [schedules.VP(), schedules.RectifiedFlow()])
+def test_every_parameterization_has_the_same_optimum_on_gaussian_data(schedule):
+    """The best linear answer, of data whose moments are exact, reads as E[x0 | x_t]."""
+    std = 0.6
+    x0 = std * jnp.array([[1.0], [-1.0], [1.0], [-1.0]])
+    eps = jnp.array([[1.0], [1.0], [-1.0], [-1.0]])
+    for t in (0.1, 0.5, 0.9):
+        point = schedule.at(t)
+        x = point.alpha * x0 + point.sigma * eps
+        gain = point.alpha * std**2 / (point.alpha**2 * std**2 + point.sigma**2)
+        for kind in (Eps(), X0(), V(), Velocity(), Flow().on(schedule), EDM(0.5), VDM()):
+            target = kind.target(x0, eps, point)
+            best = jnp.sum(target * x) / jnp.sum(x**2)
+            np.testing.assert_allclose(kind.read(best * x, x, point).x0, gain * x, atol=2e-5)
 
 
 def test_offset_noise_shifts_whole_channels():

@@ -75,6 +75,9 @@ TABLE, FLOW, LEVELS = schedules.linear(1000), schedules.RectifiedFlow(), schedul
         ("uniform", FLOW),
         ("antithetic", TABLE),
         ("stratified", FLOW),
+        ("uniform", LEVELS),
+        ("antithetic", LEVELS),
+        ("stratified", LEVELS),
         ("log_normal", LEVELS),
         ("logit_normal", FLOW),
         ("shifted", FLOW),
@@ -88,6 +91,13 @@ def test_ranks_of_drawn_times_are_uniform(name, schedule):
     rank = np.sort(np.asarray(times.rank(point, schedule)))
     # Kolmogorov-Smirnov: 4,000 draws stay within 1.95 / sqrt(4000) of the line (p = 0.001).
     assert np.abs(rank - (np.arange(4000) + 0.5) / 4000).max() < 1.95 / 4000**0.5
+
+
+@pytest.mark.parametrize("name", ["uniform", "antithetic", "stratified"])
+@pytest.mark.parametrize("schedule", [TABLE, FLOW, LEVELS, schedules.VE()])
+def test_even_times_reach_the_noisy_start(name, schedule):
+    t = losses.TIMES[name]()(jax.random.key(0), schedule, 1000).t
+    assert 0.99 * schedule.start.t < t.max() <= schedule.start.t
 
 
 def test_ranks_grow_with_the_noise():
@@ -111,7 +121,8 @@ def test_names_are_complete():
     [
         (lambda: losses.LogNormal(std=0.0), r"std should be a finite number > 0, got 0\.0"),
         (lambda: losses.LogitNormal(mean=float("nan")), "mean should be a finite number, got nan"),
-        (lambda: losses.LogitNormal()(jax.random.key(0), TABLE, 2), "use a continuous schedule"),
+        (lambda: losses.LogitNormal()(jax.random.key(0), TABLE, 2), "use another continuous"),
+        (lambda: losses.LogitNormal()(jax.random.key(0), LEVELS, 2), "which EDM's noise levels"),
         (lambda: losses.Shifted()(jax.random.key(0), TABLE, 2), "with a table use Uniform"),
         (lambda: losses.EvenLogSNR()(jax.random.key(0), TABLE, 2), "use a continuous schedule"),
     ],

@@ -255,6 +255,8 @@ def test_conditions_that_it_does_not_read(fields, condition, message):
         ({"multipliers": ()}, r"multipliers, from 1 to 12; got 0"),
         ({"multipliers": (1, 2.5)}, r"UNet\.multipliers: expected whole numbers"),
         ({"context_size": 6, "attention": "tutorial"}, r"UNet\.attention: expected \"ddpm\""),
+        ({"num_heads": 2, "head_size": 4}, "num_heads or head_size, got both, 2 and 4"),
+        ({"num_heads": 1, "attention": "tutorial"}, "got 1; set it to None for the tutorials' 4"),
         ({"time_scale": float("inf")}, r"UNet\.time_scale: expected a finite number"),
     ],
 )
