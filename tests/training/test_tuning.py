@@ -13,6 +13,7 @@ from PIL import Image
 
 from diffax.commands import train as command
 from diffax.models.controlnet import controls_of
+from diffax.models.parameters import fingerprint
 from diffax.pretrained import (
     load_components,
     load_lora,
@@ -30,7 +31,6 @@ from diffax.training import (
     open_run,
     prepare,
 )
-from diffax.training.keeping.frozen import fingerprint
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests/pretrained"))
