@@ -188,6 +188,32 @@ def test_a_run_stopped_and_continued_is_bitwise_the_same(folder, tmp_path, name)
         assert saved < 4 * start.size  # with the optimizer's two moments
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["lora:text", "textual_inversion", "controlnet"])
+@pytest.mark.parametrize("family", ["sd2", "sdxl"])
+def test_the_other_families_are_tuned_alike(folder, tmp_path, family, name):
+    tiny_pipelines.components(family).save(tmp_path)
+    spec = name if ":" in name else f"{name}:debug"
+    recipe = load_recipe(spec, ROOT / "configs")
+    given = ("--data.dir", str(folder / "images"), *RECIPES[name])
+    config = command.started_from(command.with_arguments(recipe.config, given), str(tmp_path))
+    setup = prepare(config)
+    learned = names(setup.places[0].trainable)
+    encoders = 2 if family == "sdxl" else 1
+    if name == "textual_inversion":
+        assert len(learned) == encoders
+    elif name == "lora:text":
+        assert sum(n.startswith("conditioner.") for n in learned) == encoders * 2 * 3 * 4
+    else:
+        assert all(n.startswith("network/params/controls_0/") for n in learned)
+    # The loss can be taken, with all that the family's network is told.
+    batch = setup.objective.columns(setup.dataset.batch(0, seed=0, batch_size=2))
+    shapes = jax.eval_shape(
+        setup.objective.loss, setup.places[0].trainable, setup.places[1], batch, jax.random.key(0)
+    )
+    assert shapes[0].shape == () and ("size_ids" in batch) == (family == "sdxl")
+
+
 def check_export(folder, run, out):
     """What is written is read by what reads others' files, and says what the run does."""
     model, base = open_run(run, ema="none").model, load_pipeline(folder / "sd")
