@@ -338,6 +338,11 @@ class UNet2DConditionModel(nn.Module):
         total = 0
         for depths, extra, ordered in ((down, 0, layers), (up, 1, layers[::-1])):
             for depth, own in zip(depths, ordered, strict=True):
+                if isinstance(depth, tuple) and any(isinstance(one, tuple) for one in depth):
+                    raise ValueError(
+                        "UNet2DConditionModel.transformer_layers_per_block: expected numbers, for "
+                        f"each level or for each of its layers, got {depth}"
+                    )
                 if isinstance(depth, tuple) and len(depth) != own + extra:
                     raise ValueError(
                         f"UNet2DConditionModel.transformer_layers_per_block: expected one number "
