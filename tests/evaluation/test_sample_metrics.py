@@ -1,5 +1,6 @@
 """Figures of features against closed forms, properties and the reference's numbers."""
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,25 @@ def frechet_case(golden, case):
     x, y = golden["generated"].astype(np.float64), golden["real"].astype(np.float64)
     mix = np.random.RandomState(0).standard_normal((x.shape[1], 2 * x.shape[1]))
     return {"full": (x, y), "rank": (x @ mix, y @ mix), "few": (x[:12], y[:9])}[case]
+
+
+@pytest.mark.parity
+def test_torch_fidelity_live():
+    """The golden figures, of other sets."""
+    for name in ("torch", "torchvision", "torch_fidelity"):
+        pytest.importorskip(name, reason=f"the parity extra ({name}) is not installed")
+    spec = importlib.util.spec_from_file_location("make", GOLDEN.parent / "make_metrics.py")
+    make = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make)
+    for i in range(5):
+        x, y = make.features(2 * i, 150), make.features(2 * i + 1, 120)
+        found = make.figures(x, y)
+        kernel = kernel_distance(x, y, subsets=10, subset_size=50)
+        np.testing.assert_allclose(kernel, found["kernel"], rtol=1e-4)
+        np.testing.assert_allclose(inception_score(4 * x, splits=5), found["score"], rtol=1e-12)
+        assert tuple(precision_recall(x, y)) == pytest.approx(tuple(found["precision_recall"]))
+        ours = frechet_distance(statistics(x), statistics(y))
+        assert ours == pytest.approx(found["frechet_full"], rel=1e-6)
 
 
 # ---------------------------------------------------------------- closed forms
