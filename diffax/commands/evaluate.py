@@ -57,7 +57,8 @@ def _evaluate(flags: argparse.Namespace, rest: Sequence[str]) -> int:
     if flags.metrics is not None:
         _metrics(flags, fields, flags.metrics)  # refused before anything is opened
     subject = subject_of(flags)
-    metrics = _metrics(flags, fields, flags.metrics or subject.usual_metrics())
+    looked_at = [] if flags.features is None else ["frechet"]
+    metrics = _metrics(flags, fields, flags.metrics or [*subject.usual_metrics(), *looked_at])
     out = Path(flags.out or subject.folder)
     plotting.check_output(out / "evaluation.png", images=None)
     measured: dict[str, dict[str, Measured]] = {}
