@@ -14,6 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffax.adapters.paths import matching
+from diffax.training.unit_weights import unit_weights
 
 Rate = Any  # step -> learning rate
 
@@ -264,6 +265,9 @@ class Optimizer:
     """What follows the warm-up: constant, cosine, inverse_sqrt."""
     groups: tuple[Group, ...] = ()
     """Parameters with an optimizer of their own; the first group that matches a name counts."""
+    unit_weights: str | None = None
+    """Parameters, by a regular expression, that every step brings back to unit magnitude: `kernel$`
+    for edm2_unet; None: none."""
 
     def __post_init__(self) -> None:
         """Checks every number."""
@@ -315,7 +319,11 @@ class Optimizer:
             update = optax.multi_transform(
                 updates | {"rest": update}, jax.tree.map(group_of, names)
             )
-        return optax.chain(clip, update)
+        if self.unit_weights is None:
+            return optax.chain(clip, update)
+        names = _names(trainable)
+        found = matching(jax.tree.leaves(names), self.unit_weights, "optimizer.unit_weights")
+        return optax.chain(clip, update, unit_weights(jax.tree.map(lambda n: n in found, names)))
 
     def _rate(self, highest: float, steps: int, batch_size: int) -> Rate:
         warmup = self.warmup_steps or self.warmup_images / batch_size
