@@ -12,6 +12,7 @@ from diffax.models.bound import BoundModule
 from diffax.models.class_embedder import ClassEmbedder
 from diffax.models.clip_text import CLIPTextModel, CLIPTextModelWithProjection, TextEncoding
 from diffax.models.dit import DiT
+from diffax.models.edm2_unet import EDM2UNet
 from diffax.models.mlp import StepMLP, VectorMLP
 from diffax.models.noisy_classifier import NoisyClassifier
 from diffax.models.parameters import parameter_count
@@ -25,6 +26,7 @@ from diffax.models.unet_condition import UNet2DConditionModel
 BY_NAME: dict[str, type] = {
     "unet": UNet,
     "song_unet": SongUNet,
+    "edm2_unet": EDM2UNet,
     "adm": ADM,
     "dit": DiT,
     "tutorial_unet": TutorialUNet,
@@ -44,6 +46,7 @@ __all__ = [
     "ClassEmbedder",
     "DiT",
     "DiagonalGaussian",
+    "EDM2UNet",
     "NoisyClassifier",
     "SongUNet",
     "StepMLP",
