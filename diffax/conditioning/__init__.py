@@ -7,6 +7,7 @@ Condition:  what the network takes: {"label"}, {"context", "pooled"}, ...; {} wh
 from diffax.conditioning.captions import Captions
 from diffax.conditioning.conditioner import Condition, Conditioner, Told
 from diffax.conditioning.control import Control
+from diffax.conditioning.features import Features
 from diffax.conditioning.joined import Joined
 from diffax.conditioning.labels import Labels
 from diffax.conditioning.low_res import LowRes
@@ -26,6 +27,7 @@ __all__ = [
     "Condition",
     "Conditioner",
     "Control",
+    "Features",
     "Joined",
     "Labels",
     "LowRes",

@@ -56,6 +56,11 @@ class Joined:
         return self._first("guidance_condition")
 
     @property
+    def factor(self) -> int | None:
+        """How many times larger than a small image the samples are, if a part says so."""
+        return self._first("factor")
+
+    @property
     def num_classes(self) -> int | None:
         """How many classes the labels among the parts have."""
         return self._first("num_classes")

@@ -35,6 +35,8 @@ _SAID = (
     "control_guess",
     "low_res",
     "noise_level",
+    "image_prompt",
+    "image_prompt_scale",
     "clip_skip",
     "original_size",
     "crop",

@@ -62,6 +62,8 @@ class Request:
         control_scale: how much it counts, >= 0; 1 by default; or one for each control.
         control_guess: ControlNets follow the image though the prompt says nothing of it: the guess
             that guidance steers away from does not see it (guess mode).
+        image_prompt: what an IP-Adapter's samples should resemble, as `image`, of any size.
+        image_prompt_scale: how much it counts; 1 by default.
         clip_skip: so many last layers of the text encoders are left out.
         original_size: XL: height and width that the image pretends to have had.
         crop: XL: top and left of the pretended crop.
@@ -102,6 +104,8 @@ class Request:
     control: Any = None
     control_scale: float | Sequence[float] | None = None
     control_guess: bool = False
+    image_prompt: Any = None
+    image_prompt_scale: float | None = None
     clip_skip: int | None = None
     original_size: tuple[int, int] | None = None
     crop: tuple[int, int] | None = None

@@ -23,6 +23,7 @@ from diffax.models.noisy_classifier import NoisyClassifier
 from diffax.models.parameters import fingerprint, parameter_count
 from diffax.models.resnet import CIFARResNet
 from diffax.models.song_unet import SongUNet
+from diffax.models.t2i_adapter import T2IAdapter
 from diffax.models.tutorial_unet import TutorialUNet
 from diffax.models.unet import UNet
 from diffax.models.unet_2d import UNet2DModel
@@ -66,6 +67,7 @@ __all__ = [
     "PatchDiscriminator",
     "SongUNet",
     "StepMLP",
+    "T2IAdapter",
     "TextEncoding",
     "TutorialUNet",
     "UNet",

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from diffax.models import fields, unet_encoder
+from diffax.models.blocks.attention import Prompted
 from diffax.models.blocks.levels import UpBlock
 from diffax.models.condition import Condition, checked
 from diffax.models.unet_encoder import ConditionalEncoder, per_block, resampling
@@ -60,6 +61,7 @@ class UNet2DConditionModel(ConditionalEncoder):
     time_cond_proj_dim: int | None = None
     conv_in_kernel: int = 3
     conv_out_kernel: int = 3
+    image_prompt: bool = False
 
     def __post_init__(self) -> None:
         fields.same_length(self, "block_out_channels", "down_block_types", "up_block_types")
@@ -89,7 +91,9 @@ class UNet2DConditionModel(ConditionalEncoder):
     def reads(self) -> tuple[str, ...]:
         """Names of what it can be told."""
         told = self.embeds | {"guidance": self.time_cond_proj_dim is not None, "channels": True}
-        return tuple(name for name, asked in told.items() if asked)
+        told |= {"image_prompt": self.image_prompt, "image_scale": self.image_prompt}
+        names = tuple(name for name, asked in told.items() if asked)
+        return (*names, *self._feature_names())
 
     @nn.compact
     def __call__(
@@ -115,7 +119,11 @@ class UNet2DConditionModel(ConditionalEncoder):
                 "label" `[B]` int, or `[B, K]` for class embeddings that are projections;
                 "guidance" `[B, time_cond_proj_dim]`, of distilled models, see
                 `diffax.models.blocks.embeddings.guidance_embedding`; without it they are told
-                nothing of guidance.
+                nothing of guidance;
+                "image_prompt" `[B, T, cross_attention_dim]` and "image_scale" `[B]`, tokens of an
+                image and how much they count (IP-Adapter);
+                "features_0" `[B, h, w, C]`, ..., added to each level's output, and one more to
+                the middle's (T2I-Adapter).
             down_residuals: added to the skips, input convolution first (ControlNet).
             mid_residual: added to the middle block's output (ControlNet).
             train: whether dropout is active (rng "dropout").
@@ -126,7 +134,8 @@ class UNet2DConditionModel(ConditionalEncoder):
         Raises:
             ValueError: a condition that is missing, or that the network does not read.
         """
-        needed = tuple(name for name in self.reads if name not in ("guidance", "channels"))
+        prompted = {"image_prompt": self.image_prompt, "image_scale": self.image_prompt}
+        needed = tuple(name for name, asked in (self.embeds | prompted).items() if asked)
         condition = checked(self, condition, x.shape[0], needed)
         style = self._style(self.dropout)
         channels = self.block_out_channels
@@ -135,6 +144,9 @@ class UNet2DConditionModel(ConditionalEncoder):
             t, condition, style, self.time_embedding_dim, self.time_cond_proj_dim
         )
         context = condition["context"].astype(self.dtype)
+        if self.image_prompt:
+            image = condition["image_prompt"].astype(self.dtype)
+            context = Prompted(context, image, condition["image_scale"])
         if "channels" in condition:
             x = jnp.concatenate([x, condition["channels"].astype(x.dtype)], axis=-1)
         if x.shape[-1] != self.in_channels:
@@ -146,13 +158,16 @@ class UNet2DConditionModel(ConditionalEncoder):
             x = 2 * x - 1
 
         x = style.conv(channels[0], "conv_in", size=self.conv_in_kernel)(x)
-        x, skips = self._down(x, temb, context, style, train)
+        features = [condition[n] for n in self._feature_names() if n in condition]
+        x, skips = self._down(x, temb, context, style, train, features)
         if down_residuals is not None:
             skips = [a + b.astype(a.dtype) for a, b in zip(skips, down_residuals, strict=True)]
 
         only = self.mid_block_only_cross_attention
         only = only if only is not None else self.only_cross_attention is True
         x = self._middle(x, temb, context, style, train, only)
+        if len(features) > count:
+            x = x + features[count].astype(x.dtype)
         if mid_residual is not None:
             x = x + mid_residual.astype(x.dtype)
 
@@ -170,6 +185,10 @@ class UNet2DConditionModel(ConditionalEncoder):
         x = nn.silu(style.norm("conv_norm_out")(x))
         out = style.conv(self.out_channels, "conv_out", size=self.conv_out_kernel)(x)
         return out.astype(jnp.float32)
+
+    def _feature_names(self) -> tuple[str, ...]:
+        """One for each level and one for the middle."""
+        return tuple(f"features_{i}" for i in range(len(self.block_out_channels) + 1))
 
     def _up_depths(self) -> tuple:
         """Transformer blocks of each level on the way up, lowest level first."""

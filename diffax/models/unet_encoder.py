@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from diffax.models import fields
+from diffax.models.blocks.attention import Prompted
 from diffax.models.blocks.embeddings import (
     TimestepEmbedding,
     label_embedding,
@@ -193,9 +195,18 @@ class ConditionalEncoder(nn.Module):
         return temb
 
     def _down(
-        self, x: jax.Array, temb: jax.Array, context: jax.Array, style: Style, train: bool
+        self,
+        x: jax.Array,
+        temb: jax.Array,
+        context: jax.Array | Prompted,
+        style: Style,
+        train: bool,
+        features: Sequence[jax.Array] = (),
     ) -> tuple[jax.Array, list[jax.Array]]:
-        """All down blocks: the last output, and every layer's with x in front, the skips."""
+        """All down blocks: the last output, and every layer's with x in front, the skips.
+
+        `features` are added inside the blocks, one each (T2I-Adapter).
+        """
         count = len(self.block_out_channels)
         layers = per_block(self.layers_per_block, count)
         depths = per_block(self.transformer_layers_per_block, count)
@@ -208,7 +219,7 @@ class ConditionalEncoder(nn.Module):
                 resample=resampling(kind, i, count),
                 padding=self.downsample_padding,
                 name=f"down_blocks_{i}",
-            )(x, temb, context, train)
+            )(x, temb, context, train, features[i] if i < len(features) else None)
             skips += new
         return x, skips
 
@@ -216,7 +227,7 @@ class ConditionalEncoder(nn.Module):
         self,
         x: jax.Array,
         temb: jax.Array,
-        context: jax.Array,
+        context: jax.Array | Prompted,
         style: Style,
         train: bool,
         only_cross_attention: bool = False,

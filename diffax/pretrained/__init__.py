@@ -7,6 +7,7 @@
 """
 
 from diffax.pretrained.components import Components
+from diffax.pretrained.image_prompt import with_image_prompt
 from diffax.pretrained.loading import load_components, load_pipeline, save_pipeline
 from diffax.pretrained.lora import Lora, load_lora, save_lora, trained_lora, with_loras
 from diffax.pretrained.network import load_network, save_network
@@ -72,6 +73,7 @@ __all__ = [
     "token_vectors",
     "trained_lora",
     "with_embedding",
+    "with_image_prompt",
     "with_loras",
     "with_parts",
     "with_token",

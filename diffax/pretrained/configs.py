@@ -21,11 +21,13 @@ from diffax.models import (
     CLIPVisionModel,
     CLIPVisionModelWithProjection,
     ControlNetModel,
+    T2IAdapter,
     UNet2DConditionModel,
     UNet2DModel,
     VQModel,
     autoencoder,
     controlnet,
+    t2i_adapter,
     unet_2d,
     unet_condition,
 )
@@ -34,7 +36,16 @@ from diffax.pretrained.saving import LAYOUT_VERSION
 from diffax.pretrained.types import check_types
 
 # Module fields that are ours and not a checkpoint's.
-OURS = ("query_chunk", "remat", "new_tokens", "dtype", "param_dtype", "parent", "name")
+OURS = (
+    "query_chunk",
+    "remat",
+    "new_tokens",
+    "image_prompt",
+    "dtype",
+    "param_dtype",
+    "parent",
+    "name",
+)
 
 # Fields of which a module knows some values, and fields it has not: the values that mean what it
 # does.
@@ -62,6 +73,7 @@ ONLY: dict[type[nn.Module], dict[str, tuple]] = {
         "encoder_hid_dim_type": (None,),
         "num_attention_heads": (None,),
     },
+    T2IAdapter: t2i_adapter.CHOICES,
     UNet2DModel: {
         **unet_2d.CHOICES,
         "act_fn": ("silu", "swish"),
@@ -216,6 +228,9 @@ def example_inputs(module: nn.Module) -> tuple[Any, ...]:
         return (jnp.zeros((1, 2), jnp.int32),)
     if isinstance(module, CLIPVisionModel):
         return (jnp.zeros((1, module.image_size, module.image_size, module.num_channels)),)
+    if isinstance(module, T2IAdapter):
+        side = module.downscale_factor * 2 ** len(module.channels)
+        return (jnp.zeros((1, side, side, module.in_channels)),)
     if isinstance(module, ClassEmbedder):
         return (jnp.zeros(1, jnp.int32),)
     if isinstance(module, (AutoencoderKL, VQModel)):

@@ -59,7 +59,7 @@ def with_vectors(conditioner: PublishedText, token: str, vectors: Sequence[Array
         known = tokenizer.backend.token_to_id(token) is not None
         if known or token in (name for name, _ in tokenizer.added):
             raise ValueError(
-                f"conditioner.token {token!r} is in the vocabulary already; choose another name"
+                f"the token {token!r} is in the vocabulary already; choose another name"
             )
         module, tables = encoder.module, _embeddings(encoder.params)
         if rows.shape[1] != module.hidden_size:

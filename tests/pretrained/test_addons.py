@@ -71,6 +71,23 @@ def test_control_of_xl():
     )
 
 
+@pytest.mark.parametrize("name", ["t2i", "t2i_xl", "t2i_light"])
+def test_features_of_adapters(name):
+    network = tiny_pipelines.network(tiny.ADDONS[name])
+    image = (tiny.control_images()[:1] + 1) / 2
+    for i, feature in enumerate(network(image)):
+        close(feature, f"{name} {i}")
+
+
+def test_adapter():
+    asked = dict(control=tiny.control_images()[0], control_scale=0.8)
+    close(text_to_image(controlled("sd", "t2i"), tiny.PROMPTS, **ASKED, **asked), "t2i drawn")
+    with pytest.raises(ValueError, match="T2I-Adapter was made for another base model"):
+        controlled("sd", "t2i_xl")
+    with pytest.raises(ValueError, match="not both"):
+        controlled("sd", "t2i", "controlnet")
+
+
 REFUSED = {
     "none": ({}, "follows 1 control image"),
     "two": ({"control": [np.zeros((32, 24, 3))] * 2}, "expected 1 control images"),

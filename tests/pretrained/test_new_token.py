@@ -62,7 +62,7 @@ def test_what_cannot_be_is_one_line(published, extended):
     for conditioner, token, initial, said in (
         (published, "<new>", "some cat", "give a word that is one"),
         (published, "cat</w>", "cat", "in the vocabulary already"),
-        (extended, "<newer>", "cat", "beside another one"),
+        (extended, "<new>", "cat", "in the vocabulary already"),
     ):
         with pytest.raises(ValueError, match=said):
             with_token(conditioner, token, 1, initial)

@@ -60,7 +60,7 @@ def test_both_encoders_of_xl(tmp_path):
 
 
 def test_what_is_refused(model, tmp_path):
-    file = written(tmp_path, x=np.zeros((2, 48), np.float32))
+    file = written(tmp_path, emb_params=np.zeros((2, 48), np.float32))
     with pytest.raises(ValueError, match="48 numbers, this model's have 32: .* another base"):
         with_embedding(model, file)
     cat = written(tmp_path, **{"cat</w>": np.zeros((1, 32), np.float32)})

@@ -338,6 +338,26 @@ def lora(layout: str) -> dict[str, np.ndarray]:
     return tensors
 
 
+def image_prompt() -> dict[str, np.ndarray]:
+    """An IP-Adapter of the tiny Stable Diffusion 1: four tokens of 24 numbers' embeddings."""
+    shapes = {"proj.weight": (128, 24), "proj.bias": (128,), "norm.weight": (32,)}
+    tensors = {f"image_proj.{k}": weight(f"ip {k}", s) for k, s in shapes.items()}
+    tensors["image_proj.norm.bias"] = weight("ip norm.bias", (32,))
+    # The way down, twice the way up, the middle: every second attention layer.
+    for i, width in enumerate((32, 32, 32, 64)):
+        for name in ("to_k_ip", "to_v_ip"):
+            key = f"ip_adapter.{2 * i + 1}.{name}.weight"
+            tensors[key] = weight(key, (width, 32))
+    return tensors
+
+
+_T2I = {"_class_name": "T2IAdapter", "in_channels": 3, "num_res_blocks": 1, "downscale_factor": 2}
+ADDONS |= {
+    "t2i": {**_T2I, "adapter_type": "full_adapter", "channels": [32, 64]},
+    "t2i_xl": {**_T2I, "adapter_type": "full_adapter_xl", "channels": [8, 12, 12]},
+    "t2i_light": {**_T2I, "adapter_type": "light_adapter", "channels": [8, 16]},
+}
+
 TOKEN_PROMPTS = ["a <toy> at cat", "dot cat <toy>"]
 
 
@@ -349,6 +369,29 @@ def token_vectors() -> dict[str, np.ndarray]:
 def control_images() -> np.ndarray:
     """Two control images in [-1, 1], 32x24."""
     return np.stack([image(), np.sin(3 * image()[::-1])])
+
+
+PIPELINES["upscaler"] = {
+    "unet": {**CONFIGS["unet_sd1"], "in_channels": 7, "num_class_embeds": 40},
+    "vae": CONFIGS["vae"],
+    "text_encoder": _TEXT,
+    "scheduler": {**SCHEDULER, "prediction_type": "v_prediction"},
+}
+LOW_RES_SCHEDULER = {
+    **SCHEDULER,
+    "_class_name": "DDPMScheduler",
+    "beta_schedule": "squaredcos_cap_v2",
+}
+
+
+def small_images() -> np.ndarray:
+    """Two small images of the latents' size, 16x12."""
+    return np.stack([image()[::2, ::2], np.cos(2 * image()[::2, ::2])])
+
+
+def small_noise() -> np.ndarray:
+    """What they are noised with."""
+    return draws("small noise", 2, 16, 12, 3)
 
 
 # Our name -> the reference's scheduler.

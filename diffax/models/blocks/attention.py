@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -111,6 +111,22 @@ def _attend_in_slices(
     return jnp.moveaxis(out, 0, 1).reshape(padded.shape)[:, :length]
 
 
+class Prompted(NamedTuple):
+    """A text, and image tokens beside it that have keys and values of their own.
+
+    IP-Adapter's decoupled cross-attention (Ye et al. 2023, eq. 5).
+
+    Attributes:
+        text: `[B, M, K]`.
+        image: `[B, T, K]`.
+        scale: `[B]`, how much the image counts.
+    """
+
+    text: jax.Array
+    image: jax.Array
+    scale: jax.Array
+
+
 class Attention(nn.Module):
     """Multi-head attention from every token to a context, or of the tokens to each other.
 
@@ -138,12 +154,13 @@ class Attention(nn.Module):
     names: tuple[str, str, str, str] = ("to_q", "to_k", "to_v", "to_out_0")
 
     @nn.compact
-    def __call__(self, x: jax.Array, context: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: jax.Array, context: jax.Array | Prompted | None = None) -> jax.Array:
         """What each token gathers.
 
         Args:
             x: tokens `[B, N, C]`, or images `[B, H, W, C]` of which every pixel is a token.
-            context: `[B, M, K]`; None for the tokens themselves, after the norm.
+            context: `[B, M, K]`, perhaps with an image beside it; None for the tokens themselves,
+                after the norm.
 
         Returns:
             The shape of `x`, with `features` channels; not added to it.
@@ -161,7 +178,8 @@ class Attention(nn.Module):
         if self.norm_groups is not None:
             norm = GroupNorm(self.norm_groups, style.eps, name="group_norm", **style.dtypes)
             tokens = norm(tokens)
-        source = tokens if context is None else context
+        source = context.text if isinstance(context, Prompted) else context
+        source = tokens if source is None else source
 
         def project(tokens: jax.Array, name: str) -> jax.Array:
             init = style.qkv_init
@@ -169,13 +187,19 @@ class Attention(nn.Module):
             return out.reshape(*out.shape[:-1], self.heads, channels // self.heads)
 
         to_query, to_key, to_value, to_out = self.names
+        query = project(tokens, to_query)
+        chunk = style.query_chunk
         out = attend(
-            project(tokens, to_query),
+            query,
             project(source, to_key),
             project(source, to_value),
             causal=self.causal,
-            query_chunk=style.query_chunk,
+            query_chunk=chunk,
         )
+        if isinstance(context, Prompted):
+            key, value = (project(context.image, f"{name}_ip") for name in (to_key, to_value))
+            scale = context.scale.astype(out.dtype)[:, None, None, None]
+            out = out + scale * attend(query, key, value, query_chunk=chunk)
         features = self.features or channels
         out = style.dense(features, to_out, kernel_init=style.out_init)(out.reshape(tokens.shape))
         return out.reshape(*x.shape[:-1], features)

@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from diffax.models.blocks.attention import Attention
+from diffax.models.blocks.attention import Attention, Prompted
 from diffax.models.blocks.resampling import Downsample, Upsample, average_pool, max_pool
 from diffax.models.blocks.residual import ResidualBlock, added
 from diffax.models.blocks.style import Style
@@ -78,7 +78,7 @@ def _attended(
     spec: AttentionSpec,
     name: str,
     x: jax.Array,
-    context: jax.Array | None,
+    context: jax.Array | Prompted | None,
     rescale: float = 1.0,
 ) -> jax.Array:
     """`x` after the attention of a layer."""
@@ -122,14 +122,22 @@ class DownBlock(nn.Module):
         self,
         x: jax.Array,
         temb: jax.Array | None = None,
-        context: jax.Array | None = None,
+        context: jax.Array | Prompted | None = None,
         train: bool = False,
+        extra: jax.Array | None = None,
     ) -> tuple[jax.Array, list[jax.Array]]:
-        """Returns the output and every layer's output, for the up path."""
+        """Returns the output and every layer's output, for the up path.
+
+        `extra` is added to the last layer before the downsampling where there is attention, else
+        to the output, as T2I-Adapters were trained.
+        """
+        attended = any(spec is not None for spec in self.attentions)
         skips, sums = [], {"rescale": self.rescale}
         for i, spec in enumerate(self.attentions):
             x = residual(self.style, self.features, f"resnets_{i}", **sums)(x, temb, train)
             x = _attended(self.style, spec, f"attentions_{i}", x, context, self.rescale)
+            if extra is not None and attended and i == len(self.attentions) - 1:
+                x = x + extra.astype(x.dtype)
             skips.append(x)
         if self.resample == "conv":
             x = Downsample(self.style, self.padding, name="downsamplers_0")(x)
@@ -141,6 +149,9 @@ class DownBlock(nn.Module):
         elif self.resample is not None:
             x = POOLS[self.resample](x)
             skips.append(x)
+        if extra is not None and not attended:
+            x = x + extra.astype(x.dtype)
+            skips[-1] = x
         return x, skips
 
 
@@ -162,7 +173,7 @@ class MidBlock(nn.Module):
         self,
         x: jax.Array,
         temb: jax.Array | None = None,
-        context: jax.Array | None = None,
+        context: jax.Array | Prompted | None = None,
         train: bool = False,
     ) -> jax.Array:
         """`[B, H, W, C]` to the same shape."""
@@ -200,7 +211,7 @@ class UpBlock(nn.Module):
         x: jax.Array,
         skips: list[jax.Array] | None = None,
         temb: jax.Array | None = None,
-        context: jax.Array | None = None,
+        context: jax.Array | Prompted | None = None,
         train: bool = False,
         size: tuple[int, int] | None = None,
     ) -> jax.Array:

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from diffax.models.blocks.attention import Attention
+from diffax.models.blocks.attention import Attention, Prompted
 from diffax.models.blocks.style import Style
 
 
@@ -67,14 +67,15 @@ class TransformerBlock(nn.Module):
     only_cross_attention: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, context: jax.Array) -> jax.Array:
-        """`[B, N, C]` with context `[B, M, K]` to `[B, N, C]`."""
+    def __call__(self, x: jax.Array, context: jax.Array | Prompted) -> jax.Array:
+        """`[B, N, C]` with context `[B, M, K]`, perhaps with an image beside it, to `[B, N, C]`."""
         style = self.style
 
         def attention(name: str) -> Attention:
             return Attention(style, self.heads, qkv_bias=False, name=name)
 
-        first = context if self.only_cross_attention else None
+        text = context.text if isinstance(context, Prompted) else context
+        first = text if self.only_cross_attention else None
         x = x + attention("attn1")(style.layer_norm("norm1")(x), first)
         x = x + attention("attn2")(style.layer_norm("norm2")(x), context)
         return x + FeedForward(style, name="ff")(style.layer_norm("norm3")(x))
@@ -99,7 +100,7 @@ class SpatialTransformer(nn.Module):
     only_cross_attention: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, context: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, context: jax.Array | Prompted) -> jax.Array:
         """`[B, H, W, C]` with context `[B, M, K]` to `[B, H, W, C]`."""
         style, channels = self.style, x.shape[-1]
         # The map out closes the whole branch; the branches inside it start as usual.

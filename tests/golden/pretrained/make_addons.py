@@ -12,6 +12,8 @@ from pathlib import Path
 import diffusers
 import numpy as np
 import torch
+import transformers
+from PIL import Image
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1] / "pretrained"))
@@ -19,6 +21,7 @@ sys.path.insert(0, str(HERE))
 
 import make_pipelines  # noqa: E402
 import tiny_models as tiny  # noqa: E402
+from make_components import nhwc  # noqa: E402
 from make_pipelines import COMMON, SIZE, latents, nchw  # noqa: E402
 
 
@@ -87,12 +90,15 @@ def tensors(layout: str) -> dict[str, torch.Tensor]:
     return {key: torch.as_tensor(value) for key, value in tiny.lora(layout).items()}
 
 
+def plain() -> diffusers.StableDiffusionPipeline:
+    return make_pipelines.pipeline(diffusers.StableDiffusionPipeline, "sd", "DDIMScheduler")
+
+
 def lora_cases() -> dict[str, np.ndarray]:
     """Both layouts, alone and together, with scales."""
     cases = {}
     for name, scales in tiny.LORA_CASES.items():
-        cls = diffusers.StableDiffusionPipeline
-        pipe = make_pipelines.pipeline(cls, "sd", "DDIMScheduler")
+        pipe = plain()
         for layout in scales:
             pipe.load_lora_weights(tensors(layout), adapter_name=layout)
         pipe.set_adapters(list(scales), list(scales.values()))
@@ -100,14 +106,93 @@ def lora_cases() -> dict[str, np.ndarray]:
     return cases
 
 
+# ---------------------------------------------------------------- T2I-Adapter
+
+
+def adapter_cases() -> dict[str, np.ndarray]:
+    cases = {}
+    for name in ("t2i", "t2i_xl", "t2i_light"):
+        with torch.no_grad():
+            features = make_pipelines.network(tiny.ADDONS[name])(control_image())
+        for i, feature in enumerate(features):
+            cases[f"{name} {i}"] = nhwc(feature)
+    parts = make_pipelines.components("sd")
+    pipe = diffusers.StableDiffusionAdapterPipeline(
+        **parts,
+        adapter=make_pipelines.network(tiny.ADDONS["t2i"]),
+        scheduler=make_pipelines.scheduler("sd", "DDIMScheduler"),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    cases["t2i drawn"] = drawn(
+        pipe, image=control_image().repeat(2, 1, 1, 1), adapter_conditioning_scale=0.8
+    )
+    return cases
+
+
 # ---------------------------------------------------------------- textual inversion
 
 
 def token_cases() -> dict[str, np.ndarray]:
-    pipe = make_pipelines.pipeline(diffusers.StableDiffusionPipeline, "sd", "DDIMScheduler")
+    pipe = plain()
     for token, vectors in tiny.token_vectors().items():
         pipe.load_textual_inversion({token: torch.from_numpy(vectors)}, token=token)
     return {"tokens": drawn(pipe, prompt=tiny.TOKEN_PROMPTS)}
+
+
+# ---------------------------------------------------------------- IP-Adapter
+
+
+def image_prompt_cases() -> dict[str, np.ndarray]:
+    tables = {"image_proj": {}, "ip_adapter": {}}
+    for key, value in tiny.image_prompt().items():
+        table, name = key.split(".", 1)
+        tables[table][name] = torch.from_numpy(value)
+    pipe = diffusers.StableDiffusionPipeline(
+        **make_pipelines.components("sd"),
+        image_encoder=make_pipelines.network(tiny.ADDONS["clip_vision"]),
+        feature_extractor=transformers.CLIPImageProcessor(size=28, crop_size=28),
+        scheduler=make_pipelines.scheduler("sd", "DDIMScheduler"),
+        safety_checker=None,
+        requires_safety_checker=False,
+    )
+    pipe.load_ip_adapter(tables, subfolder="", weight_name="")
+    pipe.set_ip_adapter_scale(0.6)
+    levels = np.rint((tiny.image() + 1) * 127.5).astype(np.uint8)
+    return {"image prompt": drawn(pipe, ip_adapter_image=Image.fromarray(levels))}
+
+
+# ---------------------------------------------------------------- the x4 upscaler
+
+
+def upscaler() -> diffusers.StableDiffusionUpscalePipeline:
+    return diffusers.StableDiffusionUpscalePipeline(
+        **make_pipelines.components("upscaler"),
+        low_res_scheduler=diffusers.DDPMScheduler.from_config(tiny.LOW_RES_SCHEDULER),
+        scheduler=make_pipelines.scheduler("upscaler", "DDIMScheduler"),
+        max_noise_level=39,
+    )
+
+
+def upscaler_cases() -> dict[str, np.ndarray]:
+    pipe = upscaler()
+    pipe.set_progress_bar_config(disable=True)
+    module = sys.modules[type(pipe).__module__]
+    saved = module.randn_tensor
+    module.randn_tensor = lambda shape, **_: nchw(tiny.small_noise())
+    options = {**COMMON, "image": nchw(tiny.small_images()), "noise_level": 30}
+    try:
+        with torch.no_grad():
+            out = pipe(
+                **options,
+                num_inference_steps=3,
+                latents=nchw(tiny.noise()),
+                output_type="latent",
+            )
+    finally:
+        module.randn_tensor = saved
+    return {"upscaler": latents(out)}
 
 
 CASES = {
@@ -115,6 +200,9 @@ CASES = {
     "image_encoder": image_encoder_cases,
     "lora": lora_cases,
     "tokens": token_cases,
+    "t2i": adapter_cases,
+    "image_prompt": image_prompt_cases,
+    "upscaler": upscaler_cases,
 }
 
 
