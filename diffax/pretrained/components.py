@@ -35,10 +35,14 @@ PIPELINES = {
     ),
     **dict.fromkeys(("DDPMPipeline", "DDIMPipeline", "PNDMPipeline"), ("unet",)),
     "LDMPipeline": ("unet", "vqvae"),
+    "StableDiffusionUpscalePipeline": ("unet", "vae", "text_encoder", "tokenizer"),
 }
 
 # Parts of a pipeline that are not read: they judge images or take them for prompts.
-NOT_READ = ("safety_checker", "feature_extractor", "image_encoder")
+NOT_READ = ("safety_checker", "feature_extractor", "image_encoder", "watermarker")
+
+# Parts that are settings only.
+SCHEDULERS = ("scheduler", "low_res_scheduler")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Components:
         scheduler: `scheduler_config.json`, the noise schedule and default sampler.
         settings: the flags of `model_index.json`, such as `force_zeros_for_empty_prompt`.
         class_embedder: the table of classes that the U-Net attends to instead of a text.
+        low_res_scheduler: of the x4 upscaler, the schedule that its small images are noised by.
         files: the JSON files that were read, by their path in the folder, such as
             "unet/config.json": fields that nothing here needs are written back from them.
     """
@@ -64,6 +69,7 @@ class Components:
     scheduler: Mapping[str, Any]
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     class_embedder: BoundModule | None = None
+    low_res_scheduler: Mapping[str, Any] | None = None
     files: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     @property
@@ -112,9 +118,12 @@ class Components:
             # What was not read is not written either.
             index |= {name: [None, None] for name in NOT_READ[: 2 if not self.xl else 0]}
             index |= {name: [None, None] for name in NOT_READ if name in read}
-        (folder / "scheduler").mkdir(parents=True, exist_ok=True)
-        write_json(folder / "scheduler" / "scheduler_config.json", dict(self.scheduler))
-        index["scheduler"] = ["diffusers", self.scheduler["_class_name"]]
+        for name in SCHEDULERS:
+            scheduler = getattr(self, name)
+            if scheduler is not None:
+                (folder / name).mkdir(parents=True, exist_ok=True)
+                write_json(folder / name / "scheduler_config.json", dict(scheduler))
+                index[name] = ["diffusers", scheduler["_class_name"]]
         write_json(folder / "model_index.json", index)
 
     def _networks(self) -> Iterator[tuple[str, BoundModule]]:
@@ -148,6 +157,8 @@ class Components:
         if not self.text_encoders:
             return "DDPMPipeline" if self.vae is None else "LDMPipeline"
         kind = "StableDiffusionXL" if self.xl else "StableDiffusion"
+        if self.low_res_scheduler is not None:
+            return "StableDiffusionUpscalePipeline"
         inpainting = self.unet.module.in_channels == 9
         if self.xl and len(self.text_encoders) == 1:
             return kind + "Img2ImgPipeline"

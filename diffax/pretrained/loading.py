@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from diffax.generation import Model
 from diffax.models import UNet2DConditionModel
-from diffax.pretrained.components import NOT_READ, PIPELINES, Components
+from diffax.pretrained.components import NOT_READ, PIPELINES, SCHEDULERS, Components
 from diffax.pretrained.configs import read_json
 from diffax.pretrained.network import load_network
 from diffax.pretrained.published import components_of, model_of
@@ -128,7 +128,7 @@ def _load_folder(
         for key, value in index.items()
         if isinstance(value, list)
         and value[1:] != [None]
-        and key not in (*PIPELINES[name], *NOT_READ, "scheduler")
+        and key not in (*PIPELINES[name], *NOT_READ, *SCHEDULERS)
     ]
     needed = {"unet", "vae", "vqvae"}.intersection(PIPELINES[name])
     missing = sorted(needed.difference(present))
@@ -146,6 +146,9 @@ def _load_folder(
     scheduler = folder / "scheduler" / "scheduler_config.json"
     if not scheduler.is_file() and (folder / "scheduler_config.json").is_file():
         scheduler = folder / "scheduler_config.json"
+    low_res = None
+    if name == "StableDiffusionUpscalePipeline":
+        low_res = read_json(folder / "low_res_scheduler" / "scheduler_config.json")
     files = {"model_index.json": index}
     networks, tokenizers = {}, []
     for part in present:
@@ -165,6 +168,7 @@ def _load_folder(
         text_encoders=tuple(v for k, v in networks.items() if k.startswith("text_encoder")),
         tokenizers=tuple(tokenizers),
         scheduler=read_json(scheduler),
+        low_res_scheduler=low_res,
         settings={k: v for k, v in index.items() if k[0] != "_" and not isinstance(v, list)},
         files=files,
     )
@@ -172,7 +176,7 @@ def _load_folder(
 
 def _check_index(index: Mapping[str, Any], file: Path) -> None:
     """Parts are `[library, class]`, or `[null, null]`; all else is a flag."""
-    parts = {part for names in PIPELINES.values() for part in names} | {*NOT_READ, "scheduler"}
+    parts = {part for names in PIPELINES.values() for part in names} | {*NOT_READ, *SCHEDULERS}
     pair = tuple[str | bool | None, str | None]
     flag = bool | int | float | str | None
     expected = {
@@ -199,7 +203,10 @@ def _check_parts(components: Components, path: Path) -> None:
         if components.vae is None:
             raise ValueError(f"{path}: a U-Net that reads a condition needs an autoencoder; none")
         latents = components.vae.module.latent_channels
-        if unet.in_channels not in (latents, 2 * latents + 1):
+        known = (latents, 2 * latents + 1)
+        if components.low_res_scheduler is not None:
+            known = (latents + 3,)
+        if unet.in_channels not in known:
             raise ValueError(
                 f"{path}: a U-Net with {unet.in_channels} input channels is not supported; "
                 f"expected {latents}, or {2 * latents + 1} for inpainting"

@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffax.codecs import Latent, Pixels
-from diffax.conditioning import Nothing
+from diffax.conditioning import Joined, Nothing
 from diffax.generation import Model, Plan, Request
 from diffax.models import UNet2DModel
 from diffax.models.bound import BoundModule
 from diffax.nearest import nearest
 from diffax.pretrained.components import Components
 from diffax.pretrained.conditioning import PublishedClasses, PublishedLabels, PublishedText
+from diffax.pretrained.image_prompt import without_image_prompt
 from diffax.pretrained.parts import parts_of, text_of
 from diffax.pretrained.plan import plan
 from diffax.pretrained.schedulers import Setup, from_diffusers
 from diffax.pretrained.types import shown
+from diffax.pretrained.upscaling import PublishedLowRes
 from diffax.solvers import Solver
 
 # Rows of a noise schedule's table that are still built.
@@ -33,6 +35,7 @@ class Published:
     Attributes:
         scheduler: the content of `scheduler_config.json`, as JSON text.
         flags: those of `model_index.json`, likewise.
+        low_res: the x4 upscaler's schedule of noise on small images, likewise.
         files: the JSON files that were read, likewise; see `Components`.
         steps: steps taken.
         guidance: scale of classifier-free guidance; None: none.
@@ -43,6 +46,7 @@ class Published:
 
     scheduler: str
     flags: str = "{}"
+    low_res: str = "{}"
     files: str = dataclasses.field(default="{}", repr=False)
     steps: int = 30
     guidance: float | None = None
@@ -127,6 +131,7 @@ def model_of(components: Components) -> Model:
     settings = Published(
         scheduler=_text(components.scheduler),
         flags=_text(components.settings),
+        low_res=_text(components.low_res_scheduler or {}),
         files=_text(components.files),
         guidance=7.5 if texts else None,
     )
@@ -156,12 +161,13 @@ def components_of(model: Model) -> Components:
     classes = model.conditioner if isinstance(model.conditioner, PublishedClasses) else None
     latent = model.codec if isinstance(model.codec, Latent) else None
     return Components(
-        unet=parts["unet"],
+        unet=without_image_prompt(parts["unet"]),
         vae=None if latent is None else BoundModule(latent.module, latent.params),
         text_encoders=() if texts is None else texts.encoders,
         tokenizers=() if texts is None else texts.tokenizers,
         scheduler=json.loads(model.settings.scheduler),
         settings=json.loads(model.settings.flags),
+        low_res_scheduler=_read(model.settings.low_res),
         class_embedder=None if classes is None else classes.embedder,
         files=json.loads(model.settings.files),
     )
@@ -173,7 +179,7 @@ def conditioner_of(components: Components) -> Any:
     if components.class_embedder is not None:
         return PublishedClasses(components.class_embedder)
     if components.text_encoders:
-        return PublishedText(
+        text = PublishedText(
             encoders=components.text_encoders,
             tokenizers=components.tokenizers,
             xl=components.xl,
@@ -181,6 +187,12 @@ def conditioner_of(components: Components) -> Any:
             aesthetics=components.xl and bool(settings.get("requires_aesthetics_score", False)),
             guidance_size=unet.time_cond_proj_dim,
         )
+        if components.low_res_scheduler is None or components.vae is None:
+            return text
+        noising = from_diffusers(components.low_res_scheduler, 1, _class_name="DDIMScheduler")
+        most = int(settings.get("max_noise_level", 350))
+        factor = components.vae.module.factor
+        return Joined((text, PublishedLowRes(noising.schedule, most, factor)))
     if not isinstance(unet, UNet2DModel):
         return Nothing()
     if unet.class_embed_type is not None:
@@ -212,6 +224,10 @@ def _shape(unet: Any) -> tuple[int, int, int]:
     size = unet.sample_size or 64
     height, width = (size, size) if isinstance(size, int) else size
     return (height, width, unet.out_channels)
+
+
+def _read(text: str) -> Mapping[str, Any] | None:
+    return json.loads(text) or None
 
 
 def _text(content: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from diffax.pretrained.weights import Tensors
 
 SETTINGS = {
     "sdxl": {"force_zeros_for_empty_prompt": True},
+    "upscaler": {"max_noise_level": 39},
     "refiner": {"requires_aesthetics_score": True},
 }
 
@@ -60,6 +61,7 @@ def components(family: str, **options) -> Components:
         ),
         scheduler=configs["scheduler"],
         settings=SETTINGS.get(family, {}),
+        low_res_scheduler=tiny_models.LOW_RES_SCHEDULER if family == "upscaler" else None,
     )
 
 
