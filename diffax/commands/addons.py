@@ -13,6 +13,7 @@ from diffax.commands.reading import read_image
 from diffax.data import controls
 from diffax.generation import Model, with_controls
 
+_IMAGE_PROMPT = ("image_encoder", "image_prompt", "image_prompt_scale")
 _CONTROL = ("control_image", "control_scale", "control_edges", "control_guess")
 
 
@@ -33,6 +34,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         ("--control-guess", "guess mode: the control counts though the prompt is empty"),
     ):
         group.add_argument(flag, action="store_true", help=text)
+    for flag, metavar, text, kind in (
+        ("--ip-adapter", "F", "an IP-Adapter's file, for --image-prompt", str),
+        ("--image-encoder", "DIR", "the folder of its CLIP image encoder", str),
+        ("--image-prompt", "F", "an image that the samples should resemble", str),
+        ("--image-prompt-scale", "S", "how much it counts (1)", float),
+    ):
+        group.add_argument(flag, metavar=metavar, type=kind, help=text)
 
 
 def check_flags(flags: argparse.Namespace) -> None:
@@ -49,6 +57,11 @@ def check_flags(flags: argparse.Namespace) -> None:
             f"--control is given {len(flags.control)} times, --control-image "
             f"{len(flags.control_image or ())} times; give one image for each control"
         )
+    for name in _IMAGE_PROMPT:
+        if getattr(flags, name) is not None and not flags.ip_adapter:
+            raise UsageError(f"--{name.replace('_', '-')} needs --ip-adapter, what looks at images")
+    if flags.ip_adapter and not (flags.image_encoder and flags.image_prompt):
+        raise UsageError("--ip-adapter needs --image-encoder DIR and --image-prompt F")
     scales = flags.control_scale or ()
     if len(scales) not in (0, 1, len(flags.control or ())):
         raise UsageError("give one --control-scale, or one for each --control")
@@ -60,8 +73,15 @@ def extended(source: Opened, flags: argparse.Namespace) -> Opened:
     Raises:
         FileNotFoundError, ValueError: files that are missing, or made for another base model.
     """
-    from diffax.pretrained import load_lora, load_network, with_embedding, with_loras
+    from diffax.pretrained import (
+        load_lora,
+        load_network,
+        with_embedding,
+        with_image_prompt,
+        with_loras,
+    )
 
+    dtype = flags.dtype or "float32"
     model: Model = source.model
     loras = []
     for text in flags.lora or ():
@@ -70,16 +90,26 @@ def extended(source: Opened, flags: argparse.Namespace) -> Opened:
     model = with_loras(model, *loras) if loras else model
     for file in flags.embedding or ():
         model = with_embedding(model, file)
+    if flags.ip_adapter:
+        encoder = load_network(flags.image_encoder, dtype=dtype)
+        model = with_image_prompt(model, flags.ip_adapter, encoder)
     if flags.control:
-        nets = [load_network(folder, dtype=flags.dtype or "float32") for folder in flags.control]
+        nets = [load_network(folder, dtype=dtype) for folder in flags.control]
         model = with_controls(model, *nets)
     return dataclasses.replace(source, model=model)
 
 
 def fields(source: Opened, flags: argparse.Namespace, edit: dict[str, Any]) -> dict[str, Any]:
     """What a request says of the add-ons; `edit` is what it says of an image to start from."""
-    if not flags.control:
-        return {}
+    told: dict[str, Any] = {}
+    if flags.ip_adapter:
+        told["image_prompt"] = read_image(flags.image_prompt)
+        told["image_prompt_scale"] = flags.image_prompt_scale
+    return told | _controls(source, flags, edit) if flags.control else told
+
+
+def _controls(source: Opened, flags: argparse.Namespace, edit: dict[str, Any]) -> dict[str, Any]:
+    """The control images, of the samples' size, and how much they count."""
     model = source.model
     height, width = (n * model.factor for n in model.shape[:2])
     size = (flags.height or height, flags.width or width)

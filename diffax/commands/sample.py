@@ -110,7 +110,8 @@ def _small(flags: argparse.Namespace, source: Opened) -> dict[str, Any]:
     conditioner = source.model.conditioner
     if "low_res" not in conditioner.asks:
         raise UsageError("--low-res needs a model that enlarges images; this one does not")
-    image = read_image(flags.low_res, channels=source.model.shape[-1])
+    model = source.model
+    image = read_image(flags.low_res, channels=3 if model.factor > 1 else model.shape[-1])
     height, width = (side * conditioner.factor for side in image.shape[:2])
     told = {"noise_level": flags.noise_level, "height": height, "width": width}
     return {"low_res": image, "num": flags.num or 1, **told}

@@ -3,12 +3,14 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
 import tiny_models as tiny
 import tiny_pipelines
 
 torch = pytest.importorskip("torch", reason="the parity extra (torch) is not installed")
-pytest.importorskip("diffusers", reason="the parity extra (diffusers) is not installed")
+diffusers = pytest.importorskip("diffusers", reason="the parity extra (diffusers) is not installed")
 pytest.importorskip("transformers", reason="the parity extra (transformers) is not installed")
 sys.path.insert(0, str(Path(__file__).parents[1] / "golden/pretrained"))
 
@@ -16,7 +18,16 @@ import make_addons  # noqa: E402
 import test_addons  # noqa: E402
 from test_parity import same  # noqa: E402
 
-from diffax.pretrained import load_network, save_network  # noqa: E402
+from diffax.pretrained import (  # noqa: E402
+    load_lora,
+    load_network,
+    load_pipeline,
+    save_embedding,
+    save_lora,
+    save_network,
+    save_pipeline,
+    with_embedding,
+)
 
 pytestmark = pytest.mark.parity
 
@@ -39,3 +50,45 @@ def test_the_stored_images_are_diffusers(name):
     """What is compared by default is what the installed reference makes."""
     for case, image in make_addons.CASES[name]().items():
         test_addons.close(image, case)
+
+
+@pytest.mark.parametrize("layout", ["diffusers", "kohya"])
+def test_a_lora_written_here_is_read_there(layout, tmp_path):
+    """Their pipeline makes the stored image of our file, with our tensors in its layers."""
+    tensors = {key: np.asarray(value) for key, value in tiny.lora("kohya").items()}
+    safetensors.numpy.save_file(tensors, tmp_path / "theirs.safetensors")
+    lora = load_lora(tmp_path / "theirs.safetensors", tiny_pipelines.pipeline("sd"))
+    save_lora(lora, tmp_path / "ours.safetensors", layout=layout)
+    pipe = make_addons.plain()
+    pipe.load_lora_weights(tmp_path / "ours.safetensors", adapter_name="ours")
+    layers = dict(pipe.unet.named_modules())
+    for name in tiny.LORA["unet"]:
+        key = "lora_unet_" + name.replace(".", "_")
+        for way, factor in (("down", layers[name].lora_A), ("up", layers[name].lora_B)):
+            theirs = factor["ours"].weight.detach().numpy()
+            np.testing.assert_array_equal(theirs, tensors[f"{key}.lora_{way}.weight"])
+    pipe.set_adapters(["ours"], [0.7])
+    test_addons.close(make_addons.drawn(pipe), "lora kohya")
+
+
+def test_a_token_written_here_is_read_there(tmp_path):
+    rows = tiny.token_vectors()["<toy>"]
+    safetensors.numpy.save_file({"emb_params": rows}, tmp_path / "theirs.safetensors")
+    file = tmp_path / "theirs.safetensors"
+    model = with_embedding(tiny_pipelines.pipeline("sd"), file, token="<toy>")
+    save_embedding(model, "<toy>", tmp_path / "ours.safetensors")
+    pipe = make_addons.plain()
+    pipe.load_textual_inversion(tmp_path / "ours.safetensors")
+    ids = pipe.tokenizer.convert_tokens_to_ids(["<toy>", "<toy>_1"])
+    theirs = pipe.text_encoder.get_input_embeddings().weight.detach().numpy()[ids]
+    np.testing.assert_array_equal(theirs, rows)
+
+
+def test_an_upscaler_both_ways(tmp_path):
+    make_addons.upscaler().save_pretrained(tmp_path / "theirs")
+    save_pipeline(load_pipeline(tmp_path / "theirs"), tmp_path / "ours")
+    again = diffusers.StableDiffusionUpscalePipeline.from_pretrained(tmp_path / "ours")
+    theirs = make_addons.upscaler().unet.state_dict()
+    ours = again.unet.state_dict()
+    assert all(torch.equal(ours[key], value) for key, value in theirs.items())
+    assert again.config.max_noise_level == 39

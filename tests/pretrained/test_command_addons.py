@@ -22,7 +22,7 @@ def place(tmp_path_factory):
     safetensors.numpy.save_file(lora, place / "lora.safetensors")
     safetensors.numpy.save_file({"<toy>": tiny.draws("toy", 2, 32)}, place / "toy.safetensors")
     save_network(network(tiny.ADDONS["controlnet"]), place / "control")
-    pixels = np.rint((tiny.picture() + 1) * 127.5).astype(np.uint8)
+    pixels = np.rint((tiny.image() + 1) * 127.5).astype(np.uint8)
     Image.fromarray(pixels).save(place / "image.png")
     return place
 
@@ -56,6 +56,7 @@ BAD = {
         ["--control", "c", "--control-image", "i", *["--control-scale", "1"] * 2],
         "one --control-scale",
     ),
+    "no encoder": (["--ip-adapter", "ip"], "needs --image-encoder DIR and --image-prompt F"),
     "a token for another model": (["--embedding", "wide.safetensors"], "another base model"),
 }
 
