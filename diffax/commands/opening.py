@@ -55,9 +55,15 @@ def opened(
     return _published(flags, path or flags.pretrained)
 
 
+def refuse_run_flags(flags: argparse.Namespace) -> None:
+    """Refuses what has a meaning only where there is a model."""
+    _refuse(flags, _RUN_ONLY, "--workdir")
+    _refuse(flags, _PRETRAINED_ONLY, "--pretrained")
+
+
 def _refuse(flags: argparse.Namespace, names: tuple[str, ...], kind: str) -> None:
     for name in names:
-        if getattr(flags, name) not in (None, False):
+        if getattr(flags, name, None) not in (None, False):
             raise UsageError(f"--{name.replace('_', '-')} has a meaning only with {kind}")
 
 

@@ -15,12 +15,21 @@ import numpy as np
 from diffax import plotting
 from diffax.commands import addons
 from diffax.commands.errors import UsageError, one_line_errors, raise_usage
+from diffax.commands.flags import (
+    add_asked,
+    add_model,
+    add_published,
+    add_run,
+    add_sampler,
+    adder,
+    positive,
+    solver_options,
+)
 from diffax.commands.opening import Opened, opened
 from diffax.commands.progress import Progress
 from diffax.commands.reading import read_image, read_mask
 from diffax.generation import Request, generate
 from diffax.generation.tasks import canvas, enlarge
-from diffax.sampling import SPACINGS
 from diffax.solvers import registry
 
 _EDITING = ("strength", "mask", "outpaint", "variations")
@@ -100,7 +109,7 @@ def _request(flags: argparse.Namespace, source: Opened) -> Request:
         fields |= {"labels": numbers, "num": 1}
     fields.setdefault("num", num)
     fields["trajectory"] = plotting.needs_trajectory(flags.out)
-    fields["options"] = _solver_options(flags)
+    fields["options"] = solver_options(flags)
     edit = _edit(flags, source)
     return Request.of(**fields | addons.fields(source, flags, edit) | edit)
 
@@ -141,11 +150,6 @@ def _edit(flags: argparse.Namespace, source: Opened) -> dict[str, Any]:
     elif flags.strength is None:
         fields["strength"] = 0.6 if flags.variations else source.strength
     return fields
-
-
-def _solver_options(flags: argparse.Namespace) -> dict[str, Any]:
-    given = {name: getattr(flags, f"option_{name}") for name in registry.all_options()}
-    return {name: value for name, value in given.items() if value is not None}
 
 
 def _progress(flags: argparse.Namespace, source: Opened, request: Request) -> Progress:
@@ -227,21 +231,6 @@ def _check(flags: argparse.Namespace) -> None:
         raise UsageError("--refiner needs --pretrained, the base model")
 
 
-class _Once(argparse.Action):
-    """A flag that may be given once."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        if getattr(namespace, self.dest, None) != self.default:
-            raise UsageError(f"{option_string} is given twice")
-        setattr(namespace, self.dest, values)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sample.py",
@@ -252,24 +241,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.error = raise_usage
 
-    def adder(group: Any) -> Any:
-        return lambda *names, **rest: group.add_argument(*names, **{"action": _Once, **rest})
-
+    add_model(parser)
+    add_asked(parser)
     add = adder(parser)
-    add("--workdir", metavar="DIR", help="the folder of a run of train.py")
-    add(
-        "--pretrained",
-        metavar="PATH",
-        type=Path,
-        help="a published model: a diffusers folder, or a .safetensors or .ckpt file",
-    )
-    add("--num", type=_positive, metavar="N", help="how many (default: 16; with --pretrained 1)")
-    add("--label", nargs="+", metavar="L", help="class numbers or names, in turn (default: all)")
-    add("--prompt", metavar="TEXT", help="what to show; (word:1.3) weights a part")
-    add("--negative", metavar="TEXT", help="what not to show")
-    add("--guidance", type=float, metavar="W", help="classifier-free guidance scale; 1: none")
-    add("--guidance-rescale", type=float, metavar="R", help="against over-exposure, 0 to 1")
-    add("--seed", type=int, metavar="K", help="sample i depends on (seed, i) only")
+    add("--num", type=positive, metavar="N", help="how many (default: 16; with --pretrained 1)")
     add(
         "--out",
         default="samples.png",
@@ -277,17 +252,10 @@ def _parser() -> argparse.ArgumentParser:
         help=".png a grid, .gif the denoising, .npz arrays arr_0 (and labels arr_1), "
         "a folder: one PNG a sample (default: samples.png)",
     )
-    add("--batch-size", type=_positive, metavar="B", help="samples drawn at once, at most")
+    add("--batch-size", type=positive, metavar="B", help="samples drawn at once, at most")
     parser.add_argument("--quiet", action="store_true", help="no progress, only warnings")
 
-    add = adder(parser.add_argument_group("sampler"))
-    add("--sampler", metavar="NAME", help="a solver, see below (default: the model's own)")
-    add("--steps", type=_positive, metavar="S", help="intervals of the time grid")
-    add("--spacing", metavar="NAME", help=f"of the grid's times: {', '.join(SPACINGS)}")
-    parser.add_argument("--karras", action="store_true", help="noise levels of Karras et al. 2022")
-    for name, (kind, text) in registry.all_options().items():
-        flag = f"--{name.replace('_', '-')}"
-        add(flag, dest=f"option_{name}", type=_typed(kind), metavar="X", help=text)
+    add_sampler(parser)
 
     add = adder(parser.add_argument_group("larger images"))
     add("--low-res", metavar="F", help="the image that an upscaling run makes larger")
@@ -311,47 +279,17 @@ def _parser() -> argparse.ArgumentParser:
         help="pixels to add to --init-image on each side",
     )
     parser.add_argument("--variations", action="store_true", help="--num images like --init-image")
-    add("--height", type=_positive, metavar="H", help="in pixels (default: the model's)")
-    add("--width", type=_positive, metavar="W", help="in pixels (default: the model's)")
+    add("--height", type=positive, metavar="H", help="in pixels (default: the model's)")
+    add("--width", type=positive, metavar="W", help="in pixels (default: the model's)")
 
     addons.add_flags(parser)
-    add = adder(parser.add_argument_group("runs of train.py"))
+    add = adder(add_run(parser))
     add("--ema", metavar="NAME", help="which average of the weights; none: the weights themselves")
-    add("--checkpoint", type=int, metavar="STEP", help="which checkpoint (default: the newest)")
-    parser.add_argument(
-        "--trust",
-        action="store_true",
-        help="run the recipe file that the run's folder names, for networks of its own",
-    )
 
-    add = adder(parser.add_argument_group("published models"))
+    add = adder(add_published(parser))
     add("--refiner", type=Path, metavar="PATH", help="XL's refiner, which ends the run")
     add("--refine-at", type=float, metavar="R", help="of the noise gone (0.8)")
-    add("--tokenizer", metavar="PATH", help="of a single file: a tokenizer's folder or BPE file")
-    add("--clip-skip", type=int, metavar="N", help="leave out the text encoder's last layers")
-    add("--tile", type=_positive, metavar="P", help="decode in tiles of so many pixels")
-    add("--variant", metavar="NAME", help="of a folder's files, such as fp16")
-    add("--dtype", choices=("float32", "bfloat16"), help="of the computation (default: float32)")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not (text.isdigit() and 1 <= int(text) <= 10**9):
-        raise argparse.ArgumentTypeError(f"should be a whole number from 1 to 10^9, got {text!r}")
-    return int(text)
-
-
-def _typed(kind: type) -> Any:
-    """A converter of words to an option's type."""
-    if kind is not bool:
-        return kind
-
-    def convert(text: str) -> bool:
-        if text not in ("True", "False", "true", "false"):
-            raise argparse.ArgumentTypeError(f"should be True or False, got {text!r}")
-        return text.lower() == "true"
-
-    return convert
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 
 from diffax.commands.errors import UsageError, one_line_errors, raise_usage
+from diffax.commands.flags import grouped
 from diffax.nearest import nearest
 from diffax.training import distributed, dotted
 from diffax.training.base import started_from
@@ -95,19 +96,7 @@ def with_arguments(config: Config, arguments: Sequence[str]) -> Config:
     Raises:
         ValueError: an unknown field, or a value of the wrong type; one line.
     """
-    groups: dict[str, list[str]] = {}
-    current = None
-    for argument in arguments:
-        if argument.startswith("--"):
-            given, _, value = argument[2:].partition("=")
-            current = given.replace("-", "_")
-            if current in groups:
-                raise UsageError(f"--{given} is given twice")
-            groups[current] = [value] if "=" in argument else []
-        elif current is None:
-            raise UsageError(f"unexpected argument {argument!r}; fields are set by --section.field")
-        else:
-            groups[current].append(argument)
+    groups = grouped(arguments)
     types = dotted.field_types(config)
     flags = [action.option_strings[0][2:] for action in _parser()._actions]
     for name in groups:

@@ -5,12 +5,12 @@
     dataset.batch(step, seed=0, batch_size=128)                    # {"x": ..., "label": ...}
     Loader(dataset, seed=0, batch_size=128, start=step, stack=10)  # the same, prepared ahead
 
-A recipe names its data by one of six records, each with its own fields: `Toy` (2-D sets drawn on
-the spot), `Digits`, `ImageFolder`, `ArrayFile` (.npy, .npz), `Pairs` (samples with their noise),
+A recipe names its data by one of seven records, each with its own fields: `Toy` (2-D sets drawn on
 the spot), `Digits`, `ImageFolder`, `Concept` (a few images of one thing), `ArrayFile` (.npy, .npz),
-`TFDS` (prepared TensorFlow data sets). Another kind of data is one more such record, whose `load`
-describes what it has as a `Source` and gives a `Dataset` of it. Batches hold raw data: turning them
-into what a network sees is a codec's work. This room knows NumPy and Pillow, not JAX.
+`Pairs` (samples with their noise), `TFDS` (prepared TensorFlow data sets). Another kind of data is
+one more such record, whose `load` describes what it has as a `Source` and gives a `Dataset` of it.
+Batches hold raw data: turning them into what a network sees is a codec's work. This room knows
+NumPy and Pillow, not JAX.
 """
 
 from diffax.data.array_file import ArrayFile

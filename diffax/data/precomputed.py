@@ -45,10 +45,11 @@ def precomputed(
         ValueError: data that change from epoch to epoch, or a file of other data or encoder.
     """
     options, source = dataset.options, dataset.source
-    if options.flip or options.random_crop or source.fresh is not None:
+    changing = options.flip or options.random_crop or source.fresh is not None
+    if changing or source.arrange is not None:
         raise ValueError(
-            f"latents in {file} are computed once: leave data.flip and data.random_crop out, or "
-            "encode at every step (no codec.cache)"
+            f"latents in {file} are computed once: leave data.flip, data.random_crop and "
+            "data.buckets out, or encode at every step (no codec.cache)"
         )
     made_of = {"encoder": encoder, "data": fingerprint_of(dataset)}
     if file.exists():

@@ -1,8 +1,13 @@
 """Evaluation: figures that say how good a model and its samples are."""
 
-from diffax.evaluation.accuracy import label_accuracy
+from diffax.evaluation.accuracy import ClassAccuracy, label_accuracy
 from diffax.evaluation.bound import BoundBits
-from diffax.evaluation.density_coverage import DensityCoverage, density_coverage
+from diffax.evaluation.classifier import Classifier
+from diffax.evaluation.density_coverage import (
+    DensityCoverage,
+    DensityCoverageOfSamples,
+    density_coverage,
+)
 from diffax.evaluation.digits import (
     DigitObedience,
     DigitQuality,
@@ -13,17 +18,21 @@ from diffax.evaluation.digits import (
 from diffax.evaluation.estimate import Estimate
 from diffax.evaluation.features import FeatureNetwork, feature_network, features_of
 from diffax.evaluation.flow import FlowBits
-from diffax.evaluation.frechet import few_samples, frechet_distance
+from diffax.evaluation.frechet import Frechet, few_samples, frechet_distance
 from diffax.evaluation.held_out import HeldOutLoss
-from diffax.evaluation.inception_score import inception_score
-from diffax.evaluation.kernel_distance import kernel_distance
+from diffax.evaluation.inception_score import InceptionScore, inception_score
+from diffax.evaluation.kernel_distance import KernelDistance, kernel_distance
 from diffax.evaluation.likeness import psnr, sharpness, ssim
-from diffax.evaluation.mean_discrepancy import mean_discrepancy
-from diffax.evaluation.memorization import Memorization, memorization, nearest_pairs
+from diffax.evaluation.mean_discrepancy import MeanDiscrepancy, mean_discrepancy
+from diffax.evaluation.memorization import Copies, Memorization, memorization, nearest_pairs
 from diffax.evaluation.metric import Curve, Evaluation, Measured, Metric, Watched, measure
 from diffax.evaluation.neighbours import nearest_neighbours
 from diffax.evaluation.networks import Inception, ResNet20
-from diffax.evaluation.precision_recall import PrecisionRecall, precision_recall
+from diffax.evaluation.precision_recall import (
+    PrecisionRecall,
+    PrecisionRecallOfSamples,
+    precision_recall,
+)
 from diffax.evaluation.reconstruction import reconstruction_report
 from diffax.evaluation.reference import data_fingerprint, reference_statistics
 from diffax.evaluation.statistics import Moments, Statistics, moments_of
@@ -38,31 +47,52 @@ BY_NAME: dict[str, type] = {
     "flow": FlowBits,
     "sliced_wasserstein": SlicedWasserstein,
     "digit_quality": JudgedDigits,
+    "frechet": Frechet,
+    "kid": KernelDistance,
+    "inception_score": InceptionScore,
+    "precision_recall": PrecisionRecallOfSamples,
+    "density_coverage": DensityCoverageOfSamples,
+    "class_accuracy": ClassAccuracy,
+    "mmd": MeanDiscrepancy,
+    "copies": Copies,
 }
 
 # Feature networks, by their names on command lines.
-FEATURES: dict[str, type] = {"inception": Inception, "resnet20": ResNet20}
+FEATURES: dict[str, type] = {
+    "inception": Inception,
+    "resnet20": ResNet20,
+    "classifier": Classifier,
+}
 
 __all__ = [
     "BY_NAME",
     "FEATURES",
     "BoundBits",
+    "ClassAccuracy",
+    "Classifier",
+    "Copies",
     "Curve",
     "DensityCoverage",
+    "DensityCoverageOfSamples",
     "DigitObedience",
     "DigitQuality",
     "Estimate",
     "Evaluation",
     "FeatureNetwork",
     "FlowBits",
+    "Frechet",
     "HeldOutLoss",
     "Inception",
+    "InceptionScore",
     "JudgedDigits",
+    "KernelDistance",
+    "MeanDiscrepancy",
     "Measured",
     "Memorization",
     "Metric",
     "Moments",
     "PrecisionRecall",
+    "PrecisionRecallOfSamples",
     "ResNet20",
     "SlicedWasserstein",
     "Statistics",

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
 import numpy as np
+
+from diffax.evaluation.classifier import Classifier
+from diffax.evaluation.metric import Watched
+from diffax.evaluation.seen import sample_features
 
 
 def label_accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -37,3 +45,28 @@ def label_accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
             "that was trained on these data"
         )
     return float(np.mean(logits.argmax(axis=1) == labels))
+
+
+@dataclass(frozen=True)
+class ClassAccuracy:
+    """Share of samples in which a classifier sees the class asked for, as `class_accuracy`."""
+
+    features: Any = Classifier()
+    """The classifier, of the same classes as the data."""
+    samples: int = 1000
+    """Samples."""
+
+    better: ClassVar[Mapping[str, str]] = {"class_accuracy": "higher"}
+
+    def __call__(self, watched: Watched) -> dict[str, float]:
+        """The figure.
+
+        Raises:
+            ValueError: samples without classes, or a network without.
+        """
+        labels = watched.samples(self.samples).label
+        logits = sample_features(watched, self.features, self.samples).logits
+        if labels is None or logits is None:
+            what = "samples have no classes" if labels is None else "the network has no classes"
+            raise ValueError(f"class accuracy needs a class for every sample: {what}")
+        return {"class_accuracy": label_accuracy(logits, labels)}

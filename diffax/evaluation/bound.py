@@ -37,7 +37,8 @@ class BoundBits:
     num: int = 256
     """Examples looked at, from the split's first on; fewer where it has fewer."""
     parts: int | None = 20
-    """Terms drawn for every example, one from each of so many parts of time; None: all terms."""
+    """Terms drawn for every example, one from each of so many parts of time, at least 4; None: all
+    terms."""
     variance: str | None = None
     """Of the reverse step: fixed_small, fixed_large, learned_range, learned. None: the sampler's
     where it has one, else learned_range where the network answers one, else fixed_small."""
@@ -48,8 +49,10 @@ class BoundBits:
 
     def __post_init__(self) -> None:
         """Checks every value."""
-        if not 1 <= self.num <= 10**9 or (self.parts is not None and self.parts < 1):
-            raise ValueError(f"metrics num and parts must be >= 1, got {self.num}, {self.parts}")
+        if not 1 <= self.num <= 10**9:
+            raise ValueError(f"metrics num must be >= 1, got {self.num}")
+        if self.parts is not None and self.parts < 4:
+            raise ValueError(f"metrics parts must be >= 4, one a quartile, got {self.parts}")
         if self.variance not in (None, *REVERSE_VARIANCES):
             raise ValueError(
                 f"metrics variance should be one of {', '.join(REVERSE_VARIANCES)} or None, got "

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from diffax.evaluation.metric import Watched
 from diffax.evaluation.neighbours import check_features, distance_blocks, radii
+from diffax.evaluation.networks import Inception
+from diffax.evaluation.seen import reference_features, sample_features
 
 
 class DensityCoverage(NamedTuple):
@@ -50,3 +55,28 @@ def density_coverage(
         held += int(inside.sum())
         covered |= inside.any(axis=0)
     return DensityCoverage(held / (neighbours * len(generated)), float(covered.mean()))
+
+
+@dataclass(frozen=True)
+class DensityCoverageOfSamples:
+    """`density` and `coverage` of samples against data."""
+
+    features: Any = Inception()
+    """The network that both are looked at with: inception, resnet20, ..."""
+    samples: int = 10_000
+    """Samples."""
+    split: str = "train"
+    """Which split of the data is compared with; for data without splits all of them."""
+    num: int = 10_000
+    """Examples of it, at most, from its first on."""
+    neighbours: int = 5
+    """k."""
+
+    better: ClassVar[Mapping[str, str]] = {"density": "higher", "coverage": "higher"}
+
+    def __call__(self, watched: Watched) -> dict[str, float]:
+        """The figures."""
+        ours = sample_features(watched, self.features, self.samples).pooled
+        reference = watched.reference(self.split)
+        real = reference_features(self.features, watched.data, reference, self.num).pooled
+        return density_coverage(ours, real, neighbours=self.neighbours)._asdict()

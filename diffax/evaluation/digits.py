@@ -68,14 +68,14 @@ def digit_quality(images: np.ndarray) -> DigitQuality:
 class JudgedDigits:
     """`DigitQuality` of samples: `sure`, `rarest`, `commonest`, `novelty`."""
 
-    num: int = 1000
+    samples: int = 1000
     """Samples."""
 
     better: ClassVar[Mapping[str, str]] = {"sure": "higher", "rarest": "higher"}
 
     def __call__(self, watched: Watched) -> dict[str, float]:
         """The figures."""
-        return asdict(digit_quality(watched.samples(self.num).images))
+        return asdict(digit_quality(watched.samples(self.samples).images))
 
 
 @dataclass(frozen=True)

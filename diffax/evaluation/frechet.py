@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
 import numpy as np
 
+from diffax.evaluation.metric import Measured, Watched
+from diffax.evaluation.networks import Inception
+from diffax.evaluation.seen import reference_statistics, sample_statistics
 from diffax.evaluation.statistics import Statistics
+from diffax.evaluation.statistics_file import read_statistics
 
 FID_COUNT = 50_000
 
@@ -75,6 +83,57 @@ def check_same_network(one: Statistics, other: Statistics) -> None:
             f"expected statistics of the same network, got {one.network} ({one.fingerprint[:12]}) "
             f"and {other.network} ({other.fingerprint[:12]}); compute both with one network"
         )
+
+
+@dataclass(frozen=True)
+class Frechet:
+    """The Frechet distance of samples to data, as `frechet`: the FID, where the network is its."""
+
+    features: Any = Inception()
+    """The network that both are looked at with: inception, resnet20, ..."""
+    samples: int = 10_000
+    """Samples; published FIDs are of 50,000."""
+    split: str = "train"
+    """Which split of the data is compared with; for data without splits all of them."""
+    num: int | None = None
+    """Examples of it, at most, from its first on; None: all."""
+    statistics: str | None = None
+    """A .npz of the reference's mu and sigma, as pytorch-fid keeps them, in place of data."""
+
+    better: ClassVar[Mapping[str, str]] = {"frechet": "lower"}
+
+    def __post_init__(self) -> None:
+        """Checks every number."""
+        if not 2 <= self.samples <= 10**9 or (self.num is not None and self.num < 2):
+            raise ValueError(
+                "a covariance needs at least 2 examples: metrics samples and num must be >= 2, got "
+                f"{self.samples} and {self.num}"
+            )
+
+    def __call__(self, watched: Watched) -> dict[str, float]:
+        """The figure."""
+        return dict(self.measure(watched).figures)
+
+    def measure(self, watched: Watched) -> Measured:
+        """The figure, with the names of network and reference.
+
+        Raises:
+            ValueError: no data, no samples, or statistics of another network.
+        """
+        if self.statistics is None:
+            reference: Any = watched.reference(self.split)
+            real = reference_statistics(self.features, watched.data, reference, self.num)
+        else:
+            reference, real = self.statistics, read_statistics(self.statistics)
+        ours = sample_statistics(watched, self.features, self.samples)
+        distance = frechet_distance(ours, real)
+        count = "an unknown number" if real.count is None else f"{real.count:,}"
+        note = (
+            f"frechet: {ours.count:,} samples against {count} of {reference}, network "
+            f"{ours.network} {ours.fingerprint[:12]}"
+        )
+        warning = few_samples(ours.count)
+        return Measured({"frechet": distance}, notes=(note, *([warning] if warning else [])))
 
 
 def _factor(covariance: np.ndarray) -> np.ndarray:

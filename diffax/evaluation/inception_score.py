@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
 import numpy as np
 from scipy.special import log_softmax, logsumexp
 
 from diffax.evaluation.estimate import Estimate
+from diffax.evaluation.metric import Watched
+from diffax.evaluation.networks import Inception
+from diffax.evaluation.seen import sample_features
 
 
 def inception_score(logits: np.ndarray, *, splits: int = 10, seed: int = 2020) -> Estimate:
@@ -43,6 +50,32 @@ def inception_score(logits: np.ndarray, *, splits: int = 10, seed: int = 2020) -
     bounds = np.arange(splits + 1) * len(logits) // splits
     scores = [_score(log_p[low:high]) for low, high in zip(bounds[:-1], bounds[1:], strict=True)]
     return Estimate(float(np.mean(scores)), float(np.std(scores)))
+
+
+@dataclass(frozen=True)
+class InceptionScore:
+    """The Inception Score of samples, as `inception_score`."""
+
+    features: Any = Inception()
+    """The network that samples are looked at with: inception, resnet20, ..."""
+    samples: int = 10_000
+    """Samples."""
+    splits: int = 10
+    """Parts over which it is averaged; fewer where there are fewer samples."""
+
+    better: ClassVar[Mapping[str, str]] = {"inception_score": "higher"}
+
+    def __call__(self, watched: Watched) -> dict[str, float]:
+        """The figure, and its spread over the parts, `inception_score_std`.
+
+        Raises:
+            ValueError: a network without classes.
+        """
+        logits = sample_features(watched, self.features, self.samples).logits
+        if logits is None:
+            raise ValueError("an Inception Score needs a network with classes; use inception")
+        found = inception_score(logits, splits=min(self.splits, len(logits)))
+        return {"inception_score": found.mean, "inception_score_std": found.std}
 
 
 def _score(log_p: np.ndarray) -> float:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
 import numpy as np
 
 from diffax.evaluation.estimate import Estimate
+from diffax.evaluation.metric import Watched
 from diffax.evaluation.neighbours import check_features
+from diffax.evaluation.networks import Inception
+from diffax.evaluation.seen import reference_features, sample_features
 
 
 def kernel_distance(
@@ -55,6 +62,35 @@ def kernel_distance(
         for _ in range(subsets)
     ]
     return Estimate(float(np.mean(found)), float(np.std(found)))
+
+
+@dataclass(frozen=True)
+class KernelDistance:
+    """The kernel distance (KID) of samples to data, as `kid`, without bias at any number."""
+
+    features: Any = Inception()
+    """The network that both are looked at with: inception, resnet20, ..."""
+    samples: int = 5000
+    """Samples."""
+    split: str = "train"
+    """Which split of the data is compared with; for data without splits all of them."""
+    num: int = 10_000
+    """Examples of it, at most, from its first on."""
+    subsets: int = 100
+    """Over which it is averaged."""
+    subset_size: int = 1000
+    """Examples in each; fewer where there are fewer."""
+
+    better: ClassVar[Mapping[str, str]] = {"kid": "lower"}
+
+    def __call__(self, watched: Watched) -> dict[str, float]:
+        """The figure, and its spread over the subsets, `kid_std`."""
+        ours = sample_features(watched, self.features, self.samples).pooled
+        reference = watched.reference(self.split)
+        real = reference_features(self.features, watched.data, reference, self.num).pooled
+        size = min(self.subset_size, len(ours), len(real))
+        found = kernel_distance(ours, real, subsets=self.subsets, subset_size=size)
+        return {"kid": found.mean, "kid_std": found.std}
 
 
 def _discrepancy(x: np.ndarray, y: np.ndarray) -> float:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 
+from diffax.evaluation.metric import Watched
 from diffax.evaluation.neighbours import check_features, distance_blocks
 
 WIDTHS = (0.1, 0.3, 1.0, 3.0)
@@ -50,3 +55,22 @@ def mean_discrepancy(
         return (total(a, a) - len(a)) / (len(a) * (len(a) - 1))
 
     return float(among(x) + among(y) - 2 * total(x, y) / (len(x) * len(y)))
+
+
+@dataclass(frozen=True)
+class MeanDiscrepancy:
+    """Squared maximum mean discrepancy of samples to data that are vectors, as `mmd`."""
+
+    samples: int = 2000
+    """Samples, and vectors of the data; fewer where there are fewer."""
+    split: str = "test"
+    """Which split of the data."""
+
+    better: ClassVar[Mapping[str, str]] = {"mmd": "lower"}
+
+    def __call__(self, watched: Watched) -> dict[str, float]:
+        """The figure."""
+        real = watched.reference(self.split).load()
+        theirs = real.examples(np.arange(min(self.samples, real.spec.size)))["x"]
+        ours = np.asarray(watched.samples(self.samples).data)
+        return {"mmd": mean_discrepancy(ours, theirs)}

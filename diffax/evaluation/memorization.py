@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 from diffax.evaluation.features import checked
+from diffax.evaluation.metric import Measured, Watched
 from diffax.evaluation.neighbours import nearest_neighbours
 from diffax.image_range import to_float
 from diffax.plotting import image_grid
@@ -93,6 +96,47 @@ def nearest_pairs(
     chosen = found.closest(count)
     rows = (checked(generated[chosen]), checked(training[found.indices[chosen]]))
     return image_grid(np.concatenate(rows), columns=len(chosen))
+
+
+@dataclass(frozen=True)
+class Copies:
+    """How near samples are to training examples, as `copied` and others of `Memorization`."""
+
+    samples: int = 1000
+    """Samples."""
+    split: str = "test"
+    """Which split holds examples that training has not seen; unused for data without splits."""
+    num: int = 10_000
+    """Training examples searched, at most, from the first on."""
+    pairs: int = 8
+    """Nearest pairs that a report shows."""
+
+    better: ClassVar[Mapping[str, str]] = {"copied": "lower"}
+
+    def __call__(self, watched: Watched) -> dict[str, float]:
+        """The figures."""
+        return dict(self.measure(watched).figures)
+
+    def measure(self, watched: Watched) -> Measured:
+        """The figures, and the nearest pairs of images."""
+        training = _first(watched.reference("train"), self.num)
+        unseen = watched.reference(self.split)
+        others = _first(unseen, self.samples) if hasattr(unseen, "split") else None
+        ours = np.asarray(watched.samples(self.samples).data)
+        found = memorization(ours, training, others)
+        images = {}
+        if training.ndim == 4:
+            title = "nearest pairs: samples above, training images below"
+            images[title] = nearest_pairs(ours, training, found, self.pairs)
+        names = {"novelty": "nearest_novelty"}  # digits are judged by another one
+        figures = {names.get(name, name): value for name, value in found.figures.items()}
+        note = f"copies: {len(ours):,} samples against {len(training):,} training examples"
+        return Measured(figures, images=images, notes=(note,))
+
+
+def _first(reference: Any, num: int) -> np.ndarray:
+    dataset = reference.load()
+    return dataset.examples(np.arange(min(num, dataset.spec.size)))["x"]
 
 
 def _vectors(examples: np.ndarray) -> np.ndarray:

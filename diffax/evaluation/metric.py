@@ -26,6 +26,7 @@ class Watched:
             dropout, with the averaged parameters; None where nothing was trained.
         options: of `generate`, for samples: steps, guidance, seed, ...
         given: samples that were read from a file.
+        kept: what metrics computed of the samples, so that none computes it twice.
     """
 
     model: Any
@@ -34,6 +35,7 @@ class Watched:
     loss: Callable[[Any, Any], dict[str, float]] | None
     options: Mapping[str, Any] = field(default_factory=dict)
     given: Samples | None = None
+    kept: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
     _drawn: list[Samples] = field(default_factory=list, repr=False, compare=False)
 
     def samples(self, num: int) -> Samples:
@@ -46,7 +48,7 @@ class Watched:
             raise ValueError("this metric judges samples, and this objective makes none")
         drawn = self.given or (self._drawn[-1] if self._drawn else None)
         if drawn is None or (len(drawn) < num and self.given is None):
-            drawn = generate(self.model, num=num, **self.options)
+            drawn = generate(self.model, **self._request(num))
             self._drawn.append(drawn)
         data = np.asarray(drawn.data)[:num]
         finite = np.isfinite(data.reshape(len(data), -1)).all(axis=1)
@@ -58,19 +60,51 @@ class Watched:
         told = {name: np.asarray(rows)[:num] for name, rows in drawn.told.items()}
         return Samples(data, np.asarray(drawn.x)[:num], told)
 
+    @property
+    def count(self) -> int:
+        """How many samples were looked at."""
+        return max(map(len, self._drawn), default=0) if self.given is None else len(self.given)
+
+    def asked(self, **options: Any) -> Watched:
+        """The same with other options of `generate`, nothing drawn yet.
+
+        Raises:
+            ValueError: samples from a file, which are what they are.
+        """
+        if self.model is None:
+            raise ValueError("samples can be drawn otherwise only where there is a model")
+        return dataclasses.replace(self, options={**self.options, **options}, kept={}, _drawn=[])
+
+    def _request(self, num: int) -> dict[str, Any]:
+        options = dict(self.options)
+        if "labels" in options:  # in turn over the samples
+            listed = [str(label) for label in np.resize(options["labels"], num)]
+            return options | {"labels": listed, "num": 1}
+        return options | {"num": num}
+
     def split(self, split: str) -> Dataset:
         """Another split of the data.
 
         Raises:
             ValueError: no data, or data without splits.
         """
-        if self.data is None:
-            raise ValueError("this metric needs data: name them with --reference")
-        if "split" not in {f.name for f in dataclasses.fields(self.data)}:
+        reference = self.reference(split)
+        if not hasattr(reference, "split"):
             raise ValueError(
                 f"held-out examples need data with splits; {type(self.data).__name__} has none"
             )
-        return dataclasses.replace(self.data, split=split).load()
+        return reference.load()
+
+    def reference(self, split: str) -> Any:
+        """The noun of the data that samples are compared with: a split where there are splits.
+
+        Raises:
+            ValueError: no data.
+        """
+        if self.data is None:
+            raise ValueError("this metric compares with data: name them with --reference")
+        has_splits = "split" in {f.name for f in dataclasses.fields(self.data)}
+        return dataclasses.replace(self.data, split=split) if has_splits else self.data
 
 
 class Curve(NamedTuple):

@@ -11,7 +11,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -50,6 +50,8 @@ class Inception:
     batch_size: int = 64
     """Images in one compiled call."""
 
+    colours: ClassVar[bool] = True  # grey images are shown to it as grey colours
+
     def load(self, dataset: Any = None) -> FeatureNetwork:
         """The network; the data set is not looked at.
 
@@ -86,6 +88,8 @@ class ResNet20:
     """Classes that it knows."""
     batch_size: int = 256
     """Images in one compiled call."""
+
+    colours: ClassVar[bool] = True  # grey images are shown to it as grey colours
 
     def load(self, dataset: Any = None) -> FeatureNetwork:
         """The network; the data set is not looked at.

@@ -58,7 +58,7 @@ class SlicedWasserstein:
 
     split: str = "test"
     """Which split of the data."""
-    num: int = 10_000
+    samples: int = 10_000
     """Samples, and vectors of the split; fewer where there are fewer."""
     directions: int = 256
     """Random directions."""
@@ -69,8 +69,8 @@ class SlicedWasserstein:
 
     def __call__(self, watched: Watched) -> dict[str, float]:
         """The figure."""
-        real = watched.split(self.split)
-        ours = np.asarray(watched.samples(min(self.num, real.spec.size)).data)
+        real = watched.reference(self.split).load()
+        ours = np.asarray(watched.samples(min(self.samples, real.spec.size)).data)
         theirs = real.examples(np.arange(len(ours)))["x"]
         distance = sliced_wasserstein(ours, theirs, directions=self.directions, seed=self.seed)
         return {"sliced_wasserstein": distance}

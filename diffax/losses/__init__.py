@@ -7,6 +7,7 @@ time sampling and weighting, and with a `LearnedVariance` the hybrid loss (Nicho
 """
 
 from diffax.losses.assignment import assignment, running_mean
+from diffax.losses.continuous import continuous_bound
 from diffax.losses.denoising import diffusion_loss
 from diffax.losses.few_steps import consistency_loss, progressive_loss, two_steps_as_one
 from diffax.losses.latents import KL, REGULARIZERS, Codes, Plain
@@ -59,6 +60,7 @@ __all__ = [
     "assignment",
     "bound_term",
     "consistency_loss",
+    "continuous_bound",
     "diffusion_loss",
     "prior_kl",
     "progressive_loss",

@@ -11,6 +11,7 @@ from diffax.models.adm import ADM
 from diffax.models.autoencoder import AutoencoderKL, DiagonalGaussian, VQModel
 from diffax.models.bound import BoundModule
 from diffax.models.class_embedder import ClassEmbedder
+from diffax.models.classifier import SmallClassifier
 from diffax.models.clip_text import CLIPTextModel, CLIPTextModelWithProjection, TextEncoding
 from diffax.models.clip_vision import CLIPVisionModel, CLIPVisionModelWithProjection, ImageEncoding
 from diffax.models.controlnet import ControlledUNet, ControlNetModel, controlled
@@ -65,6 +66,7 @@ __all__ = [
     "ImageEncoding",
     "NoisyClassifier",
     "PatchDiscriminator",
+    "SmallClassifier",
     "SongUNet",
     "StepMLP",
     "T2IAdapter",

@@ -44,7 +44,8 @@ class NoisyClassifier(nn.Module):
       >>> from diffax.models import NoisyClassifier
       >>> model = NoisyClassifier(16, (1, 2), 1, num_heads=2, num_classes=10)
       >>> x, t = jnp.zeros((2, 8, 8, 3)), jnp.array([0.0, 999.0])
-      >>> model.apply(model.init(jax.random.key(0), x, t), x, t).shape
+      >>> logits, params = jax.eval_shape(model.init_with_output, jax.random.key(0), x, t)
+      >>> logits.shape
       (2, 10)
     """
 

@@ -86,8 +86,9 @@ class SongUNet(nn.Module):
       >>> model = SongUNet.ncsnpp(channels=16, multipliers=(1, 2), num_res_blocks=1, augment_size=9)
       >>> x, t = jnp.zeros((2, 8, 8, 3)), jnp.array([0.1, -1.0])
       >>> condition = {"augment": jnp.zeros((2, 9))}
-      >>> params = model.init(jax.random.key(0), x, t, condition)
-      >>> model.apply(params, x, t, condition).shape
+      >>> init = model.init_with_output  # its shapes alone: nothing is computed
+      >>> out, params = jax.eval_shape(init, jax.random.key(0), x, t, condition)
+      >>> out.shape
       (2, 8, 8, 3)
     """
 

@@ -47,8 +47,9 @@ class TutorialUNet(nn.Module):
       >>> model = TutorialUNet(channels=8, time_size=16, num_classes=10)
       >>> x, t = jnp.zeros((2, 8, 16, 3)), jnp.array([0.0, 999.0])
       >>> condition = {"label": jnp.array([3, 10])}
-      >>> params = model.init(jax.random.key(0), x, t, condition)
-      >>> model.apply(params, x, t, condition).shape
+      >>> init = model.init_with_output  # its shapes alone: nothing is computed
+      >>> out, params = jax.eval_shape(init, jax.random.key(0), x, t, condition)
+      >>> out.shape
       (2, 8, 16, 3)
     """
 

@@ -6,14 +6,11 @@ set says of itself. `Denoising` trains a diffusion model; `ConsistencyTraining`,
 likelihood's bound; `Autoencoder` learns a space for a diffusion model to live in.
 """
 
+from diffax.objectives.augmentation import NonLeaking
 from diffax.objectives.autoencoder import Adversary, Autoencoder
 from diffax.objectives.couplings import COUPLINGS, Independent, OptimalTransport, Paired
 from diffax.objectives.denoising import Denoising
-from diffax.objectives.few_steps import (
-    ConsistencyDistillation,
-    ConsistencyTraining,
-    Progressive,
-)
+from diffax.objectives.few_steps import ConsistencyDistillation, ConsistencyTraining, Progressive
 from diffax.objectives.objective import Mean, Objective
 from diffax.objectives.variational import Variational
 
@@ -26,8 +23,13 @@ BY_NAME: dict[str, type] = {
     "progressive": Progressive,
     "variational": Variational,
 }
+AUGMENTATIONS: dict[str, type] = {"non_leaking": NonLeaking}
+
+# Augmentations that tell the network what they did.
+AUGMENTATIONS: dict[str, type] = {"non_leaking": NonLeaking}
 
 __all__ = [
+    "AUGMENTATIONS",
     "BY_NAME",
     "COUPLINGS",
     "Adversary",
@@ -37,6 +39,7 @@ __all__ = [
     "Denoising",
     "Independent",
     "Mean",
+    "NonLeaking",
     "Objective",
     "OptimalTransport",
     "Paired",

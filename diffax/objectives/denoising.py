@@ -18,6 +18,8 @@ from diffax.denoiser import Network
 from diffax.generation import Model
 from diffax.losses import LearnedVariance, diffusion_loss
 from diffax.models import BoundModule
+from diffax.objectives import fitting
+from diffax.objectives.augmentation import NonLeaking
 from diffax.objectives.couplings import Coupling, Independent, columns_of
 from diffax.objectives.objective import Batch, Mean
 from diffax.schedules import Discrete, LearnedLinear, Schedule, warn_if_signal_remains
@@ -62,6 +64,8 @@ class Denoising:
     noise_offset: float = 0.0
     """Of a normal number added to all noise of a channel, the standard deviation, in [0, 1]; 0.05
     to 0.1 lets a tuned model make very dark and very bright images."""
+    augmentation: NonLeaking | None = None
+    """None; non_leaking: images are changed at random, and the network is told how (EDM)."""
 
     def __post_init__(self) -> None:
         """Checks the offset."""
@@ -84,7 +88,7 @@ class Denoising:
             labelled = "label" in spec.columns
             conditioner = conditioning.Labels() if labelled else conditioning.Nothing()
         conditioner = conditioner.fitted(spec)
-        _check_captions(spec, conditioner)
+        fitting.check_captions(spec, conditioner)
         schedule = self.schedule.build()
         if isinstance(schedule, Discrete):
             warn_if_signal_remains(schedule, name=f"schedule {type(self.schedule).__name__}")
@@ -103,7 +107,7 @@ class Denoising:
                 loaded[part] = noun.params
         columns_of(self.coupling, spec.blank())
         objective = DenoisingObjective(
-            told=_told(conditioner, spec),
+            told=fitting.told(conditioner, spec),
             network=network,
             schedule=schedule,
             parameterization=target,
@@ -115,12 +119,13 @@ class Denoising:
             codec=codec,
             adapter=self.adapter,
             noise_offset=self.noise_offset,
+            augmentation=self.augmentation,
             shape=codec.shape(column.shape),
             loaded=loaded,
-            sources=_sources(self),
+            sources=fitting.sources(self),
             encoded=False,
         )
-        objective = dataclasses.replace(objective, network=_fitted(network, objective))
+        objective = dataclasses.replace(objective, network=fitting.fitted(network, objective))
         objective.check_network(spec)
         return objective
 
@@ -165,6 +170,7 @@ class DenoisingObjective:
     codec: Any
     adapter: Any
     noise_offset: float
+    augmentation: NonLeaking | None
     shape: tuple[int, ...]
     loaded: Any
     sources: Mapping[str, str]
@@ -235,6 +241,9 @@ class DenoisingObjective:
         if train:
             told = conditioner.drop(drop_key, told)
         condition = _read(self.network, conditioner.encode(conditioner.params, told))
+        x0 = self._clean(codec, batch["x"], jax.random.fold_in(noise_key, 1))
+        if train and self.augmentation is not None:
+            x0, condition["augment"] = self.augmentation(jax.random.fold_in(noise_key, 2), x0)
 
         def apply(params: Any, x: Array, t: Array, condition: Any) -> Array:
             return self.network.apply(
@@ -244,7 +253,7 @@ class DenoisingObjective:
         return Shown(
             Network(apply, params, condition, self.parameterization),
             schedule,
-            self._clean(codec, batch["x"], jax.random.fold_in(noise_key, 1)),
+            x0,
             noise_key,
         )
 
@@ -361,57 +370,6 @@ def quartiles(rank: Array, error: Array) -> dict[str, Array | Mean]:
     return metrics
 
 
-# What a network leaves at None and the condition decides: field -> entry of the condition.
-_SIZES = {
-    "context_size": "context",
-    "embedding_size": "embedding",
-    "extra_channels": "channels",
-}
-
-
-def _fitted(network: Any, objective: DenoisingObjective) -> Any:
-    """The network with whatever it left open taken from its condition.
-
-    Raises:
-        ValueError: classes that do not fit, or a condition of which the network reads nothing.
-    """
-    shapes = objective.condition_shapes()
-    changes: dict[str, Any] = {}
-    classes = getattr(objective.conditioner, "num_classes", None)
-    if hasattr(network, "num_classes") and "label" in shapes and classes is not None:
-        if network.num_classes is None:
-            changes["num_classes"] = classes
-        elif network.num_classes < classes:
-            raise ValueError(
-                f"network.num_classes is {network.num_classes}, there are {classes} classes; "
-                "leave it at None to take the data's"
-            )
-    elif getattr(network, "num_classes", None) is not None and "label" not in shapes:
-        raise ValueError(
-            f"network.num_classes is {network.num_classes}, and no classes reach the network: "
-            "leave it at None, or take data and a conditioner with labels"
-        )
-    for field, entry in _SIZES.items():
-        if hasattr(network, field) and getattr(network, field) is None and entry in shapes:
-            changes[field] = shapes[entry][-1]
-    wanted = getattr(network, "cross_attention_dim", None)
-    if isinstance(wanted, int) and "context" in shapes and shapes["context"][-1] != wanted:
-        raise ValueError(
-            f"the network reads texts of width {wanted}, the conditioner gives "
-            f"{shapes['context'][-1]}: parts of different models; take both from one"
-        )
-    if objective.variance is not None and hasattr(network, "learned_variance"):
-        changes["learned_variance"] = True
-    network = network.clone(**changes) if changes else network
-    read = set(getattr(network, "reads", shapes)) & set(shapes)
-    if shapes and not read:
-        raise ValueError(
-            f"{type(network).__name__} reads {', '.join(network.reads) or 'no condition'}, the "
-            f"conditioner gives {', '.join(shapes)}; use another network or --conditioner nothing"
-        )
-    return network
-
-
 def _read(network: Any, condition: dict[str, Array]) -> dict[str, Array]:
     """The part of a condition that the network reads."""
     reads = getattr(network, "reads", condition)
@@ -421,39 +379,3 @@ def _read(network: Any, condition: dict[str, Array]) -> dict[str, Array]:
 def _holding(noun: Any, params: Any) -> Any:
     """A codec, conditioner or schedule with its parameters."""
     return noun if params is None else noun.with_params(params)
-
-
-def _check_captions(spec: Spec, conditioner: Any) -> None:
-    """Captions that were asked for reach a network, or the run does not begin."""
-    if "caption" in spec.columns and "caption" not in conditioner.reads:
-        raise ValueError(
-            "data.captions is on, but nothing reads them: set --conditioner captions, or "
-            "--data.captions False"
-        )
-
-
-def _told(conditioner: Any, spec: Spec) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes of what one example says.
-
-    Raises:
-        ValueError: a column that the data do not have.
-    """
-    missing = [name for name in conditioner.reads if name not in spec.columns]
-    if missing:
-        raise ValueError(
-            f"conditioner {type(conditioner).__name__} reads {', '.join(missing)}, the data have "
-            f"{', '.join(spec.columns)}; use other data or another conditioner"
-        )
-    told = conditioner.columns(spec.blank())
-    return {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in told.items()}
-
-
-def _sources(recipe: Denoising) -> dict[str, str]:
-    """Where frozen and starting parameters come from, by part."""
-    found = {}
-    for part in ("network", "codec", "conditioner"):
-        noun = getattr(recipe, part)
-        # Every Flax module has a `path` of another meaning.
-        if noun is not None and "path" in {f.name for f in dataclasses.fields(noun)}:
-            found[part] = str(noun.path)
-    return found

@@ -12,7 +12,7 @@ from jax import Array
 from diffax import losses, parameterization, schedules
 from diffax.codecs import Pixels
 from diffax.data import Spec
-from diffax.losses.continuous_bound import bits, continuous_bound
+from diffax.losses.continuous import bits, continuous_bound
 from diffax.objectives.denoising import Denoising, DenoisingObjective, quartiles
 from diffax.objectives.objective import Batch, Mean
 from diffax.schedules import Discrete

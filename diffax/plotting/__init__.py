@@ -5,7 +5,7 @@ Every function turns numbers into an image, uint8 [H, W, 3] or [H, W, 1]; only `
 """
 
 from diffax.plotting.curves import line_chart, loss_curve
-from diffax.plotting.files import save_gif, save_image
+from diffax.plotting.files import png, save_gif, save_image
 from diffax.plotting.images import evenly_spaced, image_grid, strip
 from diffax.plotting.output import check_output, export, needs_trajectory
 from diffax.plotting.vectors import limits, scatter, scatter_gif, scatter_strip
@@ -19,6 +19,7 @@ __all__ = [
     "line_chart",
     "loss_curve",
     "needs_trajectory",
+    "png",
     "save_gif",
     "save_image",
     "scatter",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Mapping
 
@@ -30,6 +31,21 @@ def save_image(
     for key, text in (metadata or {}).items():
         info.add_itxt(key, text)
     atomic.write(path, lambda file: page.save(file, "PNG", pnginfo=info))
+
+
+def png(image: np.ndarray) -> bytes:
+    """An image as the bytes of a PNG file, to be put into something else.
+
+    Args:
+        image: as for `save_image`.
+
+    Example:
+        >>> png(np.zeros((2, 2, 3), np.uint8))[1:4]
+        b'PNG'
+    """
+    file = io.BytesIO()
+    _pillow(image).save(file, "PNG")
+    return file.getvalue()
 
 
 def save_gif(

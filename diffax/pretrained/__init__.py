@@ -14,6 +14,7 @@ from diffax.pretrained.network import load_network, save_network
 from diffax.pretrained.new_token import token_vectors, with_token
 from diffax.pretrained.papers import load_original
 from diffax.pretrained.parts import parts_of, with_parts
+from diffax.pretrained.perceptual import LPIPS, PERCEPTUAL
 from diffax.pretrained.published import Published, components_of, model_of
 from diffax.pretrained.schedulers import from_diffusers
 from diffax.pretrained.starting import (
@@ -39,8 +40,10 @@ from diffax.pretrained.tokenizer import Tokenizer, load_tokenizer
 __all__ = [
     "CODECS",
     "CONDITIONERS",
+    "LPIPS",
     "NETWORKS",
     "PARAMETERIZATIONS",
+    "PERCEPTUAL",
     "SCHEDULES",
     "Components",
     "ControlReader",

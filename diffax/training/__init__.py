@@ -14,6 +14,7 @@ from diffax.training.choices import from_json, to_json
 from diffax.training.class_images import make_class_images
 from diffax.training.config import Config, TrainConfig
 from diffax.training.ema import EMAConfig
+from diffax.training.exporting import export_run
 from diffax.training.keeping.checkpoint import Checkpoints, CorruptCheckpoint, Keep, SaveError
 from diffax.training.loop import Options, train
 from diffax.training.metrics import NonFinite
@@ -68,6 +69,7 @@ __all__ = [
     "base_model",
     "debugged",
     "dry_run",
+    "export_run",
     "from_json",
     "load_codec",
     "load_recipe",

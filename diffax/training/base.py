@@ -52,7 +52,9 @@ def _of_run(part: Any, name: str, folder: str, run: Config) -> Any:
     if type(part) is PublishedReader:
         return TrainedReader(folder, dropout=part.dropout)
     if name in ("schedule", "parameterization", "codec"):
-        return getattr(run.objective, name)
+        own = getattr(run.objective, name)
+        # Latents that are kept are those of the run's data.
+        return dataclasses.replace(own, cache=None) if hasattr(own, "cache") else own
     raise ValueError(
         f"--pretrained {folder} is a run of train.py, and {type(part).__name__} needs a published "
         "model with model_index.json"

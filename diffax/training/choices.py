@@ -38,6 +38,7 @@ from diffax.solvers import choice, registry
 from diffax.training import optimizer, starting
 from diffax.training.config import Config
 
+_PLAIN = {str, int, float, bool, type(None)}
 CLASS = "class"  # the key, in JSON, of a choice's name
 _SOLVERS = ("solver", "predictor")  # families whose names are the registry's
 
@@ -58,16 +59,18 @@ def families() -> dict[str, Mapping[str, Any]]:
         "conditioner": conditioning.BY_NAME | pretrained.CONDITIONERS | starting.READERS,
         "codec": codecs.BY_NAME | pretrained.CODECS | starting.CODECS,
         "adapter": adapters.BY_NAME,
-        "autoencoder": models.AUTOENCODERS | pretrained.NETWORKS,
+        "autoencoder": models.AUTOENCODERS | {"published": pretrained.NETWORKS["published"]},
         "regularizer": losses.REGULARIZERS,
-        "perceptual": losses.PERCEPTUAL,
+        "perceptual": losses.PERCEPTUAL | pretrained.PERCEPTUAL,
         "adversary": {"patch": objectives.Adversary},
+        "augmentation": objectives.AUGMENTATIONS,
         "method": optimizer.METHODS,
         "decay": optimizer.DECAYS,
         "groups": {"group": optimizer.Group},
         "solver": registry.SOLVERS,
         "predictor": registry.SOLVERS,
         "metrics": evaluation.BY_NAME,
+        "features": evaluation.FEATURES,
     }
 
 
@@ -106,7 +109,8 @@ def family_of(kind: Any, name: str) -> str | None:
     kind = getattr(kind, "make", kind)  # of a solver's entry in the registry
     if name not in families() or issubclass(kind, nn.Module):
         return None
-    return None if types_of(kind).get(name) in (str, int, float, bool) else name
+    held = types_of(kind).get(name)
+    return None if set(typing.get_args(held) or (held,)) <= _PLAIN else name
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from diffax.training import images
 from diffax.training.distributed import is_first
 from diffax.training.keeping.journal import read_rows
 from diffax.training.keeping.workdir import read_summary
-from diffax.training.run import Run, learned_codec
+from diffax.training.run import Run
 from diffax.training.state import TrainState
 
 
@@ -76,7 +76,6 @@ def _leave_images(session: Any, model: Model | None, samples: Samples | None) ->
 
 def _run(session: Any, state: TrainState, model: Model | None) -> Run:
     names = session.config.ema.names
-    objective = session.setup.objective
     return Run(
         workdir=session.workdir,
         config=session.config,
@@ -84,7 +83,9 @@ def _run(session: Any, state: TrainState, model: Model | None) -> Run:
         step=int(state.step),
         average=names[0] if names else "none",
         model=model,
-        codec=learned_codec(objective, session.averaged(state), session.frozen, model),
+        objective=session.setup.objective,
+        trainable=session.averaged(state),
+        frozen=session.frozen,
     )
 
 

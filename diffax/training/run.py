@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import optax
 
 from diffax.codecs import Codec
-from diffax.data import Spec
+from diffax.data import Dataset, Spec
 from diffax.generation import Model
 from diffax.nearest import nearest
 from diffax.objectives import Objective
@@ -39,7 +40,9 @@ class Run:
         step: of the checkpoint.
         average: name of the average that the parameters are, "none" for the parameters themselves.
         model: ready for `diffax.generation.generate`; None where the objective makes no such model.
-        codec: data <-> model space: the model's own, or what an autoencoder's run has learned.
+        objective: as it was built.
+        trainable: the learned parameters, of this average.
+        frozen: what else the loss needs.
     """
 
     workdir: Path
@@ -48,7 +51,22 @@ class Run:
     step: int
     average: str
     model: Model | None
-    codec: Codec | None = None
+    objective: Objective
+    trainable: Any
+    frozen: Any
+
+    @functools.cached_property
+    def dataset(self) -> Dataset:
+        """What was trained on."""
+        return self.config.data.load()
+
+    @functools.cached_property
+    def codec(self) -> Codec | None:
+        """Data <-> model space: the model's own, or what an autoencoder's run has learned."""
+        if self.model is not None:
+            return self.model.codec
+        learn = getattr(self.objective, "learned_codec", None)
+        return None if learn is None else learn(self.trainable, self.frozen)
 
     def model_to_sample(self) -> Model:
         """The model.
@@ -140,16 +158,7 @@ def open_run(
     finally:
         checkpoints.close()
     model = objective.model(trainable, frozen, config.sample)
-    codec = learned_codec(objective, trainable, frozen, model)
-    return Run(workdir, config, spec, step, average, model, codec)
-
-
-def learned_codec(objective: Objective, trainable: Any, frozen: Any, model: Any) -> Codec | None:
-    """The codec of a run: its model's, or what its objective has learned instead of one."""
-    if model is not None:
-        return model.codec
-    learn = getattr(objective, "learned_codec", None)
-    return None if learn is None else learn(trainable, frozen)
+    return Run(workdir, config, spec, step, average, model, objective, trainable, frozen)
 
 
 def trust_recipe(record: dict[str, Any]) -> None:

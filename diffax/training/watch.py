@@ -3,32 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 
+from diffax.data import Dataset
 from diffax.evaluation import Watched
-from diffax.objectives import Mean
-from diffax.training.setup import Setup
+from diffax.objectives import Mean, Objective
+from diffax.training.config import Config
 
 Evaluate = Callable[[Any, Any, Any, Any], tuple[Any, Any]]
 
 
-def make_evaluate(setup: Setup) -> Evaluate:
+class Subject(Protocol):
+    """A run that is trained or read back: `Setup` or `Run`."""
+
+    @property
+    def objective(self) -> Objective:
+        """As it was built."""
+
+    @property
+    def config(self) -> Config:
+        """Resolved."""
+
+    @property
+    def dataset(self) -> Dataset:
+        """What is trained on."""
+
+
+def make_evaluate(subject: Subject) -> Evaluate:
     """The loss without dropout, compiled once for all evaluations of a run."""
 
     @jax.jit
     def evaluate(trainable: Any, frozen: Any, batch: Any, key: Any) -> tuple[Any, Any]:
-        return setup.objective.loss(trainable, frozen, batch, key, train=False)
+        return subject.objective.loss(trainable, frozen, batch, key, train=False)
 
     return evaluate
 
 
-def watched(setup: Setup, evaluate: Evaluate, trainable: Any, frozen: Any, model: Any) -> Watched:
-    """A run as its metrics see it, with these parameters."""
+def watched(
+    subject: Subject,
+    evaluate: Evaluate,
+    trainable: Any,
+    frozen: Any,
+    model: Any,
+    options: Any = None,
+) -> Watched:
+    """A run as its metrics see it, with these parameters; `options` are of `generate`."""
 
     def loss(batch: Any, key: Any) -> dict[str, float]:
-        columns = setup.objective.columns(batch)
+        columns = subject.objective.columns(batch)
         value, metrics = jax.device_get(evaluate(trainable, frozen, columns, key))
         figures = {"loss": float(value)}
         for name, metric in metrics.items():
@@ -38,4 +62,4 @@ def watched(setup: Setup, evaluate: Evaluate, trainable: Any, frozen: Any, model
                 figures[name] = float(metric.total / metric.count)
         return figures
 
-    return Watched(model, setup.config.data, setup.dataset, loss)
+    return Watched(model, subject.config.data, subject.dataset, loss, options or {})

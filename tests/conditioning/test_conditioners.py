@@ -34,7 +34,19 @@ def test_columns_of_a_batch_become_a_condition(make, spec, told):
 
 
 def test_all_have_names():
-    assert {type(kind()).__name__ for kind in BY_NAME.values()} == {"Nothing", "Labels", "Captions"}
+    names = {type(kind()).__name__ for kind in BY_NAME.values()}
+    assert names == {"Nothing", "Labels", "Captions", "LowRes"}
+
+
+def test_captions_word_by_word():
+    words = Captions(**SMALL | {"length": 5}, words=1000)
+    tokens = words.tokens(["A red heart", "red: HEART", "a b c d e f"])
+    assert tokens[0, 1] == tokens[1, 0] and tokens[0, 2] == tokens[1, 1] and tokens.max() < 1258
+    assert tokens[0, 3] == 257 and tokens[2, 4] == 257  # ends; the longer text is cut
+    params = jax.eval_shape(words.init, jax.random.key(0))
+    assert params["params"]["byte"]["embedding"].shape == (1258, 8)
+    with pytest.raises(ValueError, match="conditioner.words must lie in"):
+        Captions(words=0)
 
 
 # ---------------------------------------------------------------- dropping

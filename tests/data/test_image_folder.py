@@ -260,6 +260,37 @@ def test_emoji_with_captions():
     assert first["x"].shape == (3, 16, 16, 3)
 
 
+def test_a_share_is_held_out_by_name(tmp_path):
+    names = [f"{i:03d}.png" for i in range(200)]
+    for i, name in enumerate(names):
+        Image.fromarray(np.full((2, 2, 3), i, np.uint8)).save(tmp_path / name)
+
+    def levels(**fields):
+        return set(load(tmp_path, **fields).arrays()["x"][:, 0, 0, 0].tolist())
+
+    train, test = (levels(split=split, held_out=0.2) for split in ("train", "test"))
+    assert train | test == set(range(200)) and not train & test and 20 <= len(test) <= 60
+    assert levels(held_out=0.2) == set(range(200))  # all, unless a split is asked for
+    (tmp_path / names[0]).unlink()  # the others stay on their side
+    assert levels(split="test", held_out=0.2) == test - {0}
+    assert levels(leave_out=r"^1|5\.png$") == {
+        i for i in range(1, 200) if not 100 <= i < 200 and i % 10 != 5
+    }
+
+
+@pytest.mark.parametrize("fields, words", [
+    ({"split": "val"}, "data.split must be one of all, train, test"),
+    ({"held_out": 1.0}, "data.held_out must lie in"),
+    ({"leave_out": "("}, "is no regular expression"),
+    ({"leave_out": "png"}, "leaves no image"),
+    ({"split": "test"}, "no image of .* is in the split test"),
+])  # fmt: skip
+def test_parts_that_cannot_be_are_one_line(tmp_path, fields, words):
+    Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=words):
+        load(tmp_path, **fields)
+
+
 def test_every_image_has_a_partner_by_its_name(animals, tmp_path_factory):
     controls = tmp_path_factory.mktemp("controls")
     for i in range(3):

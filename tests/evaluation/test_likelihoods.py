@@ -121,7 +121,7 @@ def test_images_take_bits_of_their_levels():
     ],
 )
 def test_the_variance_is_the_models_own(options, words):
-    measured = BoundBits(num=4, parts=2).measure(normal(**options))
+    measured = BoundBits(num=4, parts=4).measure(normal(**options))
     assert words in measured.notes[0] and np.isfinite(measured.figures["bound_bits"])
 
 

@@ -11,6 +11,7 @@ from diffax.models.blocks.embeddings import (
     TimestepEmbedding,
     grid_embedding,
     guidance_embedding,
+    pixel_waves,
     sinusoidal_embedding,
 )
 from diffax.models.blocks.normalization import GroupNorm, group_count
@@ -236,3 +237,13 @@ def test_aligned_upsampling_keeps_the_corners_and_is_linear_between():
     for column, old in ((0, 0), (7, 3)):
         expected = np.interp(place, np.arange(3), np.asarray(x)[1, :, old, 1])
         np.testing.assert_allclose(out[1, :, column, 1], expected, atol=1e-6)
+
+
+def test_waves_of_pixels_are_the_formula():
+    x = jnp.array([[0.25, -1.0]])
+    assert pixel_waves(x, ()) is x
+    got = np.asarray(pixel_waves(x, (0, 1)))
+    angles = np.concatenate([np.pi * x, 2 * np.pi * x], axis=-1)
+    np.testing.assert_allclose(
+        got, np.concatenate([x, np.sin(angles), np.cos(angles)], -1), atol=1e-6
+    )

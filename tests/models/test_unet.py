@@ -7,6 +7,7 @@ import pytest
 from networks import quick_jit, shapes, trained
 
 from diffax.models import UNet, UNet2DModel, parameter_count
+from diffax.models.blocks.resampling import fold, unfold
 from diffax.models.blocks.transformer import SpatialTransformer
 
 SMALL = {"channels": 8, "multipliers": (1, 2), "num_res_blocks": 1, "attention_resolutions": (4,)}
@@ -277,3 +278,26 @@ def test_fields_are_checked_before_anything_is_built(fields, message):
 def test_faults(model, size, message):
     with pytest.raises(ValueError, match=message):
         shapes(model, size)
+
+
+# ---------------------------------------------------------------- an image beside x
+
+
+def test_squares_are_folded_and_unfolded():
+    x = jax.random.normal(jax.random.key(0), (2, 6, 4, 3))
+    folded = fold(x, 2)
+    assert folded.shape == (2, 3, 2, 12)
+    np.testing.assert_array_equal(folded[0, 1, 1], x[0, 2:4, 2:4].reshape(-1))
+    np.testing.assert_array_equal(unfold(folded, 2), x)
+
+
+def test_a_correction_begins_as_the_image_beside_x():
+    model = UNet(**SMALL, extra_channels=3, corrects=True, patch=2)
+    assert model.reads == ("channels",)
+    beside = jax.random.normal(jax.random.key(1), (2, 16, 8, 3))
+    x, t, condition = jnp.ones((2, 16, 8, 3)), jnp.zeros(2), {"channels": beside}
+    params = jax.jit(model.init)(jax.random.key(0), x, t, condition)
+    assert params["params"]["conv_in"]["kernel"].shape == (3, 3, 2 * 3 * 4, 8)
+    np.testing.assert_allclose(model.apply(params, x, t, condition), beside, atol=1e-4)
+    with pytest.raises(ValueError, match="divisible by 4"):
+        jax.eval_shape(model.init, jax.random.key(0), x[:, :6], t, {"channels": beside[:, :6]})

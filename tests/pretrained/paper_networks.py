@@ -169,3 +169,17 @@ CASES = {
         told=LABELS,
     ),
 }
+
+# For EDM's augmentation: images, and what is done to each. The scale of the last one is so small
+# that the original, too, continues the images by as much as it ever does.
+IMAGES = tiny_models.draws("augmented", 4, 12, 16, 3)
+CHANGES = {
+    "mirrored": np.array([0.0, 1, 0, 1]),
+    "upended": np.array([0.0, 0, 1, 1]),
+    "scale": np.array([0.0, 1.0, -0.5, -9.0]),
+    "angle": np.array([0.0, 0.4, -2.0, 3.0]),
+    "stretch": np.array([0.0, -1.0, 1.5, 0.3]),
+    "axis": np.array([0.0, 0.0, 0.7, -2.0]),
+    "right": np.array([0.0, 0.8, -1.2, 0.0]),
+    "down": np.array([0.0, -0.3, 0.5, 2.0]),
+}

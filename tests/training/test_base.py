@@ -4,9 +4,12 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from diffax.pretrained import PublishedNetwork, PublishedSchedule
+from diffax.parameterization import V
+from diffax.pretrained import PublishedNetwork, PublishedSchedule, PublishedTarget
+from diffax.schedules import ScaledLinear
 from diffax.training import (
     TrainedReader,
     TrainedRun,
@@ -61,3 +64,22 @@ def test_where_a_run_cannot_it_is_said(run, tmp_path):
         started_from(recipe("emoji"), str(run))
     with pytest.raises(FileNotFoundError, match="no such folder"):
         started_from(recipe("lora"), str(tmp_path / "none"))
+
+
+def test_schedule_and_target_are_what_the_models_scheduler_says(tmp_path):
+    (tmp_path / "scheduler").mkdir()
+    said = {
+        "_class_name": "PNDMScheduler",
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "num_train_timesteps": 1000,
+        "prediction_type": "v_prediction",
+    }
+    (tmp_path / "scheduler" / "scheduler_config.json").write_text(json.dumps(said))
+    assert PublishedTarget(str(tmp_path)).open() == V()
+    schedule, known = PublishedSchedule(str(tmp_path)).build(), ScaledLinear().build()
+    np.testing.assert_allclose(schedule.at(np.arange(1000)).alpha, known.at(np.arange(1000)).alpha)
+    for part in (PublishedTarget(), PublishedSchedule(str(tmp_path / "none"))):
+        with pytest.raises((ValueError, FileNotFoundError)):
+            part.open() if isinstance(part, PublishedTarget) else part.build()

@@ -8,12 +8,29 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 from PIL import Image
 
 from diffax.commands import train as command
-from diffax.pretrained import load_components, save_network, token_vectors
-from diffax.training import choices, load_recipe, make_class_images, open_run, prepare
-from diffax.training.keeping.frozen import fingerprint
+from diffax.models.controlnet import controls_of
+from diffax.models.parameters import fingerprint
+from diffax.pretrained import (
+    load_components,
+    load_lora,
+    load_network,
+    load_pipeline,
+    save_network,
+    token_vectors,
+    with_loras,
+)
+from diffax.training import (
+    choices,
+    export_run,
+    load_recipe,
+    make_class_images,
+    open_run,
+    prepare,
+)
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests/pretrained"))
@@ -155,6 +172,8 @@ def test_a_run_stopped_and_continued_is_bitwise_the_same(folder, tmp_path, name)
     whole, cut = (open_run(tmp_path / run, ema="none").model for run in ("whole", "cut"))
     assert fingerprint(whole.network.params) == fingerprint(cut.network.params)
     assert fingerprint(whole.conditioner.params) == fingerprint(cut.conditioner.params)
+    kind = check_export(folder, tmp_path / "cut", tmp_path / "out.safetensors")
+    assert kind == KINDS.get(name, "pipeline")
     # What is not learned is the published model's to the last bit, on the disk and in the run.
     assert files() == before
     published = load_components(folder / "sd")
@@ -167,6 +186,60 @@ def test_a_run_stopped_and_continued_is_bitwise_the_same(folder, tmp_path, name)
         record = json.loads((tmp_path / "whole/checkpoints/00000004/record.json").read_text())
         saved = sum(int(np.prod(shape)) for shape, _ in record["arrays"].values())
         assert saved < 4 * start.size  # with the optimizer's two moments
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["lora:text", "textual_inversion", "controlnet"])
+@pytest.mark.parametrize("family", ["sd2", "sdxl"])
+def test_the_other_families_are_tuned_alike(folder, tmp_path, family, name):
+    tiny_pipelines.components(family).save(tmp_path)
+    spec = name if ":" in name else f"{name}:debug"
+    recipe = load_recipe(spec, ROOT / "configs")
+    given = ("--data.dir", str(folder / "images"), *RECIPES[name])
+    config = command.started_from(command.with_arguments(recipe.config, given), str(tmp_path))
+    setup = prepare(config)
+    learned = names(setup.places[0].trainable)
+    encoders = 2 if family == "sdxl" else 1
+    if name == "textual_inversion":
+        assert len(learned) == encoders
+    elif name == "lora:text":
+        assert sum(n.startswith("conditioner.") for n in learned) == encoders * 2 * 3 * 4
+    else:
+        assert all(n.startswith("network/params/controls_0/") for n in learned)
+    # The loss can be taken, with all that the family's network is told.
+    batch = setup.objective.columns(setup.dataset.batch(0, seed=0, batch_size=2))
+    shapes = jax.eval_shape(
+        setup.objective.loss, setup.places[0].trainable, setup.places[1], batch, jax.random.key(0)
+    )
+    assert shapes[0].shape == () and ("size_ids" in batch) == (family == "sdxl")
+
+
+def check_export(folder, run, out):
+    """What is written is read by what reads others' files, and says what the run does."""
+    model, base = open_run(run, ema="none").model, load_pipeline(folder / "sd")
+    kind = export_run(run, out, ema="none")
+    if kind == "lora":
+        tuned = with_loras(base, (load_lora(out, base), 1.0))
+        close = lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6)
+        jax.tree.map(close, tuned.network.params, model.network.params)
+        jax.tree.map(close, tuned.conditioner.params, model.conditioner.params)
+    elif kind == "embedding":
+        (vectors,) = token_vectors(model.conditioner)
+        np.testing.assert_array_equal(safetensors.numpy.load_file(out)["<new>"], vectors)
+    elif kind == "controlnet":
+        own = controls_of(model.network)[0]
+        assert fingerprint(load_network(out).params) == fingerprint(own.params)
+    else:
+        tuned = load_pipeline(out)
+        assert fingerprint(tuned.network.params) == fingerprint(model.network.params)
+        assert fingerprint(tuned.conditioner.params) == fingerprint(base.conditioner.params)
+    with pytest.raises(FileExistsError, match="exists"):
+        export_run(run, out)
+    return kind
+
+
+KINDS = {"lora": "lora", "lora:text": "lora", "textual_inversion": "embedding",
+         "controlnet": "controlnet"}  # fmt: skip
 
 
 @pytest.mark.slow

@@ -97,6 +97,37 @@ def answered(case: paper_networks.Case) -> tuple[dict, np.ndarray]:
     )
 
 
+def augmented() -> dict[str, np.ndarray]:
+    """EDM's augmentation of four images, with chosen numbers for what it draws."""
+    pipe = importlib.import_module("training.augment").AugmentPipe(
+        p=1, xflip=1, yflip=1, scale=1, rotate_frac=1, aniso=1, translate_frac=1
+    )
+    x, changes = paper_networks.IMAGES, paper_networks.CHANGES
+    turns = {name: (changes[name] / np.pi + 1) / 2 for name in ("angle", "axis")}
+    happens = np.zeros(4)
+    shifts = np.stack([changes["right"], changes["down"]])
+    drawn = iter(
+        [changes["mirrored"], happens, changes["upended"], happens, changes["scale"], happens]
+        + [turns["angle"], happens, changes["stretch"], turns["axis"], happens, happens]
+        + [shifts, happens]
+    )
+
+    def draw(*arguments: object, **_options: object) -> torch.Tensor:
+        shape = next(a for a in arguments if isinstance(a, list))
+        return torch.tensor(np.asarray(next(drawn), np.float32)).reshape(shape)
+
+    kept = torch.rand, torch.randn, torch.randint
+    torch.rand = torch.randn = torch.randint = draw
+    try:
+        images, labels = pipe(torch.from_numpy(np.moveaxis(x, -1, 1).copy()))
+    finally:
+        torch.rand, torch.randn, torch.randint = kept
+    return {
+        "augmented images": np.moveaxis(images.numpy(), 1, -1),
+        "augmented labels": labels.numpy(),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for family in FAMILIES:
@@ -109,6 +140,8 @@ def main() -> None:
         if case.family in folders:
             shapes, out = answered(case)
             golden |= {f"{name} weights": np.array(json.dumps(shapes)), f"{name} answer": out}
+    if "edm" in folders:
+        golden |= augmented()
     np.savez_compressed(file, **golden)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import diffax
 from diffax import losses, schedules
-from diffax.losses.continuous_bound import continuous_bound, gamma_rate, reconstruction
+from diffax.losses.continuous import continuous_bound, gamma_rate, reconstruction
 from diffax.noun import noun
 from diffax.schedules import LearnedLinear
 

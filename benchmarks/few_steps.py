@@ -1,0 +1,151 @@
+"""Few-step models on the S-curve: sliced 2-Wasserstein distance to fresh data at 1, 2 and 4 calls.
+
+    python benchmarks/few_steps.py
+
+A teacher (v, cosine, DDIM), its progressive students of 8, 4, 2 and 1 steps, a consistency model
+distilled from it and one trained alone, a flow with and without optimal-transport pairs, and that
+flow after reflow. One small MLP for all. Writes `benchmarks/results/few_steps.json`.
+"""
+
+import argparse
+import dataclasses
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from diffax import atomic, parameterization, schedules
+from diffax.codecs import Identity
+from diffax.data import Pairs, Toy, toy
+from diffax.evaluation import sliced_wasserstein
+from diffax.generation import Sampling, generate, save_pairs
+from diffax.losses import Stratified
+from diffax.models import VectorMLP
+from diffax.objectives import (
+    ConsistencyDistillation,
+    ConsistencyTraining,
+    Denoising,
+    OptimalTransport,
+    Paired,
+    Progressive,
+)
+from diffax.solvers import DDIM, Consistency
+from diffax.training import (
+    Config,
+    Cosine,
+    EMAConfig,
+    Optimizer,
+    Options,
+    Recipe,
+    TrainConfig,
+    TrainedRun,
+    load_run,
+    train,
+)
+
+RESULT = Path(__file__).parent / "results" / "few_steps.json"
+NETWORK = VectorMLP(features=128, num_blocks=3)
+DDIM_8 = Sampling(solver=DDIM(), steps=8, clip=None, num=10_000, batch_size=10_000)
+JUMPS = dataclasses.replace(DDIM_8, solver=Consistency())
+CALLS = (1, 2, 4)
+
+
+def main() -> None:
+    """Train, measure, store."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=4000, help="of training from scratch")
+    flags = parser.parse_args()
+    began = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        found = measured(Path(folder), flags.steps)
+    device = jax.devices()[0].device_kind
+    result = {"steps": flags.steps, "jax": jax.__version__, "device": device, "distance": found}
+    result["cpu_seconds"] = round(time.process_time() - began, 1)
+    atomic.write(RESULT, (json.dumps(result, indent=1) + "\n").encode())
+
+
+def measured(folder: Path, steps: int) -> dict[str, dict[str, float]]:
+    """Distances by model and calls."""
+    found: dict[str, dict[str, float]] = {"real data": {"0": distance(fresh(2))}}
+
+    def keep(name: str, run: Path, calls=CALLS) -> None:
+        found[name] = {str(n): distance(samples(run, n)) for n in calls}
+        print(name, found[name], flush=True)
+
+    denoising = Denoising(NETWORK, schedules.Cosine(), parameterization.V(), Stratified())
+    teacher = trained(folder / "teacher", denoising, steps, DDIM_8)
+    keep("teacher", teacher, (*CALLS, 8, 50))
+    before = teacher
+    for n in (8, 4, 2, 1):
+        objective = Progressive(TrainedRun(str(before)), steps=n)
+        before = trained(folder / f"progressive_{n}", objective, steps // 4, DDIM_8)
+        keep(f"progressive, {n} steps", before, (n,))
+    objective = ConsistencyDistillation(TrainedRun(str(teacher)), intervals=40)
+    keep("consistency distillation", trained(folder / "distilled", objective, steps, JUMPS))
+    alone = ConsistencyTraining(NETWORK, intervals=40)
+    jumps = dataclasses.replace(JUMPS, spacing="karras")
+    keep("consistency training", trained(folder / "alone", alone, steps, jumps))
+
+    flow = Denoising(NETWORK, schedules.RectifiedFlow(), parameterization.Velocity(), Stratified())
+    keep("flow", plain := trained(folder / "flow", flow, steps, DDIM_8), (*CALLS, 50))
+    coupled = dataclasses.replace(flow, coupling=OptimalTransport())
+    keep("flow, optimal transport", trained(folder / "coupled", coupled, steps, DDIM_8))
+    save_pairs(load_run(plain), folder / "pairs.npz", num=20_000, steps=50)
+    straight = dataclasses.replace(
+        flow, network=TrainedRun(str(plain)), coupling=Paired(), codec=Identity()
+    )
+    run = trained(folder / "reflow", straight, steps, DDIM_8, data=Pairs(str(folder / "pairs.npz")))
+    model = load_run(plain)
+    decoded = {n: model.codec.decode(generate(load_run(run), steps=n).x) for n in CALLS}
+    found["flow, reflow"] = {str(n): distance(np.asarray(x)) for n, x in decoded.items()}
+    print("reflow", found["flow, reflow"], flush=True)
+    return found
+
+
+def trained(path: Path, objective, steps: int, sampling, data=None) -> Path:
+    """The folder of a finished run."""
+    config = Config(
+        data=data or Toy("s_curve", num=0),
+        objective=objective,
+        optimizer=Optimizer(learning_rate=1e-3, warmup_steps=100, decay=Cosine()),
+        ema=EMAConfig(decays=(0.99,)),
+        train=TrainConfig(
+            steps=steps,
+            batch_size=256,
+            steps_per_call=100,
+            log_every=500,
+            save_every=steps,
+            sample_every=0,
+            tensorboard=False,
+            images=False,
+        ),
+        sample=sampling,
+    )
+    status = train(
+        Recipe("few_steps", "", Path(__file__), config), config, path, Options(quiet=True)
+    )
+    if status != 0:
+        raise SystemExit(status)
+    return path
+
+
+def samples(run: Path, steps: int) -> np.ndarray:
+    """10,000 samples in the data's own coordinates."""
+    return np.asarray(generate(load_run(run), steps=steps).data)
+
+
+def fresh(seed: int) -> np.ndarray:
+    """10,000 new data."""
+    return toy.draw("s_curve", 10_000, 2**31 + seed, None)[0]
+
+
+def distance(x: np.ndarray) -> float:
+    """To fresh data."""
+    return round(sliced_wasserstein(x, fresh(1)), 4)
+
+
+if __name__ == "__main__":
+    main()

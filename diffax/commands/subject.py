@@ -1,0 +1,186 @@
+"""What evaluate.py measures: a run with both sets of weights, a published model, or samples."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from diffax import data
+from diffax.commands.errors import UsageError
+from diffax.commands.flags import solver_options
+from diffax.commands.opening import opened, refuse_run_flags
+from diffax.data import ArrayFile, Digits, ImageFolder
+from diffax.evaluation import Watched, is_statistics
+from diffax.generation import Samples
+from diffax.nearest import nearest
+from diffax.schedules import Discrete
+from diffax.solvers import choice
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something to be measured.
+
+    Attributes:
+        name: for people.
+        watched: what metrics see of it, for every set of weights.
+        folder: where its report goes where nothing else is said.
+        rows: lines of its metrics.jsonl.
+        summary: the figures that it printed at its end.
+    """
+
+    name: str
+    watched: Mapping[str, Watched]
+    folder: Path
+    rows: Sequence[Mapping[str, float]] = ()
+    summary: Mapping[str, Any] = field(default_factory=dict)
+
+    def usual_metrics(self) -> list[str]:
+        """The metrics that mean something here and need no further file."""
+        watched = next(iter(self.watched.values()))
+        model = watched.model
+        has_splits = watched.data is not None and hasattr(watched.data, "split")
+        names = []
+        if has_splits and watched.loss is not None:
+            names.append("held_out_loss")
+        if has_splits and model is not None and hasattr(model.codec, "log_stretch"):
+            names += ["bound"] if isinstance(model.schedule, Discrete) else []
+            names.append("flow")
+        spec = None if watched.data is None else watched.data.load().spec
+        if spec is not None and len(spec.shape) == 1:
+            names.append("sliced_wasserstein")
+        if spec is not None and spec.is_image:
+            names.append("copies")
+        if isinstance(watched.data, Digits):
+            names.append("digit_quality")
+        if not names:
+            raise UsageError("nothing can be measured without more words: say --metrics NAME ...")
+        return names
+
+    def how(self, flags: argparse.Namespace, watched: Watched) -> dict[str, Any]:
+        """How its samples were made, in words."""
+        if watched.given is not None:
+            return {"number": len(watched.given), "file": flags.samples}
+        settings = getattr(watched.model, "settings", None)
+        if settings is None or not watched.count:
+            return {}
+        solver = getattr(settings, "solver", None)
+        named = None if solver is None else choice.name_of(solver)
+        options = watched.options
+        return {
+            "number": watched.count,
+            "sampler": options.get("sampler", named),
+            "steps": options.get("steps", settings.steps),
+            "guidance": options.get("guidance", settings.guidance),
+            "seed": options.get("seed", settings.seed),
+        }
+
+
+def subject_of(flags: argparse.Namespace) -> Subject:
+    """What the flags name.
+
+    Raises:
+        UsageError: a flag that has no meaning for it.
+        ValueError, FileNotFoundError: it cannot be opened.
+    """
+    asked = flags.reference is not None and not are_statistics(flags.reference)
+    reference = reference_of(flags.reference) if asked else None
+    if flags.workdir is not None:
+        return _run(flags, reference)
+    if flags.pretrained is not None:
+        source = opened(flags)
+        watched = Watched(source.model, reference, None, None, _options(flags, source.model))
+        return Subject(source.name, {"published": watched}, Path("evaluation"))
+    refuse_run_flags(flags)
+    dataset = _files(flags.samples).load()
+    arrays = dataset.arrays()
+    told = {"label": arrays["label"]} if "label" in arrays else {}
+    given = Samples(arrays["x"], arrays["x"], told)
+    return Subject(
+        str(flags.samples),
+        {"samples": Watched(None, reference, None, None, given=given)},
+        Path("evaluation"),
+    )
+
+
+def are_statistics(text: str | None) -> bool:
+    """Whether `--reference` is a file of statistics, mu and sigma, instead of data."""
+    return text is not None and Path(text).is_file() and is_statistics(text)
+
+
+def reference_of(text: str) -> Any:
+    """The data noun that `--reference` means: arrays, a folder of images, or a name.
+
+    Raises:
+        UsageError: neither a file nor a name.
+    """
+    if Path(text).exists():
+        return _files(text)
+    named = {n: k for n, k in data.BY_NAME.items() if not _needed(k)}
+    if text not in named:
+        raise UsageError(
+            f"--reference {text}: there is no such file, and no data set is called so; "
+            f"{nearest(text, named)}"
+        )
+    return named[text]()
+
+
+def _needed(kind: Any) -> list[str]:
+    """Fields of a data noun that must be given."""
+    found = [f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING]
+    return found + [f.name for f in dataclasses.fields(kind) if f.name == "dir" and not found]
+
+
+def _files(path: str) -> Any:
+    """The data noun of arrays or a folder of images."""
+    return ImageFolder(dir=path) if Path(path).is_dir() else ArrayFile(dir=path)
+
+
+def _run(flags: argparse.Namespace, reference: Any) -> Subject:
+    """A run, with the first of its averages and with the weights themselves."""
+    from diffax.training.keeping.journal import read_rows
+    from diffax.training.keeping.workdir import check_workdir, read_summary
+    from diffax.training.run import open_run
+    from diffax.training.watch import make_evaluate, watched
+
+    workdir = check_workdir(flags.workdir)
+    run = open_run(workdir, step=flags.checkpoint, trust=flags.trust)
+    runs = {run.average: run}
+    if run.average != "none":
+        runs["none"] = open_run(workdir, "none", run.step, trust=flags.trust)
+    evaluate = make_evaluate(run)
+    options = {} if run.model is None else _options(flags, run.model)
+    views = {
+        name: watched(run, evaluate, one.trainable, one.frozen, one.model, options)
+        for name, one in runs.items()
+    }
+    if reference is not None:
+        views = {n: dataclasses.replace(view, data=reference) for n, view in views.items()}
+    rows, _ = read_rows(workdir / "metrics.jsonl")
+    summary = read_summary(workdir) or {}
+    if summary.get("step") != run.step:
+        summary = {}  # of other weights
+    return Subject(
+        f"{workdir} (step {run.step:,})", views, workdir / "evaluation",
+        [row for row in rows if row["step"] <= run.step], summary,
+    )  # fmt: skip
+
+
+def _options(flags: argparse.Namespace, model: Any) -> dict[str, Any]:
+    """What the flags say of samples, as `generate` takes it."""
+    said = {
+        name: getattr(flags, name)
+        for name in (
+            "prompt", "negative", "guidance", "guidance_rescale", "sampler", "steps", "spacing",
+            "karras", "seed", "batch_size", "tile", "clip_skip",
+        )
+        if getattr(flags, name) not in (None, False)
+    }  # fmt: skip
+    if "prompt" in model.conditioner.asks and flags.prompt is None:
+        raise UsageError("--prompt TEXT is missing: what the samples should show")
+    labels = {} if flags.label is None else {"labels": flags.label}
+    return said | labels | solver_options(flags)

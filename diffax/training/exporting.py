@@ -1,0 +1,87 @@
+"""What a run learned of a published model, as a file that others read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save as safetensors
+
+from diffax import atomic
+from diffax.adapters import LowRank
+from diffax.generation import Model
+from diffax.models import ControlledUNet
+from diffax.models.controlnet import controls_of
+from diffax.pretrained import (
+    PublishedReader,
+    TokenReader,
+    save_lora,
+    save_network,
+    save_pipeline,
+    token_vectors,
+    trained_lora,
+)
+from diffax.pretrained.parts import parts_of, with_parts
+from diffax.training.base import base_model
+from diffax.training.run import Run, open_run
+
+
+def export_run(
+    workdir: str | Path, out: str | Path, ema: str | None = None, step: int | None = None
+) -> str:
+    """Writes what a run learned in the common layout of its kind.
+
+    Args:
+        workdir: the run's folder.
+        out: what is written; nothing is overwritten. A file .safetensors for LoRA (diffusers') and
+            textual inversion, a folder for a ControlNet and for a model of which all was learned.
+        ema: see `load_run`.
+        step: see `load_run`.
+
+    Returns:
+        What it is: "lora", "embedding", "controlnet" or "pipeline".
+
+    Raises:
+        FileExistsError: `out` is there.
+        ValueError: a run that did not tune a published model; or as `open_run`.
+
+    Example:
+        >>> export_run("runs/lora", "fox.safetensors")  # doctest: +SKIP
+        'lora'
+    """
+    run, out = open_run(workdir, ema, step), Path(out)
+    objective: Any = run.config.objective
+    reader = getattr(objective, "conditioner", None)
+    if not isinstance(reader, PublishedReader):
+        raise ValueError(
+            f"{workdir} did not tune a published model; its own folder is what it is read from"
+        )
+    if out.exists():
+        raise FileExistsError(f"{out} exists; give another name or remove it first")
+    model = run.model_to_sample()
+    if isinstance(objective.adapter, LowRank):
+        save_lora(trained_lora(run.trainable, objective.adapter, model), out)
+        return "lora"
+    if isinstance(reader, TokenReader):
+        _save_embedding(model, reader.token, out)
+        return "embedding"
+    if isinstance(model.network.module, ControlledUNet):
+        save_network(controls_of(model.network)[0], out)
+        return "controlnet"
+    save_pipeline(_published(run, model), out)
+    return "pipeline"
+
+
+def _save_embedding(model: Model, token: str, file: Path) -> None:
+    """The vectors by the token's name; XL's by those of its two encoders."""
+    vectors = [np.asarray(rows, np.float32) for rows in token_vectors(model.conditioner)]
+    names = (token,) if len(vectors) == 1 else ("clip_l", "clip_g")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    atomic.write(file, safetensors(dict(zip(names, vectors, strict=True))), durable=True)
+
+
+def _published(run: Run, model: Model) -> Model:
+    """The base with the run's parameters, and the settings that its folder has."""
+    learned = {name: network.params for name, network in parts_of(model).items()}
+    return with_parts(base_model(run.config), learned)
