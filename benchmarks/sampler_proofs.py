@@ -39,14 +39,14 @@ def main() -> None:
         write(name, parts[name]())
 
 
-def write(part: str, table: str) -> None:
+def write(part: str, table: str, page: Path = PAGE) -> None:
     """Put a table between its two marks on the page."""
     begin, end = f"<!-- {part}: begin -->", f"<!-- {part}: end -->"
-    text = PAGE.read_text()
+    text = page.read_text()
     if begin not in text:
-        raise ValueError(f"{PAGE} has no mark {begin}")
+        raise ValueError(f"{page} has no mark {begin}")
     between = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-    PAGE.write_text(between.sub(lambda _: f"{begin}\n{table}\n{end}", text))
+    page.write_text(between.sub(lambda _: f"{begin}\n{table}\n{end}", text))
     print(table)
 
 

@@ -26,6 +26,7 @@ import matplotlib.pyplot as plt
 
 import diffax
 from diffax.data import Digits
+from diffax.evaluation import Moments, frechet_distance
 from diffax.solvers import registry
 from diffax.training import load_run
 
@@ -127,12 +128,8 @@ def measure(workdir: str, num: int) -> dict:
 def frechet(x: np.ndarray, y: np.ndarray) -> float:
     """Frechet distance of normal distributions fitted to pixels, quantized as images are."""
     x, y = (np.rint((np.clip(v, -1, 1) + 1) * 127.5).reshape(len(v), -1) / 127.5 for v in (x, y))
-    first, second = np.cov(x.T), np.cov(y.T)
-    # tr sqrt(AB) by the eigenvalues of the symmetric sqrt(A) B sqrt(A): some pixels never vary.
-    values, vectors = np.linalg.eigh(first)
-    root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
-    common = np.sum(np.sqrt(np.maximum(np.linalg.eigvalsh(root @ second @ root), 0)))
-    return float(np.sum((x.mean(0) - y.mean(0)) ** 2) + np.trace(first + second) - 2 * common)
+    zero = Moments.zero(x.shape[1])
+    return frechet_distance(zero.update(x).statistics(), zero.update(y).statistics())
 
 
 def table(result: dict) -> str:

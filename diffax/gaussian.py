@@ -201,6 +201,11 @@ def discretized_log_likelihood(x: Array, of: Gaussian, *, levels: int = 256) -> 
     return jnp.where(x <= -1 + half, below, jnp.where(x >= 1 - half, above, middle))
 
 
+def sum_over_example(x: Array) -> Array:
+    """Sum over all axes but the first, `[B]`, in float32."""
+    return jnp.sum(x, axis=tuple(range(1, x.ndim)), dtype=jnp.float32)
+
+
 def bits_per_dimension(nats: ArrayLike, dimensions: int) -> Array:
     """A total in nats as bits per dimension."""
     return jnp.asarray(nats) / (dimensions * jnp.log(2.0))

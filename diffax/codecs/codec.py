@@ -8,6 +8,9 @@ from jax import Array
 class Codec(Protocol):
     """Raw data <-> model space. A pytree; what it has learned are its leaves.
 
+    A codec that can be undone says how much it stretches space, for likelihoods of the data:
+    `log_stretch(shape of one raw example)` is `log |d encode / d raw|` in nats.
+
     Attributes:
         params: parameters, `{}` where there are none.
     """

@@ -1,5 +1,6 @@
 """Images as they are: 8-bit levels <-> [-1, 1]."""
 
+import math
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
@@ -41,6 +42,10 @@ class Pixels:
     def decode(self, x: Array) -> Array:
         """`x`, clipped to [-1, 1]."""
         return jnp.clip(x, -1.0, 1.0)
+
+    def log_stretch(self, raw: tuple[int, ...]) -> float:
+        """`-D log 127.5` for examples of D entries: from levels to [-1, 1]."""
+        return -math.prod(raw) * math.log(127.5)
 
     def shape(self, raw: tuple[int, ...]) -> tuple[int, ...]:
         """The image's own."""

@@ -1,8 +1,10 @@
 """Vectors, sequences and other arrays of floats."""
 
+import math
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from diffax.noun import noun
@@ -27,6 +29,10 @@ class Identity:
     def decode(self, x: Array) -> Array:
         """`x`."""
         return x
+
+    def log_stretch(self, raw: tuple[int, ...]) -> float:
+        """0."""
+        return 0.0
 
     def shape(self, raw: tuple[int, ...]) -> tuple[int, ...]:
         """The data's own."""
@@ -85,6 +91,12 @@ class Standardize:
     def shape(self, raw: tuple[int, ...]) -> tuple[int, ...]:
         """The data's own."""
         return raw
+
+    def log_stretch(self, raw: tuple[int, ...]) -> float:
+        """Minus the sum of log std over the entries of an example."""
+        each = -np.sum(np.log(np.asarray(self._numbers()[1], np.float64)))
+        last = raw[-1] if np.ndim(self._numbers()[1]) else 1
+        return float(each) * math.prod(raw) / last
 
     def _numbers(self) -> tuple[_Numbers, _Numbers]:
         if self.mean is None or self.std is None:

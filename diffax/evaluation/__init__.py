@@ -1,20 +1,98 @@
 """Evaluation: figures that say how good a model and its samples are."""
 
-from diffax.evaluation.digits import DigitQuality, digit_quality
+from diffax.evaluation.accuracy import label_accuracy
+from diffax.evaluation.bound import BoundBits
+from diffax.evaluation.density_coverage import DensityCoverage, density_coverage
+from diffax.evaluation.digits import (
+    DigitObedience,
+    DigitQuality,
+    JudgedDigits,
+    digit_obedience,
+    digit_quality,
+)
+from diffax.evaluation.estimate import Estimate
+from diffax.evaluation.features import FeatureNetwork, feature_network, features_of
+from diffax.evaluation.flow import FlowBits
+from diffax.evaluation.frechet import few_samples, frechet_distance
 from diffax.evaluation.held_out import HeldOutLoss
-from diffax.evaluation.metric import Evaluation, Metric, Watched
-from diffax.evaluation.vectors import sliced_wasserstein
+from diffax.evaluation.inception_score import inception_score
+from diffax.evaluation.kernel_distance import kernel_distance
+from diffax.evaluation.likeness import psnr, sharpness, ssim
+from diffax.evaluation.mean_discrepancy import mean_discrepancy
+from diffax.evaluation.memorization import Memorization, memorization, nearest_pairs
+from diffax.evaluation.metric import Curve, Evaluation, Measured, Metric, Watched, measure
+from diffax.evaluation.neighbours import nearest_neighbours
+from diffax.evaluation.networks import Inception, ResNet20
+from diffax.evaluation.precision_recall import PrecisionRecall, precision_recall
+from diffax.evaluation.reconstruction import reconstruction_report
+from diffax.evaluation.reference import data_fingerprint, reference_statistics
+from diffax.evaluation.statistics import Moments, Statistics, moments_of
+from diffax.evaluation.statistics_file import is_statistics, read_statistics, write_statistics
+from diffax.evaluation.upscaling import upscaling_report
+from diffax.evaluation.vectors import SlicedWasserstein, sliced_wasserstein
 
-# Metrics during training, by their names on command lines and in the JSON of a run.
-BY_NAME: dict[str, type] = {"held_out_loss": HeldOutLoss}
+# Metrics by their names on command lines and in the JSON of a run.
+BY_NAME: dict[str, type] = {
+    "held_out_loss": HeldOutLoss,
+    "bound": BoundBits,
+    "flow": FlowBits,
+    "sliced_wasserstein": SlicedWasserstein,
+    "digit_quality": JudgedDigits,
+}
+
+# Feature networks, by their names on command lines.
+FEATURES: dict[str, type] = {"inception": Inception, "resnet20": ResNet20}
 
 __all__ = [
     "BY_NAME",
+    "FEATURES",
+    "BoundBits",
+    "Curve",
+    "DensityCoverage",
+    "DigitObedience",
     "DigitQuality",
+    "Estimate",
     "Evaluation",
+    "FeatureNetwork",
+    "FlowBits",
     "HeldOutLoss",
+    "Inception",
+    "JudgedDigits",
+    "Measured",
+    "Memorization",
     "Metric",
+    "Moments",
+    "PrecisionRecall",
+    "ResNet20",
+    "SlicedWasserstein",
+    "Statistics",
     "Watched",
+    "data_fingerprint",
+    "density_coverage",
+    "digit_obedience",
     "digit_quality",
+    "feature_network",
+    "features_of",
+    "few_samples",
+    "frechet_distance",
+    "inception_score",
+    "is_statistics",
+    "kernel_distance",
+    "label_accuracy",
+    "mean_discrepancy",
+    "measure",
+    "memorization",
+    "moments_of",
+    "nearest_neighbours",
+    "nearest_pairs",
+    "precision_recall",
+    "psnr",
+    "read_statistics",
+    "reconstruction_report",
+    "reference_statistics",
+    "sharpness",
     "sliced_wasserstein",
+    "ssim",
+    "upscaling_report",
+    "write_statistics",
 ]

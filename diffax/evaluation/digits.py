@@ -1,13 +1,19 @@
 """How good generated 8x8 digits are: recognisable, of every class, and not copied."""
 
+from __future__ import annotations
+
 import functools
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 import numpy as np
 from sklearn.svm import SVC
 
 from diffax.data import Digits
+from diffax.evaluation.metric import Watched
+from diffax.evaluation.neighbours import nearest_neighbours
 from diffax.image_range import to_float
 
 SURE = 0.8
@@ -47,24 +53,80 @@ def digit_quality(images: np.ndarray) -> DigitQuality:
         >>> round(digit_quality(real).novelty, 2)
         1.0
     """
-    images = np.asarray(images)
-    if images.shape[1:] != (8, 8, 1) or images.dtype != np.uint8:
-        raise ValueError(f"expected uint8 [N, 8, 8, 1], got {images.dtype} {images.shape}")
-    ours, judge = _flat(images), _judge()
+    ours, judge = _flat(_checked(images)), _judge()
     probability = judge.svm.predict_proba(ours)
     shares = np.bincount(probability.argmax(axis=1), minlength=10) / len(ours)
     return DigitQuality(
         sure=float(np.mean(probability.max(axis=1) >= SURE)),
         rarest=float(shares.min()),
         commonest=float(shares.max()),
-        novelty=float(np.median(_nearest_distance(ours, judge.known)) / judge.usual),
+        novelty=float(np.median(nearest_neighbours(ours, judge.known)[0]) / judge.usual),
     )
+
+
+@dataclass(frozen=True)
+class JudgedDigits:
+    """`DigitQuality` of samples: `sure`, `rarest`, `commonest`, `novelty`."""
+
+    num: int = 1000
+    """Samples."""
+
+    better: ClassVar[Mapping[str, str]] = {"sure": "higher", "rarest": "higher"}
+
+    def __call__(self, watched: Watched) -> dict[str, float]:
+        """The figures."""
+        return asdict(digit_quality(watched.samples(self.num).images))
+
+
+@dataclass(frozen=True)
+class DigitObedience:
+    """Figures of digits that were asked for by class.
+
+    Attributes:
+        as_asked: share that the SVM reads as the class asked for. Held-out real digits: 0.99.
+        diversity: spread within the classes (root mean variance) over that of real digits: 1 is
+            as varied, 0 is one digit a class.
+    """
+
+    as_asked: float
+    diversity: float
+
+
+def digit_obedience(images: np.ndarray, labels: np.ndarray) -> DigitObedience:
+    """Judge digits generated for given classes.
+
+    Args:
+        images: `[N, 8, 8, 1]`, uint8.
+        labels: `[N]`, 0 to 9, what was asked for; several of each class.
+
+    Raises:
+        ValueError: another shape or type.
+
+    Example:
+        >>> from diffax.data import Digits
+        >>> real = Digits(split="test").load().arrays()
+        >>> digit_obedience(real["x"], real["label"]).as_asked > 0.97
+        True
+    """
+    images, labels = _checked(images), np.asarray(labels)
+    if labels.shape != images.shape[:1]:
+        raise ValueError(f"expected a label for each of {len(images)} images, got {labels.shape}")
+    ours, judge = _flat(images), _judge()
+    read = judge.svm.predict_proba(ours).argmax(axis=1)
+    spread = _spread_within(ours, labels) / _spread_within(judge.known, judge.labels)
+    return DigitObedience(as_asked=float(np.mean(read == labels)), diversity=float(spread))
+
+
+def _spread_within(flat: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Root of the mean variance of a number within the classes that there are."""
+    return np.sqrt(np.mean([flat[labels == label].var(axis=0) for label in np.unique(labels)]))
 
 
 @dataclass(frozen=True)
 class _Judge:
     svm: SVC
     known: np.ndarray  # [N, 64], the training set
+    labels: np.ndarray  # [N]
     usual: float  # median distance of held-out digits to it
 
 
@@ -77,13 +139,16 @@ def _judge() -> _Judge:
         # Its successor calibrates each class alone, and is then sure of noise, too.
         warnings.filterwarnings("ignore", "The `probability` parameter", FutureWarning)
         svm = SVC(gamma="scale", probability=True, random_state=0).fit(known, train["label"])
-    return _Judge(svm, known, float(np.median(_nearest_distance(_flat(held_out["x"]), known))))
+    usual = np.median(nearest_neighbours(_flat(held_out["x"]), known)[0])
+    return _Judge(svm, known, train["label"], float(usual))
+
+
+def _checked(images: np.ndarray) -> np.ndarray:
+    images = np.asarray(images)
+    if images.shape[1:] != (8, 8, 1) or images.dtype != np.uint8:
+        raise ValueError(f"expected uint8 [N, 8, 8, 1], got {images.dtype} {images.shape}")
+    return images
 
 
 def _flat(images: np.ndarray) -> np.ndarray:
     return to_float(images).reshape(len(images), -1).astype(np.float64)
-
-
-def _nearest_distance(x: np.ndarray, known: np.ndarray) -> np.ndarray:
-    squared = (x**2).sum(1)[:, None] - 2 * x @ known.T + (known**2).sum(1)
-    return np.sqrt(np.maximum(squared.min(axis=1), 0))

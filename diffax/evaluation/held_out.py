@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import jax
-import numpy as np
 
+from diffax.evaluation.examples import blocks
 from diffax.evaluation.metric import Watched
-
-_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -47,21 +44,14 @@ class HeldOutLoss:
         Raises:
             ValueError: data without splits.
         """
-        if "split" not in {f.name for f in dataclasses.fields(watched.data)}:
-            raise ValueError(
-                f"a held-out loss needs data with splits; {type(watched.data).__name__} has none"
-            )
-        dataset = dataclasses.replace(watched.data, split=self.split).load()
-        num = min(self.num, dataset.spec.size)
+        dataset = watched.split(self.split)
+        if watched.loss is None:
+            raise ValueError("a held-out loss needs a run of train.py; this model has no objective")
         totals: dict[str, float] = {}
         weights: dict[str, float] = {}
         key = jax.random.key(self.seed)
-        for start in range(0, num, _BLOCK):
-            # The last block is filled up with examples of its own, so that one program serves all.
-            rows = np.arange(start, start + min(_BLOCK, num)) % num
-            figures = watched.loss(dataset.examples(rows), jax.random.fold_in(key, start))
-            share = min(_BLOCK, num - start)
-            for name, value in figures.items():
+        for start, batch, share in blocks(dataset, self.num):
+            for name, value in watched.loss(batch, jax.random.fold_in(key, start)).items():
                 totals[name] = totals.get(name, 0.0) + share * value
                 weights[name] = weights.get(name, 0.0) + share
         return {f"held_out_{name}": totals[name] / weights[name] for name in totals}

@@ -1,12 +1,16 @@
-"""Metrics during training: a noun each, computed on the averaged parameters every so many steps."""
+"""Metrics: a noun each, computed while training and by evaluate.py."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
 
 from diffax.data import Dataset
+from diffax.generation import Samples, generate
 
 
 @dataclass(frozen=True)
@@ -14,21 +18,92 @@ class Watched:
     """What a metric may look at.
 
     Attributes:
-        model: the `Model` with the averaged parameters; None for objectives that make none.
-        data: the recipe's data noun, such as `Digits(split="train")`.
-        dataset: what is trained on.
+        model: the `Model` with the averaged parameters; None for objectives that make none, and
+            for samples that were read from a file.
+        data: the data noun, such as `Digits(split="train")`; None where there is none.
+        dataset: what is trained on; None where there is none.
         loss: `(batch of columns, key) -> {name: float}`: the objective's loss and metrics, without
-            dropout, with the averaged parameters.
+            dropout, with the averaged parameters; None where nothing was trained.
+        options: of `generate`, for samples: steps, guidance, seed, ...
+        given: samples that were read from a file.
     """
 
     model: Any
     data: Any
-    dataset: Dataset
-    loss: Callable[[Any, Any], dict[str, float]]
+    dataset: Dataset | None
+    loss: Callable[[Any, Any], dict[str, float]] | None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    given: Samples | None = None
+    _drawn: list[Samples] = field(default_factory=list, repr=False, compare=False)
+
+    def samples(self, num: int) -> Samples:
+        """The first `num` samples, drawn once for all metrics; fewer where a file has fewer.
+
+        Raises:
+            ValueError: there is nothing to draw from, or a sample is not finite.
+        """
+        if self.given is None and self.model is None:
+            raise ValueError("this metric judges samples, and this objective makes none")
+        drawn = self.given or (self._drawn[-1] if self._drawn else None)
+        if drawn is None or (len(drawn) < num and self.given is None):
+            drawn = generate(self.model, num=num, **self.options)
+            self._drawn.append(drawn)
+        data = np.asarray(drawn.data)[:num]
+        finite = np.isfinite(data.reshape(len(data), -1)).all(axis=1)
+        if not finite.all():
+            raise ValueError(
+                f"{(~finite).sum():,} of {len(data):,} samples are not finite, the first is "
+                f"number {int(np.argmin(finite))}: no figure of them would mean anything"
+            )
+        told = {name: np.asarray(rows)[:num] for name, rows in drawn.told.items()}
+        return Samples(data, np.asarray(drawn.x)[:num], told)
+
+    def split(self, split: str) -> Dataset:
+        """Another split of the data.
+
+        Raises:
+            ValueError: no data, or data without splits.
+        """
+        if self.data is None:
+            raise ValueError("this metric needs data: name them with --reference")
+        if "split" not in {f.name for f in dataclasses.fields(self.data)}:
+            raise ValueError(
+                f"held-out examples need data with splits; {type(self.data).__name__} has none"
+            )
+        return dataclasses.replace(self.data, split=split).load()
+
+
+class Curve(NamedTuple):
+    """Something that a report draws: y over x."""
+
+    x_label: str
+    x: Any
+    y: Any
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a metric found, with what a report may show of it.
+
+    Attributes:
+        figures: by name.
+        intervals: 95 % intervals of some of the figures.
+        curves: by title.
+        images: by title, uint8 `[H, W, C]`.
+        notes: how the figures were obtained, and warnings; one line each.
+    """
+
+    figures: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    images: Mapping[str, np.ndarray] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class Metric(Protocol):
     """A figure of a run; a frozen dataclass, so that a recipe can hold it.
+
+    A metric that has more to show than figures has a method `measure(watched) -> Measured`, too.
 
     Attributes:
         better: for every name that it gives, "lower" or "higher".
@@ -40,6 +115,13 @@ class Metric(Protocol):
         """The figures, by name."""
 
 
+def measure(metric: Any, watched: Watched) -> Measured:
+    """All that a metric has to show."""
+    if hasattr(metric, "measure"):
+        return metric.measure(watched)
+    return Measured(metric(watched))
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Which metrics are computed while training."""
@@ -47,7 +129,7 @@ class Evaluation:
     every: int = 0
     """Steps between evaluations; 0: none."""
     metrics: tuple[Any, ...] = ()
-    """Which, such as `(HeldOutLoss(),)`."""
+    """Which, such as `(HeldOutLoss(),)`; on the command line by their names."""
 
     def __post_init__(self) -> None:
         """Checks that both fit together."""

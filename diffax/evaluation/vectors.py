@@ -1,6 +1,14 @@
 """Distances between sets of vectors."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
+
+from diffax.evaluation.metric import Watched
 
 
 def sliced_wasserstein(
@@ -42,3 +50,27 @@ def sliced_wasserstein(
     angles /= np.linalg.norm(angles, axis=1, keepdims=True)
     ours, theirs = (np.sort(x / scale @ angles.T, axis=0) for x in (generated, real))
     return float(np.sqrt(np.mean((ours - theirs) ** 2)))
+
+
+@dataclass(frozen=True)
+class SlicedWasserstein:
+    """Distance of samples to another split, as `sliced_wasserstein`, for data that are vectors."""
+
+    split: str = "test"
+    """Which split of the data."""
+    num: int = 10_000
+    """Samples, and vectors of the split; fewer where there are fewer."""
+    directions: int = 256
+    """Random directions."""
+    seed: int = 0
+    """Of the directions."""
+
+    better: ClassVar[Mapping[str, str]] = {"sliced_wasserstein": "lower"}
+
+    def __call__(self, watched: Watched) -> dict[str, float]:
+        """The figure."""
+        real = watched.split(self.split)
+        ours = np.asarray(watched.samples(min(self.num, real.spec.size)).data)
+        theirs = real.examples(np.arange(len(ours)))["x"]
+        distance = sliced_wasserstein(ours, theirs, directions=self.directions, seed=self.seed)
+        return {"sliced_wasserstein": distance}

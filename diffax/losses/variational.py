@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +26,7 @@ def prior_kl(x0: Array, schedule: Schedule) -> Array:
         schedule: whose start is `x_T`.
     """
     q = gaussian.marginal(x0, schedule.start)
-    return _sum_over_example(gaussian.kl(q, Gaussian(jnp.zeros_like(x0), jnp.ones(()))))
+    return gaussian.sum_over_example(gaussian.kl(q, Gaussian(jnp.zeros_like(x0), jnp.ones(()))))
 
 
 def bound_term(
@@ -37,7 +38,7 @@ def bound_term(
     *,
     variance: str = "fixed_large",
     clip_x0: bool = True,
-    levels: int = 256,
+    levels: int | None = 256,
 ) -> Array:
     """One term of the variational bound (Ho et al. 2020, eq. 5).
 
@@ -46,14 +47,15 @@ def bound_term(
 
     Args:
         denoiser: guesses x0.
-        x0: 8-bit data on its grid in `[-1, 1]`, `[B, ...]`.
+        x0: data, `[B, ...]`; with `levels`, on their grid in `[-1, 1]`.
         eps: standard normal noise, shaped like `x0`.
         schedule: a discrete schedule.
         t: times, `[B]`, whole numbers in `0 .. T-1`.
         variance: the reverse step's: `fixed_small` (beta tilde), `fixed_large` (beta),
             `learned_range` or `learned`, from the prediction.
         clip_x0: clip the guess to `[-1, 1]`, as DDPM does.
-        levels: number of values a pixel can take.
+        levels: number of values an entry can take, 256 for 8-bit data; None: data of real numbers,
+            whose `L_0` is a density.
 
     Returns:
         The term in nats an example, `[B]`.
@@ -74,9 +76,86 @@ def bound_term(
         gaussian.posterior(x, guess, at_t, at_s).mean,
         gaussian.reverse_variance(small, large, variance, prediction.log_variance),
     )
-    nll = -gaussian.discretized_log_likelihood(x0, model, levels=levels)
+    if levels is None:
+        nll = -gaussian.log_prob(x0, model)
+    else:
+        nll = -gaussian.discretized_log_likelihood(x0, model, levels=levels)
     divergence = gaussian.kl(Gaussian(truth.mean, small), model)
-    return _sum_over_example(jnp.where(is_decoder, nll, divergence))
+    return gaussian.sum_over_example(jnp.where(is_decoder, nll, divergence))
+
+
+class Bound(NamedTuple):
+    """The variational bound on `-log p(x_0)` in its terms (Ho et al. 2020, eq. 5).
+
+    Attributes:
+        terms: `[K, B]`, nats an example: of the K parts of time, each an estimate of the sum of its
+            terms without bias; clean to noisy, so that the first part holds the decoder's `L_0`.
+        edges: `[K + 1]`: part i holds the times `edges[i] .. edges[i + 1] - 1`.
+        prior: `L_T`, `[B]`, nats an example.
+    """
+
+    terms: Array
+    edges: Array
+    prior: Array
+
+    @property
+    def total(self) -> Array:
+        """The bound, `[B]`, nats an example."""
+        return self.prior + jnp.sum(self.terms, axis=0)
+
+
+def variational_bound(
+    denoiser: Denoiser,
+    x0: Array,
+    key: Array,
+    schedule: Discrete,
+    *,
+    parts: int | None = None,
+    variance: str = "fixed_small",
+    clip_x0: bool = True,
+    levels: int | None = 256,
+) -> Bound:
+    """`-log p(x_0) <= L_T + sum_t L_t`, with fresh noise for every term (Ho et al. 2020, eq. 5).
+
+    Args:
+        denoiser: guesses x0.
+        x0: data, `[B, ...]`, as for `bound_term`.
+        key: of times and noise.
+        schedule: a discrete schedule with T times.
+        parts: time is cut into so many parts, of each of which one term is drawn for every example
+            and counted as often as the part has times; None: all T terms are computed.
+        variance: the reverse step's, as for `bound_term`.
+        clip_x0: as for `bound_term`.
+        levels: as for `bound_term`.
+
+    Raises:
+        ValueError: `parts` is not in `1 .. T`.
+
+    Example:
+        >>> from diffax import mixture, schedules
+        >>> data = mixture.GaussianMixture(jnp.zeros((1, 2)), jnp.ones(1), jnp.ones(1))
+        >>> x0 = jax.random.normal(jax.random.key(0), (8, 2))
+        >>> bound = variational_bound(data, x0, jax.random.key(1), schedules.linear(100),
+        ...     clip_x0=False, levels=None)
+        >>> bound.total.shape, bound.terms.shape
+        ((8,), (100, 8))
+    """
+    total = schedule.num_steps
+    parts = total if parts is None else parts
+    if not 1 <= parts <= total:
+        raise ValueError(f"parts of the bound must be 1 to {total}, the schedule's, got {parts}")
+    edges = jnp.asarray([i * total // parts for i in range(parts + 1)])
+
+    def part(i: Array) -> Array:
+        time_key, noise_key = jax.random.split(jax.random.fold_in(key, i))
+        t = jax.random.randint(time_key, x0.shape[:1], edges[i], edges[i + 1])
+        eps = jax.random.normal(noise_key, x0.shape)
+        term = bound_term(
+            denoiser, x0, eps, schedule, t, variance=variance, clip_x0=clip_x0, levels=levels
+        )
+        return (edges[i + 1] - edges[i]) * term
+
+    return Bound(jax.lax.map(part, jnp.arange(parts)), edges, prior_kl(x0, schedule))
 
 
 @noun
@@ -125,7 +204,3 @@ class LearnedVariance:
             lambda x, point: held, x0, eps, schedule, t, variance=self.kind, clip_x0=False
         )
         return schedule.num_steps * gaussian.bits_per_dimension(term, math.prod(x0.shape[1:]))
-
-
-def _sum_over_example(x: Array) -> Array:
-    return jnp.sum(x, axis=tuple(range(1, x.ndim)), dtype=jnp.float32)

@@ -1,18 +1,16 @@
-"""Tensors of a PyTorch `.ckpt` without running what is in it.
+"""Tensors of a PyTorch `.ckpt` or `.pth` without running what is in it.
 
-A `.ckpt` is a zip archive: a pickle that describes tensors, and their raw bytes beside it. A
-pickle can name any Python function and call it; here only the names a table of tensors needs are
-known, and any other ends the reading.
+Such a file holds a pickle that describes tensors, and their raw bytes beside it. A pickle can name
+any Python function and call it; here only the names a table of tensors needs are known, and any
+other ends the reading.
 """
 
 from __future__ import annotations
 
 import collections
 import dataclasses
-import io
 import math
 import pickle
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
@@ -20,6 +18,7 @@ from typing import IO, Any
 import ml_dtypes
 import numpy as np
 
+from diffax.pretrained.containers import open_container
 from diffax.pretrained.weights import Tensors
 
 STORAGES = {
@@ -97,9 +96,10 @@ def _known_names() -> dict[tuple[str, str], Any]:
 class _TensorUnpickler(pickle.Unpickler):
     """Knows tensors, dictionaries, lists and numbers; refuses everything else by name."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], dtypes: dict[str, Any]) -> None:
         super().__init__(file)
         self._known = _known_names()
+        self._dtypes = dtypes  # of the storages that were met
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self._known:
@@ -109,50 +109,48 @@ class _TensorUnpickler(pickle.Unpickler):
         return self._known[module, name]
 
     def persistent_load(self, pid: Any) -> tuple[str, Any]:
-        if not (isinstance(pid, tuple) and len(pid) == 5 and pid[0] == "storage"):
+        # The sixth entry, of older files, is a window into another storage: long out of use.
+        known = isinstance(pid, tuple) and len(pid) in (5, 6) and pid[5:] in ((), (None,))
+        if not (known and pid[0] == "storage"):
             raise pickle.UnpicklingError(f"unknown persistent object {pid!r:.80}")
-        _, storage_type, key, _device, _length = pid
+        _, storage_type, key, _device, _length = pid[:5]
         if not isinstance(storage_type, _StorageType):
             raise pickle.UnpicklingError(f"unknown storage type {storage_type!r:.80}")
+        self._dtypes[str(key)] = storage_type.dtype
         return str(key), storage_type.dtype
 
 
 class PickledCheckpoint(Tensors):
-    """The tensors of a `.ckpt` file, read one at a time. Never unpickles anything but tensors.
+    """The tensors of a `.ckpt` or `.pth` file, read one at a time. Unpickles nothing but tensors.
 
     Args:
-        file: a zip archive as `torch.save` writes it since PyTorch 1.6.
+        file: as `torch.save` writes it, or wrote it before PyTorch 1.6.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not such an archive, truncated, or one that holds code or foreign objects.
+        ValueError: not such a file, truncated, or one that holds code or foreign objects.
     """
 
     def __init__(self, file: Path) -> None:
         self._file = Path(file)
         if not self._file.is_file():
             raise FileNotFoundError(f"{file}: no such file")
-        try:
-            self._archive = zipfile.ZipFile(self._file)
-        except zipfile.BadZipFile as error:
-            raise ValueError(
-                f"{file}: not a complete checkpoint archive ({error}); files older than PyTorch "
-                "1.6 must be converted to safetensors first"
-            ) from error
-        self._entries = set(self._archive.namelist())
-        tables = [n for n in self._entries if n.rsplit("/", 1)[-1] == "data.pkl"]
-        if len(tables) != 1:
-            raise ValueError(f"{file}: expected one data.pkl in the archive, found {tables}")
-        self._root = tables[0].removesuffix("data.pkl")
-        self._check_order()
-        try:
-            content = _TensorUnpickler(io.BytesIO(self._archive.read(tables[0]))).load()
-        except Exception as error:  # a malformed pickle can raise nearly anything
-            raise ValueError(
-                f"{file}: refused to unpickle: {error}. Use the safetensors form of this "
-                "checkpoint, or convert it on a machine you can afford to lose"
-            ) from error
-        content = self._table(content)
+        dtypes: dict[str, Any] = {}
+
+        def load(opened: IO[bytes]) -> Any:
+            try:
+                return _TensorUnpickler(opened, dtypes).load()
+            except Exception as error:  # a malformed pickle can raise nearly anything
+                raise ValueError(
+                    f"{file}: refused to unpickle: {error}. Use the safetensors form of this "
+                    "checkpoint, or convert it on a machine you can afford to lose"
+                ) from error
+
+        def sizes() -> dict[str, int]:
+            return {key: np.dtype(dtype).itemsize for key, dtype in dtypes.items()}
+
+        self._container = open_container(self._file, load, sizes)
+        content = self._table(self._container.content)
         if not isinstance(content, dict):
             raise ValueError(f"{file}: expected a table of tensors, got {type(content).__name__}")
         self._tensors = {str(k): v for k, v in content.items() if isinstance(v, _Stored)}
@@ -175,8 +173,8 @@ class PickledCheckpoint(Tensors):
     def __getitem__(self, name: str) -> np.ndarray:
         stored = self._tensors[name]
         try:
-            raw = self._archive.read(self._entry(stored))  # also checks the entry's CRC
-        except (zipfile.BadZipFile, EOFError, OSError) as error:
+            raw = self._container.read(stored.storage)
+        except ValueError as error:
             raise ValueError(
                 f"{self._file}: tensor {name!r} is damaged ({error}); download it again"
             ) from error
@@ -188,27 +186,18 @@ class PickledCheckpoint(Tensors):
         """The shape of a tensor, from the archive's table."""
         return self._tensors[name].shape
 
-    def _entry(self, stored: _Stored) -> str:
-        return f"{self._root}data/{stored.storage}"
-
-    def _check_order(self) -> None:
-        order = self._root + "byteorder"
-        if order in self._entries and self._archive.read(order) != b"little":
-            raise ValueError(f"{self._file}: written on a big-endian machine; not supported")
-
     def _check_bounds(self, name: str) -> None:
         """A window must lie inside its storage, or reading it would leave the buffer."""
         stored = self._tensors[name]
         numbers = (stored.offset, *stored.shape, *stored.strides)
-        entry = self._entry(stored)
-        if entry not in self._entries or stored.dtype not in STORAGES.values():
+        size = self._container.size(stored.storage)
+        if size is None or stored.dtype not in STORAGES.values():
             raise ValueError(f"{self._file}: tensor {name!r} has no data in the archive")
         sound = all(type(n) is int and n >= 0 for n in numbers)
         sound = sound and len(stored.shape) == len(stored.strides)
         if sound and math.prod(stored.shape):
             steps = zip(stored.shape, stored.strides, strict=True)
             last = stored.offset + sum((n - 1) * step for n, step in steps)
-            size = self._archive.getinfo(entry).file_size
             sound = (last + 1) * np.dtype(stored.dtype).itemsize <= size
         if not sound:
             raise ValueError(f"{self._file}: tensor {name!r} reaches outside its data")

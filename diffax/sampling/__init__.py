@@ -1,4 +1,7 @@
-"""Sampling: a time grid, a solver, and the one `lax.scan` that runs them; editing on top."""
+"""Sampling: a time grid, a solver, and the one `lax.scan` that runs them; editing on top.
+
+`flow_log_likelihood` follows the same flow from data to noise.
+"""
 
 from diffax.sampling.combination import check_combination
 from diffax.sampling.editing import (
@@ -14,6 +17,7 @@ from diffax.sampling.editing import (
     slerp,
 )
 from diffax.sampling.grids import SPACINGS, grid_from, time_grid
+from diffax.sampling.likelihood import dequantized, flow_log_likelihood
 from diffax.sampling.loop import sample
 
 __all__ = [
@@ -22,6 +26,8 @@ __all__ = [
     "KeptInside",
     "RePaint",
     "check_combination",
+    "dequantized",
+    "flow_log_likelihood",
     "grid_from",
     "interpolate",
     "invert",

@@ -1,5 +1,8 @@
 """The probability-flow ODE with adaptive steps, by diffrax."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -83,14 +86,7 @@ class RK45:
     def _integrate(
         self, denoiser: Denoiser, scaled: Array, current: Point, next: Point
     ) -> tuple[Array, Array]:
-        try:
-            import diffrax
-        except ImportError as error:
-            raise ImportError(
-                "the RK45 sampler needs diffrax: pip install diffrax, or use dpmpp_3m or unipc"
-            ) from error
-
-        def slope(u: Array, y: Array, _: None) -> Array:
+        def slope(u: Array, y: Array) -> Array:
             at = schedule_of(self).at_logsnr(-2 * u)
             return jnp.exp(u) * denoiser((at.alpha * y).astype(scaled.dtype), at).eps
 
@@ -98,18 +94,56 @@ class RK45:
         # The clean end comes this way only to be thrown away.
         end = jnp.log(jnp.maximum(next.sigma_ratio, jnp.finfo(start.dtype).tiny))
         end = jnp.where(next.sigma > 0, end, start - 1)
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(slope),
-            diffrax.Dopri5(),
-            t0=start,
-            t1=end,
-            dt0=None,
-            y0=scaled,
-            stepsize_controller=diffrax.PIDController(rtol=self.rtol, atol=self.atol),
-            adjoint=diffrax.RecursiveCheckpointAdjoint(),
-            max_steps=self.max_steps,
-            throw=False,
-        )
-        ok = solution.result == diffrax.RESULTS.successful
-        final = jnp.where(ok, solution.ys[-1], jnp.nan)
-        return final, solution.stats["num_steps"].astype(jnp.int32)
+        return integrate(slope, scaled, start, end, self.rtol, self.atol, self.max_steps)
+
+
+_State = TypeVar("_State")
+
+
+def integrate(
+    slope: Callable[[Array, _State], _State],
+    state: _State,
+    start: ArrayLike,
+    end: ArrayLike,
+    rtol: ArrayLike,
+    atol: ArrayLike,
+    max_steps: int,
+) -> tuple[_State, Array]:
+    """Solves `d state / du = slope(u, state)` by diffrax's Dormand-Prince 5(4).
+
+    Args:
+        slope: the right-hand side; state and slope are trees of arrays.
+        state: at `start`.
+        start: the first u.
+        end: the last u.
+        rtol: relative tolerance.
+        atol: absolute tolerance.
+        max_steps: give up (with NaN) after so many.
+
+    Returns:
+        The state at `end`, and how many steps were tried, six calls of `slope` each.
+
+    Raises:
+        ImportError: diffrax is not installed.
+    """
+    try:
+        import diffrax
+    except ImportError as error:
+        raise ImportError(
+            "adaptive steps need diffrax: pip install diffrax, or use fixed ones (dpmpp_3m, unipc)"
+        ) from error
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda u, y, _: slope(u, y)),
+        diffrax.Dopri5(),
+        t0=start,
+        t1=end,
+        dt0=None,
+        y0=state,
+        stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
+        adjoint=diffrax.RecursiveCheckpointAdjoint(),
+        max_steps=max_steps,
+        throw=False,
+    )
+    ok = solution.result == diffrax.RESULTS.successful
+    final = jax.tree.map(lambda leaf: jnp.where(ok, leaf[-1], jnp.nan), solution.ys)
+    return final, solution.stats["num_steps"].astype(jnp.int32)

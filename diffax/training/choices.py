@@ -1,4 +1,4 @@
-"""Recipes as trees of nouns: by dotted names, as JSON, and with other choices.
+"""Recipes as trees of nouns: their choices by name, and as JSON; `dotted` has the places in them.
 
 A node of the tree is a frozen dataclass or a Flax module; everything else is a value. A field whose
 name is one of `families()`, and whose type is no plain one, holds a choice: any of that family's
@@ -35,9 +35,10 @@ from diffax import (
 )
 from diffax.nearest import nearest
 from diffax.solvers import choice, registry
-from diffax.training import optimizer
+from diffax.training import optimizer, starting
 from diffax.training.config import Config
 
+_PLAIN = {str, int, float, bool, type(None)}
 CLASS = "class"  # the key, in JSON, of a choice's name
 _SOLVERS = ("solver", "predictor")  # families whose names are the registry's
 
@@ -47,15 +48,21 @@ def families() -> dict[str, Mapping[str, Any]]:
     return {
         "data": data.BY_NAME,
         "objective": objectives.BY_NAME,
-        "network": models.BY_NAME | pretrained.NETWORKS,
-        "schedule": schedules.BY_NAME,
-        "parameterization": parameterization.BY_NAME,
+        "teacher": starting.RUNS,
+        "network": models.BY_NAME | pretrained.NETWORKS | starting.RUNS,
+        "schedule": schedules.BY_NAME | pretrained.SCHEDULES,
+        "parameterization": parameterization.BY_NAME | pretrained.PARAMETERIZATIONS,
         "times": losses.TIMES,
         "weighting": losses.WEIGHTINGS,
+        "coupling": objectives.COUPLINGS,
         "variance": {"learned": losses.LearnedVariance},
-        "conditioner": conditioning.BY_NAME | pretrained.CONDITIONERS,
-        "codec": codecs.BY_NAME | pretrained.CODECS,
+        "conditioner": conditioning.BY_NAME | pretrained.CONDITIONERS | starting.READERS,
+        "codec": codecs.BY_NAME | pretrained.CODECS | starting.CODECS,
         "adapter": adapters.BY_NAME,
+        "autoencoder": models.AUTOENCODERS | {"published": pretrained.NETWORKS["published"]},
+        "regularizer": losses.REGULARIZERS,
+        "perceptual": losses.PERCEPTUAL,
+        "adversary": {"patch": objectives.Adversary},
         "method": optimizer.METHODS,
         "decay": optimizer.DECAYS,
         "groups": {"group": optimizer.Group},
@@ -84,7 +91,8 @@ def _is_internal(kind: type, name: str) -> bool:
     """Whether a field is no part of a recipe: Flax's own, and what a run fills in."""
     if issubclass(kind, nn.Module):
         return name in ("parent", "name")
-    return name == "params" or (name == "schedule" and _is_solver(kind))
+    # Where a schedule is a choice, it is a recipe's; a solver or parameterization is told it.
+    return name == "params" or (name == "schedule" and not hasattr(kind, "build"))
 
 
 def replaced(node: Any, changes: Mapping[str, Any]) -> Any:
@@ -99,7 +107,8 @@ def family_of(kind: Any, name: str) -> str | None:
     kind = getattr(kind, "make", kind)  # of a solver's entry in the registry
     if name not in families() or issubclass(kind, nn.Module):
         return None
-    return None if types_of(kind).get(name) in (str, int, float, bool) else name
+    held = types_of(kind).get(name)
+    return None if set(typing.get_args(held) or (held,)) <= _PLAIN else name
 
 
 @functools.cache
@@ -111,6 +120,31 @@ def types_of(kind: type) -> dict[str, Any]:
 def may_be_none(node: Any, name: str) -> bool:
     """Whether a choice may be left out: where its default is None."""
     return any(f.name == name and f.default is None for f in dataclasses.fields(node))
+
+
+@dataclasses.dataclass(frozen=True)
+class Several:
+    """The type of a field that holds any number of choices of one family, in order."""
+
+    family: str
+
+
+def item_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Names by which several choices are told apart: `group`, `group_2`, ...
+
+    Example:
+        >>> item_names(["group", "group", "recipe:Radius"])
+        ('group', 'group_2', 'Radius')
+    """
+    short = [name.rpartition(":")[2].rpartition(".")[2] for name in names]
+    counts = [short[: i + 1].count(name) for i, name in enumerate(short)]
+    return tuple(n if i == 1 else f"{n}_{i}" for n, i in zip(short, counts, strict=True))
+
+
+def items(family: str, nodes: Sequence[Any]) -> dict[str, Any]:
+    """Several choices of a family by the names that tell them apart."""
+    names = item_names([choice_name(family, node) for node in nodes])
+    return dict(zip(names, nodes, strict=True))
 
 
 def choice_name(family: str, node: Any) -> str:
@@ -151,7 +185,7 @@ def needed_fields(family: str, name: str, *, where: str) -> dict[str, Any]:
         return {}
     hints, missing = types_of(kind), dataclasses.MISSING
     return {
-        f.name: family_of(kind, f.name) or _plain_type(hints[f.name])
+        f.name: family_of(kind, f.name) or plain_type(hints[f.name])
         for f in dataclasses.fields(kind)
         if f.default is missing and f.default_factory is missing
     }
@@ -163,7 +197,8 @@ def _kind(family: str, name: str, where: str) -> Any:
     if ":" in name:
         return _own_class(name, where)
     if name not in known:
-        raise ValueError(f"{where}: no {family} is called {name!r}; {nearest(name, known)}")
+        one = family.removesuffix("s")
+        raise ValueError(f"{where}: no {one} is called {name!r}; {nearest(name, known)}")
     return known[name]
 
 
@@ -186,46 +221,10 @@ def _own_class(name: str, where: str) -> type:
     return kind
 
 
-def _is_solver(kind: type) -> bool:
-    return hasattr(kind, "step") and hasattr(kind, "init")
+# ---------------------------------------------------------------- types
 
 
-# ---------------------------------------------------------------- dotted names
-
-
-def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Every value by its dotted name, choices by their names, in order."""
-    flat: dict[str, Any] = {}
-    for name, value in fields(node):
-        path = f"{prefix}{name}"
-        if is_node(value):
-            if family_of(type(node), name):
-                flat[path] = choice_name(name, value)
-            flat |= flatten(value, f"{path}.")
-        elif isinstance(value, tuple) and any(map(is_node, value)):
-            flat[path] = [json.dumps(_node_to_json(name, item)) for item in value]
-        else:
-            flat[path] = value
-    return flat
-
-
-def field_types(node: Any, prefix: str = "") -> dict[str, Any]:
-    """The type of every value, by dotted name; of a choice, its family's name."""
-    found: dict[str, Any] = {}
-    hints = types_of(type(node))
-    for name, value in fields(node):
-        path = f"{prefix}{name}"
-        family = family_of(type(node), name)
-        if family and not isinstance(value, tuple):
-            found[path] = family
-        if is_node(value):
-            found |= field_types(value, f"{path}.")
-        elif not family:
-            found[path] = _plain_type(hints[name])
-    return found
-
-
-def _plain_type(kind: Any) -> Any:
+def plain_type(kind: Any) -> Any:
     """The type that a value of this field has on a command line."""
     if kind == ArrayLike:
         return float
@@ -234,21 +233,13 @@ def _plain_type(kind: Any) -> Any:
     return kind
 
 
-def differences(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
-    """Dotted name -> (old value, new value) of every field that is not the same."""
-    before, after = flatten(old), flatten(new)
-    return {
-        name: (before.get(name), after.get(name))
-        for name in [*before, *(n for n in after if n not in before)]
-        if before.get(name) != after.get(name)
-    }
-
-
 def type_name(kind: Any) -> str:
     """A type as a user would say it."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if isinstance(kind, str):
         return "one of " + ", ".join(families()[kind])
+    if isinstance(kind, Several):
+        return "any of " + ", ".join(families()[kind.family])
     if origin is Literal:
         return "one of " + ", ".join(map(str, arguments))
     if origin in (typing.Union, types.UnionType):
@@ -353,8 +344,8 @@ def _checked(make: Callable[[], Any], where: str) -> Any:
         path = f"{where}.{name}".removeprefix(".")
         if family_of(type(node), name):
             _check_choice(node, name, value, path)
-        elif not fits(value, _plain_type(hints[name])):
-            wanted = type_name(_plain_type(hints[name]))
+        elif not fits(value, plain_type(hints[name])):
+            wanted = type_name(plain_type(hints[name]))
             raise ValueError(f"{path} in the config should be {wanted}, got {str(value)[:80]!r}")
     return node
 

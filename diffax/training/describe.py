@@ -8,7 +8,7 @@ from typing import Any
 
 import docstring_parser
 
-from diffax.training import choices
+from diffax.training import choices, dotted
 from diffax.training.config import Config
 
 _WIDTH = 100
@@ -16,13 +16,11 @@ _WIDTH = 100
 
 def help_text(config: Config) -> str:
     """A paragraph a field: dotted name, type, default, meaning."""
-    types, values = choices.field_types(config), choices.flatten(config)
+    types, values = dotted.field_types(config), dotted.flatten(config)
     lines = []
     for name, kind in types.items():
-        parent = config
         *path, field = name.split(".")
-        for part in path:
-            parent = getattr(parent, part)
+        parent = dotted.node_at(config, path)
         default = values.get(name)
         head = f"--{name}  {choices.type_name(kind)} (default: {default})"
         lines.append(textwrap.fill(head, _WIDTH, subsequent_indent="    "))

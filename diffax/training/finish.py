@@ -13,7 +13,7 @@ from diffax.training import images
 from diffax.training.distributed import is_first
 from diffax.training.keeping.journal import read_rows
 from diffax.training.keeping.workdir import read_summary
-from diffax.training.run import Run
+from diffax.training.run import Run, learned_codec
 from diffax.training.state import TrainState
 
 
@@ -61,14 +61,22 @@ def _leave_images(session: Any, model: Model | None, samples: Samples | None) ->
         plotting.save_image(folder / "samples.png", image)
     if not images.is_small(model) or not images.can_be_shown(model.shape):
         return
-    num = session.config.sample.num
-    images.forward_images(folder, session.setup.dataset, model, num=num)
+    train, num = session.config.train, session.config.sample.num
+    images.forward_images(
+        folder,
+        session.setup.dataset,
+        model,
+        num=num,
+        frames=train.frames,
+        strip_times=train.strip_times,
+    )
     if samples.states is not None:
-        images.reverse_animation(folder / "reverse.gif", model, samples)
+        images.reverse_animation(folder / "reverse.gif", model, samples, train.frames)
 
 
 def _run(session: Any, state: TrainState, model: Model | None) -> Run:
     names = session.config.ema.names
+    objective = session.setup.objective
     return Run(
         workdir=session.workdir,
         config=session.config,
@@ -76,6 +84,7 @@ def _run(session: Any, state: TrainState, model: Model | None) -> Run:
         step=int(state.step),
         average=names[0] if names else "none",
         model=model,
+        codec=learned_codec(objective, session.averaged(state), session.frozen, model),
     )
 
 

@@ -13,7 +13,7 @@ import tyro
 from tyro.conf import AvoidSubcommands, FlagConversionOff
 
 from diffax.nearest import nearest
-from diffax.training import choices
+from diffax.training import choices, dotted
 from diffax.training.config import Config
 
 _TYRO = (AvoidSubcommands, FlagConversionOff)
@@ -25,7 +25,9 @@ def override(config: Config, given: Mapping[str, Sequence[str]]) -> Config:
     Args:
         config: gives the defaults and the types.
         given: dotted name -> words. The beginning of a name may be left out where the rest says it
-            all: `schedule.num_steps` for `objective.schedule.num_steps`.
+            all: `schedule.num_steps` for `objective.schedule.num_steps`. Several choices
+            (`evaluation.metrics`, `optimizer.groups`) are named in order, and their fields follow
+            those names: `optimizer.groups.group_2.pattern`.
 
     Raises:
         ValueError: an unknown or ambiguous name, or a value of the wrong type or out of its range;
@@ -43,7 +45,7 @@ def override(config: Config, given: Mapping[str, Sequence[str]]) -> Config:
     pending = dict(given)
     # Choices first, the outer ones before the inner: they decide which other names there are.
     while True:
-        types = choices.field_types(config)
+        types = dotted.field_types(config)
         named = {name: full_name(name, types) for name in pending}
         known = {name: full for name, full in named.items() if full is not None}
         chosen = [n for n, full in known.items() if _is_choice(types[full], pending[n])]
@@ -52,8 +54,12 @@ def override(config: Config, given: Mapping[str, Sequence[str]]) -> Config:
         name = min(chosen, key=lambda n: known[n].count("."))
         words, full = pending.pop(name), known[name]
         needed = {f: w for n in (name, full) for f, w in _below(n, given).items()}
-        chosen = _choice(config, full, types[full], words, needed)
-        config = _with(config, full.split("."), chosen)
+        kind = types[full]
+        if isinstance(kind, choices.Several):
+            chosen = _several(config, full, kind.family, words, needed)
+        else:
+            chosen = _choice(config, full, kind, words, needed)
+        config = dotted.with_node(config, full.split("."), chosen)
     for name, full in named.items():
         if full is None:
             raise ValueError(f"unknown option --{name}; {nearest(name, _names(types))}")
@@ -62,15 +68,15 @@ def override(config: Config, given: Mapping[str, Sequence[str]]) -> Config:
         parent, _, field = known[name].rpartition(".")
         kind = types[known[name]]
         if isinstance(kind, str):  # None in place of a choice
-            if not choices.may_be_none(_node(config, parent.split(".")), field):
+            if not choices.may_be_none(_parent(config, parent), field):
                 raise ValueError(f"--{name} should be {choices.type_name(kind)}, got 'None'")
             changes.setdefault(parent, {})[field] = None
         else:
             changes.setdefault(parent, {})[field] = parsed(name, words, kind)
     # A node at a time, since its checks look at several fields together.
     for parent, fields in changes.items():
-        parts = parent.split(".")
-        config = _with(config, parts, choices.replaced(_node(config, parts), fields))
+        node = choices.replaced(_parent(config, parent), fields)
+        config = dotted.with_node(config, _parts(parent), node)
     return config
 
 
@@ -115,7 +121,22 @@ def _literal(name: str, words: Sequence[str]) -> Any:
 
 
 def _is_choice(kind: Any, words: Sequence[str]) -> bool:
+    if isinstance(kind, choices.Several):
+        return True
     return isinstance(kind, str) and list(words) != ["None"]
+
+
+def _several(
+    config: Config, full: str, family: str, words: Sequence[str], given: Mapping[str, Sequence[str]]
+) -> tuple[Any, ...]:
+    """Choices by their names, in order; `given` are words for fields: `group_2.pattern`."""
+    names = [name for word in words if word != "None" for name in word.split(",") if name]
+    for name in names:
+        choices.needed_fields(family, name, where=f"--{full}")  # says what is unknown
+    return tuple(
+        _choice(config, f"{full}.{item}", family, [name], _below(item, given))
+        for item, name in zip(choices.item_names(names), names, strict=True)
+    )
 
 
 def _choice(
@@ -125,7 +146,7 @@ def _choice(
     if len(words) != 1:
         known = ", ".join(choices.families()[family])
         raise ValueError(f"--{full} should be one of {known}, got {' '.join(words) or 'nothing'!r}")
-    before = _node(config, full.split("."))
+    before = dotted.node_at(config, full.split("."))
     if choices.is_node(before) and choices.choice_name(family, before) == words[0]:
         return before  # with the numbers that the recipe gave it
     values = {}
@@ -143,18 +164,12 @@ def _below(name: str, given: Mapping[str, Sequence[str]]) -> dict[str, Sequence[
     return {n.removeprefix(f"{name}."): w for n, w in given.items() if n.startswith(f"{name}.")}
 
 
-def _node(config: Any, parts: Sequence[str]) -> Any:
-    for part in parts:
-        config = getattr(config, part, None) if part else config
-    return config
+def _parts(name: str) -> list[str]:
+    return name.split(".") if name else []
 
 
-def _with(node: Any, parts: Sequence[str], value: Any) -> Any:
-    """The tree with another node at a place."""
-    if not parts or not parts[0]:
-        return value
-    inner = _with(getattr(node, parts[0]), parts[1:], value)
-    return choices.replaced(node, {parts[0]: inner})
+def _parent(config: Config, name: str) -> Any:
+    return dotted.node_at(config, _parts(name))
 
 
 def _names(types: Mapping[str, Any]) -> list[str]:

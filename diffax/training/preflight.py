@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from diffax.training.choices import differences, fields, flatten
+from diffax.training.choices import fields
 from diffax.training.config import Config
+from diffax.training.dotted import differences, flatten
 from diffax.training.keeping.workdir import previous_config
 from diffax.training.recipe import Recipe
 from diffax.training.setup import Setup, prepare

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from diffax.codecs import Codec
 from diffax.data import Spec
 from diffax.generation import Model
 from diffax.nearest import nearest
@@ -38,6 +39,7 @@ class Run:
         step: of the checkpoint.
         average: name of the average that the parameters are, "none" for the parameters themselves.
         model: ready for `diffax.generation.generate`; None where the objective makes no such model.
+        codec: data <-> model space: the model's own, or what an autoencoder's run has learned.
     """
 
     workdir: Path
@@ -46,6 +48,7 @@ class Run:
     step: int
     average: str
     model: Model | None
+    codec: Codec | None = None
 
     def model_to_sample(self) -> Model:
         """The model.
@@ -55,7 +58,10 @@ class Run:
         """
         if self.model is None:
             objective = type(self.config.objective).__name__
-            raise ValueError(f"{self.workdir}: {objective} learns no model that makes samples")
+            hint = "" if self.codec is None else "; load_codec gives what it learned"
+            raise ValueError(
+                f"{self.workdir}: {objective} learns no model that makes samples{hint}"
+            )
         return self.model
 
 
@@ -79,6 +85,27 @@ def load_run(workdir: str | Path, ema: str | None = None, step: int | None = Non
         >>> images = generate(model, num=16).images  # doctest: +SKIP
     """
     return open_run(workdir, ema, step).model_to_sample()
+
+
+def load_codec(workdir: str | Path, ema: str | None = None, step: int | None = None) -> Codec:
+    """The codec of a run of train.py, such as the autoencoder that it learned.
+
+    Args:
+        workdir: see `load_run`.
+        ema: see `load_run`.
+        step: see `load_run`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_run`; a run that has none.
+
+    Example:
+        >>> codec = load_codec("runs/emoji_autoencoder")  # doctest: +SKIP
+        >>> copies = codec.decode(codec.encode(images))  # doctest: +SKIP
+    """
+    run = open_run(workdir, ema, step)
+    if run.codec is None:
+        raise ValueError(f"{workdir}: {type(run.config.objective).__name__} has no codec")
+    return run.codec
 
 
 def open_run(
@@ -113,7 +140,16 @@ def open_run(
     finally:
         checkpoints.close()
     model = objective.model(trainable, frozen, config.sample)
-    return Run(workdir, config, spec, step, average, model)
+    codec = learned_codec(objective, trainable, frozen, model)
+    return Run(workdir, config, spec, step, average, model, codec)
+
+
+def learned_codec(objective: Objective, trainable: Any, frozen: Any, model: Any) -> Codec | None:
+    """The codec of a run: its model's, or what its objective has learned instead of one."""
+    if model is not None:
+        return model.codec
+    learn = getattr(objective, "learned_codec", None)
+    return None if learn is None else learn(trainable, frozen)
 
 
 def trust_recipe(record: dict[str, Any]) -> None:

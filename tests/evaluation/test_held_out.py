@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from diffax.data import ArrayFile, Digits, Toy
-from diffax.evaluation import Evaluation, HeldOutLoss, Watched
+from diffax.evaluation import BoundBits, Evaluation, FlowBits, HeldOutLoss, Watched
 from diffax.models import UNet, VectorMLP
 from diffax.objectives import Denoising
 from diffax.training import Config, EMAConfig, Options, Recipe, TrainConfig, choices, prepare, train
@@ -52,9 +52,12 @@ def test_every_so_many_steps_in_the_metrics_and_the_best_is_kept(tmp_path):
         ema=EMAConfig(decays=(0.9,)),
         train=TrainConfig(
             steps=12, batch_size=32, log_every=6, save_every=4, sample_every=0, keep_last=1,
-            keep_best="held_out_loss", tensorboard=False, images=False,
+            keep_best="flow_bits", tensorboard=False, images=False,
         ),
-        evaluation=Evaluation(every=4, metrics=(HeldOutLoss(num=64),)),
+        evaluation=Evaluation(
+            every=4,
+            metrics=(HeldOutLoss(num=64), BoundBits(num=32, parts=4), FlowBits(num=32, steps=4)),
+        ),
     )  # fmt: skip
     assert choices.from_json(choices.to_json(config)) == config
     recipe = Recipe("moons", "", Path("moons.py"), config)
@@ -63,7 +66,9 @@ def test_every_so_many_steps_in_the_metrics_and_the_best_is_kept(tmp_path):
     held_out = {row["step"]: row["held_out_loss"] for row in rows if "held_out_loss" in row}
     assert set(held_out) == {4, 8, 12} and {row["step"] for row in rows} == {4, 6, 8, 12}
     assert all("held_out_loss_t1" in row for row in rows if row["step"] in held_out)
-    best = min(held_out, key=held_out.get)
+    assert all("bound_bits_t1" in row for row in rows if row["step"] in held_out)
+    flow = {row["step"]: row["flow_bits"] for row in rows if "flow_bits" in row}
+    best = min(flow, key=flow.get)
     kept = {int(p.name) for p in (tmp_path / "checkpoints").iterdir()}
     assert kept == {best, 12}
 

@@ -7,9 +7,11 @@ import pytest
 
 from diffax import gaussian, losses, schedules
 from diffax.denoiser import Network
+from diffax.mixture import GaussianMixture
 from diffax.parameterization import Eps, Prediction
 
 SCHEDULE = schedules.linear(1000)
+TERM = jax.jit(losses.bound_term, static_argnames=("variance", "clip_x0", "levels"))
 
 
 def test_prior_kl_is_gaussian_kl():
@@ -89,6 +91,77 @@ def test_the_whole_bound_of_gaussian_data_is_its_closed_form(variance):
     np.testing.assert_allclose(bits, wanted, rtol=0.02)
     entropy = 0.5 * np.log2(2 * np.pi * np.e * 0.0625) + np.log2(127.5)
     assert bits > entropy
+
+
+def test_real_numbers_have_a_density_for_a_decoder():
+    """`-log N(x_0; mean(x_1), beta tilde)` of Gaussian data and their exact denoiser."""
+    data = GaussianMixture(jnp.zeros((1, 1)), jnp.asarray([0.25]), jnp.ones(1))
+    x0 = 0.25 * jax.random.normal(jax.random.key(0), (20_000, 1))
+    eps = jax.random.normal(jax.random.key(1), x0.shape)
+    options = {"variance": "fixed_small", "clip_x0": False, "levels": None}
+    found = TERM(data, x0, eps, SCHEDULE, jnp.zeros(len(x0)), **options)
+    beta = np.linspace(1e-4, 0.02, 1000)
+    small = beta[1] * beta[0] / (1 - (1 - beta[0]) * (1 - beta[1]))
+    left = 0.0625 * beta[0] / ((1 - beta[0]) * 0.0625 + beta[0])  # Var(x_0 | x_1)
+    wanted = 0.5 * np.log(2 * np.pi * small) + 0.5 * left / small
+    assert float(found.mean()) == pytest.approx(wanted, abs=0.04)  # 4 standard errors
+
+
+LEVELS = np.linspace(-1, 1, 8)
+SHARES = np.exp(-0.5 * (LEVELS / 0.4) ** 2) / np.exp(-0.5 * (LEVELS / 0.4) ** 2).sum()
+GREY = GaussianMixture(LEVELS[:, None], jnp.zeros(8), SHARES)  # the exact denoiser of eight levels
+X0 = jnp.tile(jnp.asarray(LEVELS, jnp.float32), 256)[:, None]
+BOUND = jax.jit(
+    losses.variational_bound, static_argnames=("parts", "variance", "clip_x0", "levels")
+)
+
+
+def table(num_steps):
+    """Even in log-SNR, from a tenth of a level's distance to pure noise."""
+    ratio = np.geomspace(0.02, 50, num_steps)
+    return schedules.from_alpha_bars(1 / (1 + ratio**2))
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """All 32 terms."""
+    return BOUND(GREY, X0, jax.random.key(0), table(32), levels=8)
+
+
+def test_the_bound_of_the_best_denoiser_approaches_the_entropy(whole):
+    """Each step loses its share of `(SNR_s - SNR_t) / 2 Var(x_0 | x_t)`, together O(1 / T)."""
+
+    def gap(bound):
+        # Every level as often as the data have it; what was drawn moves the mean by 0.02.
+        mean = float(np.average(bound.total, weights=np.tile(SHARES, 256)))
+        return mean + np.sum(SHARES * np.log(SHARES))
+
+    assert gap(whole) > 0.3
+    assert 0 < gap(BOUND(GREY, X0, jax.random.key(0), table(256), levels=8)) < 0.08
+
+
+def test_the_terms_are_those_of_their_times_and_sum_to_the_bound(whole):
+    np.testing.assert_array_equal(whole.edges, np.arange(33))
+    np.testing.assert_allclose(whole.total, whole.terms.sum(0) + whole.prior, rtol=1e-6)
+    eps = jax.random.normal(jax.random.key(5), X0.shape)
+    for t in (8, 20):
+        times = jnp.full(len(X0), t)
+        alone = TERM(GREY, X0, eps, table(32), times, variance="fixed_small", levels=8)
+        assert float(whole.terms[t].mean()) == pytest.approx(float(alone.mean()), rel=0.1)
+
+
+def test_drawn_terms_estimate_the_sum_of_all(whole):
+    drawn = BOUND(GREY, X0, jax.random.key(1), table(32), levels=8, parts=5)
+    np.testing.assert_array_equal(drawn.edges, [0, 6, 12, 19, 25, 32])
+    for i in range(5):
+        part = whole.terms[drawn.edges[i] : drawn.edges[i + 1]].sum(0)
+        error = float(drawn.terms[i].std() + part.std()) / len(X0) ** 0.5
+        assert abs(float(drawn.terms[i].mean() - part.mean())) < 4 * error + 1e-6
+
+
+def test_a_bound_cannot_have_more_parts_than_times():
+    with pytest.raises(ValueError, match="parts of the bound must be 1 to 1000, .* got 1001"):
+        losses.variational_bound(GREY, X0, jax.random.key(0), SCHEDULE, parts=1001)
 
 
 def test_unused_parts_are_not_needed():

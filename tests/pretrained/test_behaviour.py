@@ -306,7 +306,7 @@ else:
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0",
+        "XLA_FLAGS": os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4",
         "PYTHONPATH": f"{here}{os.pathsep}{here.parents[1]}",
     }
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)

@@ -12,15 +12,18 @@ import tiny_models
 
 from diffax.pretrained.pickled import PickledCheckpoint
 
-CKPT = Path(__file__).parents[1] / "golden/pretrained/tiny.ckpt"
+GOLDEN = Path(__file__).parents[1] / "golden/pretrained"
+CKPT = GOLDEN / "tiny.ckpt"
+LEGACY = GOLDEN / "tiny_legacy.pth"
 
 
 def formula(name, *shape):
     return tiny_models.weight(name, shape)
 
 
-def test_tensors_of_a_real_checkpoint():
-    tensors = PickledCheckpoint(CKPT)
+@pytest.mark.parametrize("file", [CKPT, LEGACY])
+def test_tensors_of_a_real_checkpoint(file):
+    tensors = PickledCheckpoint(file)
     expected = {
         "plain": formula("plain", 3, 2),
         "half": formula("half", 5).astype(np.float16),
@@ -153,3 +156,52 @@ def test_a_table_that_contains_itself(tmp_path):
     outer["state_dict"], inner["state_dict"] = inner, outer
     with pytest.raises(ValueError, match="its state_dict contains itself"):
         PickledCheckpoint(archive(tmp_path / "b.ckpt", pickle.dumps(outer, 2)))
+
+
+def legacy(path, *contents, data=b""):
+    """A file as it was before PyTorch 1.6: pickles one after the other, then the data."""
+    magic, machine = 0x1950A86A20F9469CFC6C, {"little_endian": True}
+    head = [pickle.dumps(part, 2) for part in (magic, 1001, machine)]
+    path.write_bytes(b"".join([*head, *contents, data]))
+    return path
+
+
+def test_code_in_an_older_file_is_refused_and_not_run(tmp_path):
+    target = tmp_path / "was_run"
+    file = legacy(tmp_path / "evil.pth", pickle.dumps(Runs(target), 2))
+    with pytest.raises(ValueError, match=r"refused to unpickle: it refers to \w+\.mkdir"):
+        PickledCheckpoint(file)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    "numbers, data, message",
+    [
+        (4, np.arange(4, dtype=np.float32), None),
+        (4, np.arange(3, dtype=np.float32), "storage '0' is cut off"),
+        (2**62, np.arange(4, dtype=np.float32), "storage '0' is cut off"),
+        (2, np.arange(2, dtype=np.float32), "'weight' reaches outside its data"),
+    ],
+)
+def test_older_files_by_hand(tmp_path, numbers, data, message):
+    data = numbers.to_bytes(8, "little") + data.tobytes()
+    table = stored((2, 2), (2, 1))
+    file = legacy(tmp_path / "a.pth", table, pickle.dumps(["0"], 2), data=data)
+    if message is None:
+        np.testing.assert_array_equal(PickledCheckpoint(file)["weight"], [[0, 1], [2, 3]])
+    else:
+        with pytest.raises(ValueError, match=message):
+            PickledCheckpoint(file)
+
+
+def test_older_files_of_another_kind(tmp_path):
+    whole = LEGACY.read_bytes()
+    for old, new, message in (
+        (b"M\xe9\x03.", b"M\xea\x03.", "expected version 1001"),
+        (b"little_endianq\x02\x88", b"little_endianq\x02\x89", "big-endian"),
+    ):
+        assert old in whole
+        file = tmp_path / "a.pth"
+        file.write_bytes(whole.replace(old, new))
+        with pytest.raises(ValueError, match=message):
+            PickledCheckpoint(file)

@@ -19,24 +19,20 @@ from diffax.evaluation import Evaluation
 from diffax.generation import Sampling
 from diffax.losses import LearnedVariance, LogNormal, MinSNR
 from diffax.models import UNet, VectorMLP
-from diffax.objectives import Denoising
+from diffax.objectives import Autoencoder, Denoising, Progressive
 from diffax.schedules import AlphaBars, Betas, Cosine
 from diffax.solvers import choice
 from diffax.training import AdamW, Config, EMAConfig, Group, Optimizer, from_json, to_json
 from diffax.training import Cosine as CosineDecay
-from diffax.training.choices import (
-    choice_name,
-    differences,
-    families,
-    fields,
-    flatten,
-    replaced,
-)
+from diffax.training.choices import choice_name, families, fields, replaced
+from diffax.training.dotted import differences, flatten
 from diffax.training.keeping.workdir import previous_config
 
 # What has no default.
 NEEDED = {
     "denoising": {"network": VectorMLP()},
+    "consistency_training": {"network": VectorMLP()},
+    "variational": {"network": VectorMLP()},
     "betas": {"betas": (0.1, 0.2)},
     "alpha_bars": {"alpha_bars": (0.9, 0.2)},
     "tfds": {"name": "cifar10"},
@@ -62,6 +58,10 @@ def placed(family: str, node) -> Config:
         return replace(config, sample=Sampling(solver=choice.make("langevin", predictor=node)))
     if family == "metrics":
         return replace(config, evaluation=Evaluation(every=1, metrics=(node,)))
+    if family == "teacher":
+        return replace(config, objective=Progressive(teacher=node))
+    if family in ("autoencoder", "regularizer", "perceptual", "adversary"):
+        return replace(config, objective=Autoencoder(**{family: node}))
     return replace(config, objective=replace(config.objective, **{family: node}))
 
 
@@ -292,7 +292,11 @@ def test_differences_have_dotted_names():
     assert found["objective.schedule.num_steps"] == (1000, None)
     assert found["objective.schedule.alpha_bars"] == (None, (0.9, 0.1))
     grouped = replace(base(), optimizer=Optimizer(groups=(Group("a"),)))
-    assert list(differences(base(), grouped)) == ["optimizer.groups"]
+    found = differences(base(), grouped)
+    assert found["optimizer.groups"] == ((), ("group",))
+    assert found["optimizer.groups.group.pattern"] == (None, "a")
+    other = replace(base(), optimizer=Optimizer(groups=(Group("b"),)))
+    assert differences(grouped, other) == {"optimizer.groups.group.pattern": ("a", "b")}
 
 
 def test_every_recipe_goes_there_and_back():

@@ -8,8 +8,10 @@ import flax.linen as nn
 import pytest
 
 from diffax.training import load_recipe
-from diffax.training.choices import families, field_types
+from diffax.training.choices import families
 from diffax.training.describe import field_help, help_text
+from diffax.training.dotted import field_types
+from diffax.training.overrides import override
 
 RECIPES = Path(__file__).parents[2] / "configs"
 SPECS = []
@@ -32,6 +34,15 @@ def test_every_field_has_type_default_and_meaning(spec):
         assert "(default: " in " ".join(entry)
     assert list(described) == list(field_types(config))
     assert not [name for name, meaning in described.items() if len(meaning) < 3]
+
+
+def test_several_choices_are_listed_with_their_fields():
+    config = load_recipe("s_curve", RECIPES).config
+    config = override(config, {"metrics": ["held_out_loss"], "groups": ["group", "group"]})
+    text = help_text(config)
+    assert "--evaluation.metrics  any of held_out_loss" in text
+    assert "--evaluation.metrics.held_out_loss.num  a whole number (default: 1024)" in text
+    assert "--optimizer.groups.group_2.method.b1" in text
 
 
 @pytest.mark.parametrize("family", families())

@@ -7,13 +7,14 @@ import pytest
 from diffax.adapters import LowRank
 from diffax.conditioning import Captions, Labels
 from diffax.data import Digits, ImageFolder, Toy
+from diffax.evaluation import Evaluation, HeldOutLoss
 from diffax.generation import Sampling
 from diffax.losses import LearnedVariance
 from diffax.models import UNet, VectorMLP
 from diffax.objectives import Denoising
 from diffax.schedules import VP, Cosine, Linear
 from diffax.solvers import DDPM, choice
-from diffax.training import SGD, AdamW, Config, InverseSqrt
+from diffax.training import SGD, AdamW, Config, Group, InverseSqrt
 from diffax.training.overrides import full_name, override
 
 
@@ -53,6 +54,27 @@ def test_values_of_a_choice_go_with_it():
     assert config.objective.conditioner == Labels(dropout=0.5)
     config = overridden(variance="learned", variance__weight="0.01")
     assert config.objective.variance == LearnedVariance(weight=0.01)
+
+
+def test_several_choices_in_order_and_their_fields():
+    config = overridden(metrics="held_out_loss", held_out_loss__num="64", evaluation__every="5")
+    assert config.evaluation == Evaluation(every=5, metrics=(HeldOutLoss(num=64),))
+    # Those that are there keep their numbers; others come with their defaults.
+    config = overridden(config, metrics="held_out_loss,held_out_loss", held_out_loss_2__seed="3")
+    assert config.evaluation.metrics == (HeldOutLoss(num=64), HeldOutLoss(seed=3))
+    assert overridden(config, held_out_loss__split="train").evaluation.metrics == (
+        HeldOutLoss(split="train", num=64),
+        HeldOutLoss(seed=3),
+    )
+    config = overridden(
+        optimizer__groups="group group",
+        optimizer__groups__group__pattern="bias",
+        optimizer__groups__group__method="sgd",
+        group_2__learning_rate="0.1",
+    )
+    assert config.optimizer.groups == (Group("bias", method=SGD()), Group(learning_rate=0.1))
+    assert overridden(config, groups="None").optimizer.groups == ()
+    assert overridden(config, groups="").optimizer.groups == ()
 
 
 def test_an_outer_choice_first():
@@ -134,6 +156,18 @@ def test_several_fields_of_a_node_are_checked_together():
         ({"sample__solver__order": "2"}, "unknown option --sample.solver.order"),
         ({"sample__solver": "dpmpp_2m", "sample__solver__order": "9"}, "order"),
         ({"network__features": "0"}, "features"),
+        (
+            {"metrics": "held_out_los"},
+            "--evaluation.metrics: no metric is called 'held_out_los'; n",
+        ),
+        ({"groups": "group grup"}, "--optimizer.groups: no group is called 'grup'; "),
+        ({"held_out_loss__num": "3"}, "unknown option --held_out_loss.num"),
+        (
+            {"metrics": "held_out_loss", "held_out_loss__nun": "3"},
+            "nearest: evaluation.metrics.h",
+        ),
+        ({"metrics": "held_out_loss", "held_out_loss__num": "x"}, "a whole number, got 'x'"),
+        ({"metrics": "held_out_loss", "held_out_loss__num": "0"}, "num must be >= 1"),
         ({"conditioner__dropout": "0.1"}, "unknown option --conditioner.dropout"),
     ],
 )

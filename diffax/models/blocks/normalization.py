@@ -70,3 +70,32 @@ class GroupNorm(nn.Module):
         centred = positions - group_mean(positions)
         gain = jax.lax.rsqrt(group_mean(jnp.square(centred)) + self.epsilon) * scale[None, None, :]
         return (centred * gain + bias[None, None, :]).reshape(x.shape).astype(self.dtype)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalization (Ioffe & Szegedy 2015) as it is after training: by running statistics.
+
+    For networks that are only read. `running_mean` and `running_var` are parameters here, beside
+    `scale` and `bias`; nothing is folded into the convolution before.
+
+    Attributes:
+      epsilon: added to the variance.
+    """
+
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Normalise `[B, ..., C]` channel by channel, in float32."""
+        ones, zeros = nn.initializers.ones, nn.initializers.zeros
+        shape = (x.shape[-1],)
+        scale = self.param("scale", ones, shape, jnp.float32)
+        bias = self.param("bias", zeros, shape, jnp.float32)
+        mean = self.param("running_mean", zeros, shape, jnp.float32)
+        variance = self.param("running_var", ones, shape, jnp.float32)
+        gain = scale * jax.lax.rsqrt(variance + self.epsilon)
+        x = x.astype(jnp.float32)
+        per_channel = (1,) * (x.ndim - 1) + shape
+        return (x - mean.reshape(per_channel)) * gain.reshape(per_channel) + bias.reshape(
+            per_channel
+        )

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from diffax import atomic
-from diffax.training.choices import differences, from_json, to_json
+from diffax.training.choices import from_json, to_json
 from diffax.training.config import Config, may_change
 from diffax.training.distributed import by_first
+from diffax.training.dotted import differences
 from diffax.training.keeping import reading
 from diffax.training.recipe import Recipe
 

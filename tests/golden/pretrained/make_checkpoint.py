@@ -1,4 +1,5 @@
-"""Writes tiny.ckpt with torch.save, and with what training frameworks leave in such a file.
+"""Writes tiny.ckpt with torch.save, and with what training frameworks leave in such a file; and
+tiny_legacy.pth with the same tensors as PyTorch wrote them before 1.6.
 
 The values are tiny_models.weight(name, shape), see test_pickled.py.
 """
@@ -48,6 +49,7 @@ def main() -> None:
         "optimizer_states": [],
     }
     torch.save(content, HERE / "tiny.ckpt")
+    torch.save(state, HERE / "tiny_legacy.pth", _use_new_zipfile_serialization=False)
 
 
 if __name__ == "__main__":
