@@ -14,6 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffax.adapters.paths import matching
+from diffax.objectives.objective import ASSIGNED
 from diffax.training.unit_weights import unit_weights
 
 Rate = Any  # step -> learning rate
