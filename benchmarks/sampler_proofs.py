@@ -24,7 +24,7 @@ from diffax.solvers import registry
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "solvers"))
 PAGE = ROOT / "docs" / "samplers.md"
-PICTURE = ROOT / "docs" / "images" / "solver_order.png"
+FIGURE = ROOT / "docs" / "images" / "solver_order.png"
 
 
 def main() -> None:
@@ -56,7 +56,7 @@ def label(name: str, options: dict) -> str:
 
 
 def orders() -> str:
-    """Slopes, and the picture of all of them."""
+    """Slopes, and the figure of all of them."""
     import orders as order
     import test_orders
 
@@ -97,8 +97,8 @@ def draw(counts, curves) -> None:
         )
     panels[0].set_ylabel("error at the end (exact answer known)")
     figure.tight_layout()
-    PICTURE.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(PICTURE, dpi=110)
+    FIGURE.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(FIGURE, dpi=110)
 
 
 def marginals() -> str:

@@ -8,7 +8,7 @@ better one counts. Two figures: the Frechet distance of the samples
 to the training images in pixel space (64 dimensions; lower is better; real held-out digits are
 given beside it), and, for deterministic solvers, the root mean square distance per pixel to the
 exact solution of the probability-flow ODE from the same noise. Writes
-`benchmarks/results/sampler_quality.json`, a picture, and the table in `docs/samplers.md`.
+`benchmarks/results/sampler_quality.json`, an image, and the table in `docs/samplers.md`.
 """
 
 import argparse
@@ -35,7 +35,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 from sampler_proofs import write  # noqa: E402
 
 RESULT = ROOT / "benchmarks" / "results" / "sampler_quality.json"
-PICTURE = ROOT / "docs" / "images" / "sampler_quality.png"
+FIGURE = ROOT / "docs" / "images" / "sampler_quality.png"
 CALLS = (5, 10, 15, 20, 50)
 SPACINGS = ("trailing", "logsnr")
 DETERMINISTIC = (
@@ -126,7 +126,7 @@ def measure(workdir: str, num: int) -> dict:
 
 
 def frechet(x: np.ndarray, y: np.ndarray) -> float:
-    """Frechet distance of normal distributions fitted to pixels, quantized as pictures are."""
+    """Frechet distance of normal distributions fitted to pixels, quantized as images are."""
     x, y = (np.rint((np.clip(v, -1, 1) + 1) * 127.5).reshape(len(v), -1) / 127.5 for v in (x, y))
     zero = Moments.zero(x.shape[1])
     return frechet_distance(zero.update(x).statistics(), zero.update(y).statistics())
@@ -192,8 +192,8 @@ def draw(result: dict) -> None:
     right.legend(fontsize=7, frameon=False, ncols=2)
     left.legend(fontsize=7, frameon=False, ncols=2)
     figure.tight_layout()
-    PICTURE.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(PICTURE, dpi=110)
+    FIGURE.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(FIGURE, dpi=110)
 
 
 if __name__ == "__main__":

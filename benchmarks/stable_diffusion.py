@@ -96,7 +96,7 @@ def run_diffax(arguments) -> dict:
     def latents(seed):
         return text_to_image(model, PROMPT, seed=seed, decode=False, **options)
 
-    def pictures(z):
+    def decode(z):
         return codec.decode(z)
 
     def seconds(f, argument):
@@ -106,10 +106,10 @@ def run_diffax(arguments) -> dict:
 
     first, _ = seconds(latents, 0)
     again, z = seconds(latents, 1)
-    first_decode, _ = seconds(pictures, z)
-    decoding, images = seconds(pictures, z)
+    first_decode, _ = seconds(decode, z)
+    decoding, images = seconds(decode, z)
     assert images.shape == (arguments.batch, arguments.size, arguments.size, 3)
-    assert bool(jnp.isfinite(images).all()), "a picture with NaN"
+    assert bool(jnp.isfinite(images).all()), "an image with NaN"
     return {
         "library": f"diffax on jax {jax.__version__}",
         "device": jax.devices()[0].device_kind,
@@ -158,7 +158,7 @@ def run_diffusers(arguments) -> dict:
         return x
 
     @torch.no_grad()
-    def pictures(z):
+    def decode(z):
         if arguments.tile:
             vae.enable_tiling()
         return vae.decode(z / configs["vae"]["scaling_factor"]).sample
@@ -171,8 +171,8 @@ def run_diffusers(arguments) -> dict:
 
     first, _ = seconds(latents)
     again, z = seconds(latents)
-    first_decode, _ = seconds(pictures, z)
-    decoding, _ = seconds(pictures, z)
+    first_decode, _ = seconds(decode, z)
+    decoding, _ = seconds(decode, z)
     return {
         "library": f"diffusers {diffusers.__version__} on torch {torch.__version__}",
         "device": torch.cuda.get_device_name() if cuda else platform.processor() or "cpu",

@@ -1,6 +1,7 @@
 """8-bit grey levels <-> the numbers that networks see: 0 to 255 <-> -1 to 1.
 
-Both functions take NumPy arrays and JAX arrays (also inside `jax.jit`) and give the same kind back.
+`to_float` and `to_uint8` take NumPy arrays and JAX arrays (also inside `jax.jit`) and give the same
+kind back.
 """
 
 from __future__ import annotations
@@ -59,6 +60,38 @@ def to_uint8(x: Any) -> Any:
     x = x.astype(xp.float32)
     levels = xp.where(xp.isnan(x), -1.0, xp.clip(x, -1.0, 1.0))
     return xp.rint((levels + 1.0) * 127.5).astype(xp.uint8)
+
+
+def as_images(image: Any, num: int, channels: int = 3) -> np.ndarray:
+    """`[num, H, W, C]` float32 in [-1, 1] of one image or of `num`.
+
+    Args:
+        image: `[H, W, channels]` or `[B, H, W, channels]`, uint8 or floats in [-1, 1].
+        num: how many are wanted.
+        channels: of an image.
+
+    Raises:
+        ValueError: not such images, values out of range, or another number of images.
+    """
+    images = np.asarray(image)
+    if images.ndim == 3:
+        images = images[None]
+    if images.ndim != 4 or images.shape[-1] != channels:
+        colour = "colour " if channels == 3 else ""
+        raise ValueError(
+            f"expected a {colour}image [H, W, {channels}], or [B, H, W, {channels}], got shape "
+            f"{images.shape}"
+        )
+    if images.dtype == np.uint8:
+        images = to_float(images)
+    if not np.issubdtype(images.dtype, np.floating) or not np.abs(images).max() <= 1 + 1e-4:
+        raise ValueError(
+            f"expected images in uint8, or in floats within [-1, 1], got {images.dtype} "
+            f"from {images.min()} to {images.max()}"
+        )
+    if images.shape[0] not in (1, num):
+        raise ValueError(f"expected one image, or {num}, got {images.shape[0]}")
+    return np.broadcast_to(images.astype(np.float32), (num, *images.shape[1:]))
 
 
 def _array(x: Any) -> tuple[Any, Any]:

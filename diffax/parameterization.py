@@ -1,4 +1,4 @@
-"""What a network is asked for, and how its answer is read: eps, x0, v, velocity, EDM.
+"""What a network is asked for, and how its answer is read: eps, x0, v, velocity, flow, EDM, VDM.
 
 Each parameterization holds both directions, `target` for the loss and `read` for sampling, so that
 training and sampling cannot disagree.
@@ -12,7 +12,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffax.noun import check_range, noun, number
-from diffax.schedules import Point
+from diffax.schedules import Discrete, Point, Schedule, rate
 
 
 @noun
@@ -152,6 +152,60 @@ class Velocity(_PlainInput):
 
 
 @noun
+class Flow(_PlainInput):
+    """The network guesses the path's own velocity `dx_t / dt = alpha' x0 + sigma' eps`.
+
+    Flow matching along any Gaussian path (Lipman et al. 2023, eq. 21-23; Albergo & Vanden-Eijnden
+    2023); on the straight path it is `Velocity`.
+
+    Attributes:
+        schedule: the path, of a continuous time; a recipe leaves it out and its own fills it in.
+    """
+
+    schedule: Schedule | None = None
+
+    def on(self, schedule: Schedule) -> "Flow":
+        """The same, along this path.
+
+        Raises:
+            ValueError: a table of steps has no velocity.
+        """
+        if isinstance(schedule, Discrete):
+            raise ValueError(
+                "parameterization flow needs a schedule of continuous time, such as vp or "
+                "rectified_flow; with a table use v or velocity"
+            )
+        return Flow(schedule)
+
+    def target(self, x0: Array, eps: Array, point: Point) -> Array:
+        """`alpha' x0 + sigma' eps`."""
+        moving = self._rate(point).broadcast(x0)
+        return moving.alpha * x0 + moving.sigma * eps
+
+    def read(self, output: Array, x: Array, point: Point) -> Prediction:
+        """`x0 = (sigma' x - sigma u) / n`, `eps = (alpha u - alpha' x) / n`."""
+        u, log_variance = split_variance(output, x)
+        at, moving = point.broadcast(x), self._rate(point).broadcast(x)
+        n = _turn(at, moving)
+        x0 = (moving.sigma * x - at.sigma * u) / n
+        return Prediction(x0, (at.alpha * u - moving.alpha * x) / n, log_variance)
+
+    def sensitivity(self, point: Point) -> Array:
+        """`(n / sigma)^2`, `n = alpha sigma' - alpha' sigma`."""
+        return (_turn(point, self._rate(point)) / point.sigma) ** 2
+
+    def _rate(self, point: Point) -> Point:
+        if self.schedule is None:
+            raise ValueError("parameterization flow was told no path: Flow(schedule)")
+        return rate(self.schedule, point.t)
+
+
+def _turn(at: Point, moving: Point) -> Array:
+    """`alpha sigma' - alpha' sigma`: zero only where the path stands still."""
+    return at.alpha * moving.sigma - moving.alpha * at.sigma
+
+
+@noun
 class EDM:
     """EDM's preconditioning (Karras et al. 2022, table 1 and eq. 7), for any schedule.
 
@@ -178,8 +232,7 @@ class EDM:
     def network_input(self, x: Array, point: Point) -> tuple[Array, Array]:
         """`c_in x / alpha` and `c_noise = log(k) / 4`, which stays finite at pure noise."""
         c_in, _, _ = self._scales(point.broadcast(x))
-        alpha = jnp.maximum(point.alpha, jnp.finfo(point.alpha.dtype).tiny)
-        return c_in * x, 0.25 * (jnp.log(point.sigma) - jnp.log(alpha))
+        return c_in * x, 0.25 * (jnp.log(point.sigma) - _log_alpha(point))
 
     def target(self, x0: Array, eps: Array, point: Point) -> Array:
         """`(x0 - c_skip x_t / alpha) / c_out`."""
@@ -201,6 +254,52 @@ class EDM:
         return 1 / c_out**2
 
 
+@noun
+class VDM:
+    """As in variational diffusion: `eps = x_t + F` (Kingma et al. 2021, and their code).
+
+    The network is told the noise level `gamma = -log SNR` as `(gamma - low) / (high - low)`.
+
+    Attributes:
+        low: gamma at which it is told 0: where the schedule begins.
+        high: gamma at which it is told 1: where the schedule ends.
+    """
+
+    low: ArrayLike = number(default=-13.3)
+    high: ArrayLike = number(default=5.0)
+
+    def __post_init__(self) -> None:
+        """Checks plain numbers."""
+        check_range("low", self.low)
+        check_range("high", self.high, above=self.low if isinstance(self.low, float) else None)
+
+    def network_input(self, x: Array, point: Point) -> tuple[Array, Array]:
+        """`x` and the noise level between `low` and `high`."""
+        low, high = jnp.asarray(self.low), jnp.asarray(self.high)
+        gamma = 2 * (jnp.log(point.sigma) - _log_alpha(point))
+        return x, (gamma - low) / (high - low)
+
+    def target(self, x0: Array, eps: Array, point: Point) -> Array:
+        """`eps - x_t`."""
+        at = point.broadcast(x0)
+        return eps - (at.alpha * x0 + at.sigma * eps)
+
+    def read(self, output: Array, x: Array, point: Point) -> Prediction:
+        """`eps = x + F`, `x0 = (x - sigma eps) / alpha`."""
+        f, log_variance = split_variance(output, x)
+        at, eps = point.broadcast(x), x + f
+        return Prediction((x - at.sigma * eps) / at.alpha, eps, log_variance)
+
+    def sensitivity(self, point: Point) -> Array:
+        """The SNR, as for eps."""
+        return (point.alpha / point.sigma) ** 2
+
+
+def _log_alpha(point: Point) -> Array:
+    """Finite at pure noise, too."""
+    return jnp.log(jnp.maximum(point.alpha, jnp.finfo(point.alpha.dtype).tiny))
+
+
 def split_variance(output: Array, x: Array) -> tuple[Array, Array | None]:
     """A network's answer in at least float32; a second half of channels is the log-variance.
 
@@ -219,4 +318,12 @@ def split_variance(output: Array, x: Array) -> tuple[Array, Array | None]:
     )
 
 
-BY_NAME: dict[str, type] = {"eps": Eps, "x0": X0, "v": V, "velocity": Velocity, "edm": EDM}
+BY_NAME: dict[str, type] = {
+    "eps": Eps,
+    "x0": X0,
+    "v": V,
+    "velocity": Velocity,
+    "flow": Flow,
+    "edm": EDM,
+    "vdm": VDM,
+}

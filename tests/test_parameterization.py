@@ -10,6 +10,7 @@ from diffax.parameterization import EDM, X0, Eps, Prediction
 from diffax.schedules import Point
 
 ALL = {name: kind() for name, kind in parameterization.BY_NAME.items()}
+ALL["flow"] = ALL["flow"].on(schedules.RectifiedFlow())
 SCHEDULES = {
     "linear": schedules.linear(1000),
     "flow": schedules.RectifiedFlow(),
@@ -32,16 +33,18 @@ def test_reading_the_target_gives_back_data_and_noise(name, path):
         point = schedule.at(jnp.round(t) if path == "linear" else t)
         x = point.alpha * x0 + point.sigma * eps
         read = ALL[name].read(ALL[name].target(x0, eps, point), x, point)
-        # Dividing by alpha or sigma magnifies float32 rounding by the noise level.
+        # Dividing by alpha or sigma magnifies float32 rounding by the noise level; VDM's target
+        # holds x itself, which grows with sigma.
         level = float(point.sigma_ratio)
-        np.testing.assert_allclose(read.x0, x0, atol=3e-6 * max(1, level))
-        np.testing.assert_allclose(read.eps, eps, atol=3e-6 * max(1, 1 / level))
+        grown = max(1, float(point.sigma)) if name == "vdm" else 1
+        np.testing.assert_allclose(read.x0, x0, atol=3e-6 * grown * max(1, level))
+        np.testing.assert_allclose(read.eps, eps, atol=3e-6 * grown * max(1, 1 / level))
 
 
 CLEAN = Point(jnp.array(0.0), jnp.array(1.0), jnp.array(0.0))
 NOISE = Point(jnp.array(1.0), jnp.array(0.0), jnp.array(1.0))
 # What no network output can say: eps of clean data from x0, x0 of pure noise from eps.
-UNDEFINED = {("eps", "noise"), ("x0", "clean"), ("edm", "clean")}
+UNDEFINED = {("eps", "noise"), ("vdm", "noise"), ("x0", "clean"), ("edm", "clean")}
 
 
 @pytest.mark.parametrize("end, point", [("clean", CLEAN), ("noise", NOISE)])
@@ -149,3 +152,40 @@ def test_a_prediction_is_put_back_on_the_path():
     at = schedule.at(jnp.array([30, 80]))
     for kind in ALL.values():
         np.testing.assert_allclose(kind.read(eps, x0, at).at(at), x0, atol=3e-6)
+
+
+PATHS = [schedules.VP(), schedules.SubVP(), schedules.VE(), schedules.ContinuousCosine()]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: type(path).__name__)
+def test_flow_is_the_velocity_of_any_path(path):
+    """Against a central difference of the path itself, and back to data and noise."""
+    x0, eps = draw((3, 5))
+    t, h = jnp.array([0.1, 0.5, 0.9]), 2e-3
+    flow, point = parameterization.Flow().on(path), path.at(t)
+    there, back = (gaussian.q_sample(x0, eps, path.at(t + step)) for step in (h, -h))
+    target = flow.target(x0, eps, point)
+    # Twice the step, rounding of numbers as large as sigma, and the third derivative's h^2.
+    atol = 2e-3 * float(jnp.abs(target).max())
+    np.testing.assert_allclose(target, (there - back) / (2 * h), atol=atol)
+    read = flow.read(target, gaussian.q_sample(x0, eps, point), point)
+    level = np.asarray(point.sigma_ratio)[:, None]
+    assert (np.abs(read.x0 - x0) < 1e-5 * np.maximum(1, level)).all()
+    assert (np.abs(read.eps - eps) < 1e-5 * np.maximum(1, 1 / level)).all()
+
+
+def test_flow_on_the_straight_path_is_the_velocity():
+    path = schedules.RectifiedFlow()
+    (x0, eps), point = draw((3, 5)), path.at(jnp.array([0.1, 0.5, 0.9]))
+    flow, velocity = parameterization.Flow().on(path), parameterization.Velocity()
+    np.testing.assert_allclose(
+        flow.target(x0, eps, point), velocity.target(x0, eps, point), rtol=1e-6
+    )
+    np.testing.assert_allclose(flow.sensitivity(point), velocity.sensitivity(point), rtol=1e-6)
+
+
+def test_flow_needs_a_path_with_a_velocity():
+    with pytest.raises(ValueError, match="needs a schedule of continuous time"):
+        parameterization.Flow().on(schedules.linear(10))
+    with pytest.raises(ValueError, match="told no path"):
+        parameterization.Flow().sensitivity(NOISE)

@@ -21,12 +21,14 @@ class LowRank:
     Attributes:
         rank: r >= 1, columns of A.
         alpha: strength of the correction; None: `rank`, so that the factor is 1.
-        pattern: which kernels: a regular expression, searched for in their names.
+        pattern: which kernels: a regular expression, searched for in their names; by default the
+            maps of attention layers, those of CLIP's text encoders included where the
+            conditioner is `trained`.
     """
 
     rank: int = structure(default=4)
     alpha: float | None = number(default=None)
-    pattern: str = structure(default=r"to_(q|k|v|out_0)/kernel$")
+    pattern: str = structure(default=r"(to_(q|k|v|out_0)|(q|k|v|out)_proj)/kernel$")
 
     def __post_init__(self) -> None:
         """Checks the rank."""

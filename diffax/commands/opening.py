@@ -33,16 +33,21 @@ class Opened:
     fixed_size: bool
 
 
-def opened(flags: argparse.Namespace, path: Path | None = None) -> Opened:
+def opened(
+    flags: argparse.Namespace, path: Path | None = None, workdir: str | None = None
+) -> Opened:
     """The model that the flags name.
 
     Args:
         flags: of sample.py.
         path: of another published model, such as a refiner, opened in the same way.
+        workdir: of another run, such as a stage that enlarges, at its newest checkpoint.
 
     Raises:
         UsageError: a flag that has no meaning for this kind of model.
     """
+    if workdir is not None:
+        return _stage(workdir, trust=flags.trust)
     if flags.workdir is not None:
         _refuse(flags, _PRETRAINED_ONLY, "--pretrained")
         return _run(flags)
@@ -70,6 +75,18 @@ def _run(flags: argparse.Namespace) -> Opened:
     run = open_run(workdir, ema=flags.ema, step=flags.checkpoint, trust=flags.trust)
     name = f"{workdir} (step {run.step:,}, {run.average})"
     return Opened(run.model_to_sample(), name, 16, 0.5, fixed_size=True)
+
+
+def _stage(path: str, trust: bool) -> Opened:
+    from diffax.training.keeping.workdir import check_workdir
+    from diffax.training.run import open_run
+
+    workdir = check_workdir(path)
+    run = open_run(workdir, trust=trust)
+    model = run.model_to_sample()
+    if "low_res" not in model.conditioner.asks:
+        raise UsageError(f"--then {workdir}: a run that enlarges images is needed; this one is not")
+    return Opened(model, f"{workdir} (step {run.step:,}, {run.average})", 1, 1.0, fixed_size=False)
 
 
 def _published(flags: argparse.Namespace, path: Path) -> Opened:

@@ -28,7 +28,7 @@ from diffax.commands.opening import Opened, opened
 from diffax.commands.progress import Progress
 from diffax.commands.reading import read_image, read_mask
 from diffax.generation import Request, generate
-from diffax.generation.tasks import canvas
+from diffax.generation.tasks import canvas, enlarge
 from diffax.solvers import registry
 
 _EDITING = ("strength", "mask", "outpaint", "variations")
@@ -56,9 +56,13 @@ def _sample(flags: argparse.Namespace) -> int:
     request = _request(flags, source)
     if flags.refiner is not None:
         return _refined(flags, source, request)
+    stages = [opened(flags, workdir=path) for path in flags.then or []]
     began = time.perf_counter()
     with _progress(flags, source, request) as progress:
         samples = generate(model, request, on_step=progress.step)
+    for stage in stages:  # each enlarges what the one before made
+        told = {"seed": request.seed, "noise_level": flags.noise_level}
+        samples, source = enlarge(stage.model, samples.images, **told), stage
     return _leave(flags, source, samples, time.perf_counter() - began)
 
 
@@ -94,6 +98,8 @@ def _request(flags: argparse.Namespace, source: Opened) -> Request:
         fields |= {"prompt": flags.prompt, "num": num}
     elif flags.prompt is not None:
         raise UsageError("--prompt needs a model that reads texts; this one does not")
+    if flags.low_res is not None:
+        fields |= _small(flags, source)
     if flags.label is not None:
         if "labels" not in source.model.conditioner.asks:
             raise UsageError("--label needs a class-conditional model; this one has no classes")
@@ -104,6 +110,17 @@ def _request(flags: argparse.Namespace, source: Opened) -> Request:
     fields["trajectory"] = plotting.needs_trajectory(flags.out)
     fields["options"] = solver_options(flags)
     return Request.of(**fields | _edit(flags, source))
+
+
+def _small(flags: argparse.Namespace, source: Opened) -> dict[str, Any]:
+    """The image to be enlarged, and the size that it gets."""
+    conditioner = source.model.conditioner
+    if "low_res" not in conditioner.asks:
+        raise UsageError("--low-res needs a model that enlarges images; this one does not")
+    image = read_image(flags.low_res, channels=source.model.shape[-1])
+    height, width = (side * conditioner.factor for side in image.shape[:2])
+    told = {"noise_level": flags.noise_level, "height": height, "width": width}
+    return {"low_res": image, "num": flags.num or 1, **told}
 
 
 def _edit(flags: argparse.Namespace, source: Opened) -> dict[str, Any]:
@@ -198,6 +215,12 @@ def _check(flags: argparse.Namespace) -> None:
             raise UsageError(f"--{name} needs --init-image, the image it belongs to")
     if flags.mask is not None and flags.outpaint is not None:
         raise UsageError("give --mask or --outpaint, not both")
+    if flags.noise_level is not None and flags.low_res is None and not flags.then:
+        raise UsageError("--noise-level needs --low-res or --then: images to be enlarged")
+    if flags.then and plotting.needs_trajectory(flags.out):
+        raise UsageError("--out of --then is an image, a folder or an .npz, no .gif")
+    if flags.then and flags.refiner is not None:
+        raise UsageError("give --then or --refiner, not both")
     if flags.refine_at is not None and flags.refiner is None:
         raise UsageError("--refine-at needs --refiner, the model that ends the run")
     if flags.refiner is not None and flags.pretrained is None:
@@ -229,6 +252,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quiet", action="store_true", help="no progress, only warnings")
 
     add_sampler(parser)
+
+    add = adder(parser.add_argument_group("larger images"))
+    add("--low-res", metavar="F", help="the image that an upscaling run makes larger")
+    parser.add_argument(
+        "--then",
+        action="append",
+        metavar="DIR",
+        help="a run that makes the samples larger; once for each stage",
+    )
+    add("--noise-level", type=float, metavar="S", help="noise on small images, which hides faults")
 
     add = adder(parser.add_argument_group("editing"))
     add("--init-image", metavar="F", help="start from this image instead of noise")

@@ -14,6 +14,7 @@ from diffax.commands.errors import UsageError, one_line_errors, raise_usage
 from diffax.commands.flags import grouped
 from diffax.nearest import nearest
 from diffax.training import distributed, dotted
+from diffax.training.base import started_from
 from diffax.training.config import Config
 from diffax.training.describe import help_text
 from diffax.training.keeping.checkpoint import CorruptCheckpoint
@@ -59,6 +60,8 @@ def _train(arguments: Sequence[str] | None, recipes: Path, place: list[Path]) ->
         print(f"\nfields of {recipe.title}:\n{help_text(recipe.config)}")
         return 0
     config = with_arguments(recipe.config, rest)
+    if flags.pretrained is not None:
+        config = started_from(config, flags.pretrained)
     workdir = _workdir(flags.workdir, recipe)
     place.append(workdir)
     if flags.heartbeat < 1:
@@ -72,6 +75,8 @@ def _train(arguments: Sequence[str] | None, recipes: Path, place: list[Path]) ->
     if flags.dry_run:
         dry_run(recipe, config, workdir)
         return 0
+    if recipe.before is not None:
+        recipe.before(config)
     options = Options(
         allow_config_change=flags.allow_config_change,
         fall_back=flags.on_corrupt == "fall-back",
@@ -121,6 +126,11 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--config", metavar="NAME[:VARIANT]", help="a recipe in configs/, or the path of your own")
     add("--workdir", metavar="DIR", help="the run's folder (default: runs/NAME)")
+    add(
+        "--pretrained",
+        metavar="DIR",
+        help="the published model, or run of yours, that is tuned: the path of all its parts",
+    )
     add("--help", "-h", action="store_true", help="this text and all fields of the config")
     add("--dry-run", action="store_true", help="resolve, count, compile one call, stop")
     add("--profile", action="store_true", help="leave a profiler trace in the run's folder")

@@ -6,10 +6,29 @@ Condition:  what the network takes: {"label"}, {"context", "pooled"}, ...; {} wh
 
 from diffax.conditioning.captions import Captions
 from diffax.conditioning.conditioner import Condition, Conditioner, Told
+from diffax.conditioning.control import Control
+from diffax.conditioning.joined import Joined
 from diffax.conditioning.labels import Labels
+from diffax.conditioning.low_res import LowRes
 from diffax.conditioning.nothing import Nothing
 
 # Names on command lines and in the JSON of a run.
-BY_NAME: dict[str, type] = {"nothing": Nothing, "labels": Labels, "captions": Captions}
+BY_NAME: dict[str, type] = {
+    "nothing": Nothing,
+    "labels": Labels,
+    "captions": Captions,
+    "low_res": LowRes,
+}
 
-__all__ = ["BY_NAME", "Captions", "Condition", "Conditioner", "Labels", "Nothing", "Told"]
+__all__ = [
+    "BY_NAME",
+    "Captions",
+    "Condition",
+    "Conditioner",
+    "Control",
+    "Joined",
+    "Labels",
+    "LowRes",
+    "Nothing",
+    "Told",
+]

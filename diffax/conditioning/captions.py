@@ -1,6 +1,8 @@
-"""Captions read byte by byte, by a small transformer that is trained along."""
+"""Captions read byte by byte or word by word, by a small transformer that is trained along."""
 
 import dataclasses
+import re
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
@@ -12,7 +14,8 @@ from jax import Array
 
 from diffax.noun import noun, structure
 
-_PAD, _END, _BYTES = 256, 257, 258  # bytes are 0 .. 255
+_PAD, _END, _UNITS = 256, 257, 258  # bytes are 0 .. 255, words come after _UNITS
+_WORD = re.compile(r"\w+")
 
 
 @noun
@@ -20,14 +23,17 @@ class Captions:
     """A text for each sample, as UTF-8 bytes (Xue et al. 2022, ByT5): no vocabulary is needed.
 
     The condition is `{"context": [B, length, width], "embedding": [B, width]}`: a state for each
-    byte, and their mean over the text. The empty text means "nothing said".
+    byte or word, and their mean over the text. The empty text means "nothing said".
 
     Attributes:
-        length: bytes that are read, >= 2; longer texts are cut.
+        length: bytes or words that are read, >= 2; longer texts are cut.
         width: of the states; a multiple of `num_heads`.
         depth: transformer layers, >= 0.
         num_heads: of their attention.
         dropout: probability, in [0, 1], of replacing a caption by the empty text in training.
+        words: rows of a table of whole words, in lower case, each of which has the row that its
+            checksum says (Weinberger et al. 2009): a small set is learned sooner so, and two words
+            may share a row. None: bytes.
         params: of the transformer; None before training.
     """
 
@@ -36,6 +42,7 @@ class Captions:
     depth: int = structure(default=2)
     num_heads: int = structure(default=4)
     dropout: float = structure(default=0.1)
+    words: int | None = structure(default=None)
     params: Any = None
 
     reads: ClassVar[tuple[str, ...]] = ("caption",)
@@ -51,8 +58,9 @@ class Captions:
             ("width", 1, 8192),
             ("depth", 0, 64),
             ("num_heads", 1, 128),
+            ("words", 1, 10**7),
         ):
-            if not low <= getattr(self, name) <= high:
+            if getattr(self, name) is not None and not low <= getattr(self, name) <= high:
                 raise ValueError(
                     f"conditioner.{name} must lie in {low} to {high}, got {getattr(self, name)}"
                 )
@@ -65,7 +73,9 @@ class Captions:
     @property
     def module(self) -> nn.Module:
         """The transformer."""
-        return _ByteEncoder(self.length, self.width, self.depth, self.num_heads)
+        return _TextEncoder(
+            self.length, self.width, self.depth, self.num_heads, _UNITS + (self.words or 0)
+        )
 
     def fitted(self, spec: Any) -> "Captions":
         """Itself.
@@ -85,13 +95,13 @@ class Captions:
         return self.module.init(key, jnp.full((1, self.length), _PAD, jnp.int32))
 
     def columns(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The captions' bytes, int32 `[..., length]`."""
+        """The captions' bytes or words, int32 `[..., length]`."""
         captions = np.asarray(batch["caption"])
         tokens = self.tokens([str(text) for text in captions.ravel()])
         return {"tokens": tokens.reshape(*captions.shape, self.length)}
 
     def tokens(self, texts: Sequence[str]) -> np.ndarray:
-        """Bytes, an end, padding: int32 `[N, length]`.
+        """Bytes or words, an end, padding: int32 `[N, length]`.
 
         Example:
             >>> Captions(length=4).tokens(["a"]).tolist()
@@ -99,10 +109,16 @@ class Captions:
         """
         rows = np.full((len(texts), self.length), _PAD, np.int32)
         for row, text in zip(rows, texts, strict=True):
-            data = text.encode("utf-8", errors="replace")[: self.length - 1]
-            row[: len(data)] = np.frombuffer(data, np.uint8)
-            row[len(data)] = _END
+            units = self._units(text)[: self.length - 1]
+            row[: len(units)] = units
+            row[len(units)] = _END
         return rows
+
+    def _units(self, text: str) -> list[int]:
+        if self.words is None:
+            return list(text.encode("utf-8", errors="replace"))
+        found = _WORD.findall(text.lower())
+        return [_UNITS + zlib.crc32(word.encode("utf-8", "replace")) % self.words for word in found]
 
     def request(self, request: Any, num: int) -> tuple[dict, dict]:
         """Prompts, `request.num` samples each, and the negative ones; None is the empty text."""
@@ -118,7 +134,7 @@ class Captions:
         return {"tokens": jnp.where(dropped[:, None], self.tokens([""]), tokens)}
 
     def encode(self, params: Any, told: dict[str, Array]) -> dict[str, Array]:
-        """The states of the bytes, and their mean."""
+        """The states of the bytes or words, and their mean."""
         # Flax says "or a pair", which only `mutable` gives.
         return cast(dict[str, Array], self.module.apply(params, told["tokens"]))
 
@@ -127,18 +143,19 @@ class Captions:
         return dataclasses.replace(self, params=params)
 
 
-class _ByteEncoder(nn.Module):
-    """Byte and place embeddings, then pre-norm transformer layers that do not see padding."""
+class _TextEncoder(nn.Module):
+    """Unit and place embeddings, then pre-norm transformer layers that do not see padding."""
 
     length: int
     width: int
     depth: int
     num_heads: int
+    units: int
 
     @nn.compact
     def __call__(self, tokens: Array) -> dict[str, Array]:
         place = nn.Embed(self.length, self.width, name="place")(jnp.arange(self.length))
-        h = nn.Embed(_BYTES, self.width, name="byte")(tokens) + place[None]
+        h = nn.Embed(self.units, self.width, name="byte")(tokens) + place[None]
         present = tokens != _PAD
         mask = present[:, None, None, :]
         for i in range(self.depth):

@@ -5,19 +5,22 @@
     dataset.batch(step, seed=0, batch_size=128)                    # {"x": ..., "label": ...}
     Loader(dataset, seed=0, batch_size=128, start=step, stack=10)  # the same, prepared ahead
 
-A recipe names its data by one of five records, each with its own fields: `Toy` (2-D sets drawn on
-the spot), `Digits`, `ImageFolder`, `ArrayFile` (.npy, .npz), `TFDS` (prepared TensorFlow data
-sets). Another kind of data is one more such record, whose `load` describes what it has as a
-`Source` and gives a `Dataset` of it. Batches hold raw data: turning them into what a network sees
-is a codec's work. This room knows NumPy and Pillow, not JAX.
+A recipe names its data by one of six records, each with its own fields: `Toy` (2-D sets drawn on
+the spot), `Digits`, `ImageFolder`, `ArrayFile` (.npy, .npz), `Pairs` (samples with their noise),
+the spot), `Digits`, `ImageFolder`, `Concept` (a few images of one thing), `ArrayFile` (.npy, .npz),
+`TFDS` (prepared TensorFlow data sets). Another kind of data is one more such record, whose `load`
+describes what it has as a `Source` and gives a `Dataset` of it. Batches hold raw data: turning them
+into what a network sees is a codec's work. This room knows NumPy and Pillow, not JAX.
 """
 
 from diffax.data.array_file import ArrayFile
+from diffax.data.concept import Concept
 from diffax.data.dataset import Dataset
 from diffax.data.digits import Digits
 from diffax.data.image_folder import ImageFolder
 from diffax.data.loader import Loader
 from diffax.data.options import ImageOptions
+from diffax.data.pairs import Pairs
 from diffax.data.source import Batch, Source
 from diffax.data.spec import Column, Spec
 from diffax.data.tfds import TFDS
@@ -27,7 +30,9 @@ BY_NAME: dict[str, type] = {  # as command lines call them
     "toy": Toy,
     "digits": Digits,
     "image_folder": ImageFolder,
+    "concept": Concept,
     "array": ArrayFile,
+    "pairs": Pairs,
     "tfds": TFDS,
 }
 
@@ -37,11 +42,13 @@ __all__ = [
     "ArrayFile",
     "Batch",
     "Column",
+    "Concept",
     "Dataset",
     "Digits",
     "ImageFolder",
     "ImageOptions",
     "Loader",
+    "Pairs",
     "Source",
     "Spec",
     "Toy",

@@ -17,6 +17,7 @@ from diffax.data.source import Batch, Source
 from diffax.data.spec import Spec
 from diffax.printable import printable
 
+IMAGES = {"x", "control"}  # columns that are cut and mirrored together
 _BLOCK = 256  # examples that one thread decodes at a time when all are wanted
 
 
@@ -67,9 +68,11 @@ class Dataset:
     def spec(self) -> Spec:
         """What batches hold: columns, size, class names, mean and standard deviation."""
         source, columns = self.source, dict(self.source.columns)
-        if self.options.size is not None:  # the source keeps more pixels for random crops
-            shape = (*self.options.size, columns["x"].shape[-1])
-            columns["x"] = replace(columns["x"], shape=shape)
+        # The source keeps more pixels for random crops; in buckets every image has its own size.
+        if self.options.size is not None and source.arrange is None:
+            for name in IMAGES & columns.keys():
+                shape = (*self.options.size, columns[name].shape[-1])
+                columns[name] = replace(columns[name], shape=shape)
         return Spec(columns, source.size, source.class_names, source.mean, source.std)
 
     def batch(
@@ -145,18 +148,30 @@ class Dataset:
         else:
             firsts = np.array([s * batch_size + mine.start for s in steps], dtype=np.int64)
             positions = (firsts[:, None] + np.arange(rows)).ravel()
-            out = dict(self.source.read(order.indices(seed, positions, self.source.size)))
+            out = dict(self.source.read(self._rows(seed, steps, batch_size, positions, mine)))
             if self.options.flip or self.options.random_crop > 0:
                 chance = [order.chance(seed, int(first), rows) for first in firsts]
-                height, width = self.spec.shape[:2]
-                out["x"] = augment.apply(
-                    out["x"],
-                    np.concatenate(chance),
-                    size=(height, width),
-                    flip=self.options.flip,
-                    random_crop=self.options.random_crop,
-                )
+                height, width = self.options.size or out["x"].shape[1:3]
+                if self.source.arrange is not None:
+                    height, width = out["x"].shape[1:3]
+                for name in IMAGES & out.keys():  # a control image in the same way as its partner
+                    out[name] = augment.apply(
+                        out[name],
+                        np.concatenate(chance),
+                        size=(height, width),
+                        flip=self.options.flip,
+                        random_crop=self.options.random_crop,
+                    )
         return {key: value.reshape(count, rows, *value.shape[1:]) for key, value in out.items()}
+
+    def _rows(
+        self, seed: int, steps: range, batch_size: int, positions: np.ndarray, mine: slice
+    ) -> np.ndarray:
+        """Numbers of the examples of some steps."""
+        source = self.source
+        if source.arrange is None:
+            return order.indices(seed, positions, source.size, source.group)
+        return np.concatenate([source.arrange(seed, s, batch_size)[mine] for s in steps])
 
     def examples(self, indices: np.ndarray) -> Batch:
         """Chosen examples in the set's own order, without augmentation.
@@ -168,7 +183,10 @@ class Dataset:
             As `batch`.
         """
         out = dict(self.source.read(np.asarray(indices, dtype=np.int64)))
-        return out | {"x": pixels.fit_all(out["x"], self.options.size)}
+        size = self.options.size
+        if self.source.arrange is not None:
+            size = (self.spec.shape[0], self.spec.shape[1])
+        return out | {name: pixels.fit_all(out[name], size) for name in IMAGES & out.keys()}
 
     def blocks(self, block_size: int = _BLOCK) -> Iterator[Batch]:
         """All examples once, in the set's own order, `block_size` at a time (the last: the rest).

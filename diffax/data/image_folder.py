@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import warnings
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from diffax.data import cache, captions, pixels
+from diffax.data import buckets, cache, captions, controls, pixels
 from diffax.data.dataset import Dataset
 from diffax.data.options import ImageOptions, check_cache
 from diffax.data.source import Batch, Source, columns
@@ -55,6 +57,24 @@ class ImageFolder(ImageOptions):
     """Give the text of every image as the batches' column "caption": from metadata.jsonl (fields
     file_name and text), else from a .txt file beside the image."""
 
+    leave_out: str | None = None
+    """A regular expression: images in whose path it is found are left out."""
+
+    split: Literal["all", "train", "test"] = "all"
+    """Which part of the folder, where some images are held out."""
+
+    held_out: float = 0.0
+    """Share, in [0, 1), of the images that are the split "test". Their names alone decide, so that
+    an image stays on its side when others come or go."""
+
+    control: str | None = None
+    """Give a second image for each, as the column "control": a folder that holds one of the same
+    name, with any ending, for each image; or canny: the image's edges."""
+
+    buckets: int = 0
+    """Aspect buckets: images keep their shape, but for sides that are multiples of this number, and
+    about as many pixels as `image_size` has; a batch holds images of one shape. 0: none."""
+
     cache_mb: int = 4096
     """Decoded images are kept in memory where all of them fit in this many MiB; 0: never."""
 
@@ -66,6 +86,22 @@ class ImageFolder(ImageOptions):
         if self.channels not in (1, 3):
             raise ValueError(f"data.channels must be 1 or 3, got {self.channels}")
         check_cache(self.cache_mb)
+        try:
+            re.compile(self.leave_out or "")
+        except re.error as error:
+            raise ValueError(
+                f"data.leave_out {self.leave_out!r} is no regular expression: {error}"
+            ) from error
+        if self.buckets and (self.random_crop or not 1 <= self.buckets <= 1024):
+            raise ValueError(
+                f"data.buckets must be 0, or 1 to 1024 and without random crops, got {self.buckets}"
+            )
+        if self.buckets and self.size is None:
+            raise ValueError("data.buckets needs data.image_size, whose area all images get")
+        if self.split not in ("all", "train", "test"):
+            raise ValueError(f"data.split must be one of all, train, test, got {self.split!r}")
+        if not 0 <= self.held_out < 1:
+            raise ValueError(f"data.held_out must lie in [0, 1), got {self.held_out}")
         if len(self.background) != 3 or not all(0 <= c <= 255 for c in self.background):
             raise ValueError(
                 f"data.background must be three numbers from 0 to 255, got {self.background}"
@@ -88,6 +124,7 @@ class ImageFolder(ImageOptions):
                 f"no images in {root} or below it ({others:,} other files); "
                 f"expected {', '.join(ENDINGS)}"
             )
+        names = self._of_split(names, root)
         headers = _map(lambda name: pixels.size_of(root / name), names)
         names, sizes, rejects = _whole(root, names, headers)
         size = self.stored_size or _only_size(root, sizes)
@@ -98,20 +135,32 @@ class ImageFolder(ImageOptions):
             )
             return pixels.fit(image, size)
 
-        shape = (*size, self.channels)
-        names, rejects, read, cached = self._reader(root, names, shape, decode, rejects)
+        arrange, lines = None, []
+        if self.buckets:
+            read, size, arrange, lines = self._bucketed(root, names, sizes, size)
+            shape, cached = (*size, self.channels), 0
+        else:
+            shape = (*size, self.channels)
+            names, rejects, read, cached = self._reader(root, names, shape, decode, rejects)
         class_names, labels = _classes(names) if self.labels else ((), None)
-        notes = list(_notes(root, names, sizes))
+        notes = [*_notes(root, names, sizes), *lines]
         texts = None
         if self.captions:
             texts, files_read, lines = captions.find(root, names)
             others -= files_read
             notes += lines
         notes += [f"{others:,} other files ignored"] if others else []
+        columns_ = columns(shape, "uint8", label=labels is not None, caption=texts is not None)
+        shown = None
+        if self.control is not None:
+            shown = controls.reader(self.control, root, names, ENDINGS)
+            columns_["control"] = Column((*size, 3), "uint8")
+            notes.append(f"control images: {self.control}")
         source = Source(
-            columns=columns(shape, "uint8", label=labels is not None, caption=texts is not None),
+            columns=columns_,
             size=len(names),
-            read=_with_columns(read, labels, texts),
+            read=_with_columns(read, labels, texts, shown),
+            arrange=arrange,
             class_names=class_names,
             labels=labels,
             cached=cached,
@@ -119,6 +168,39 @@ class ImageFolder(ImageOptions):
             rejects=rejects,
         )
         return Dataset("image_folder", source, self)
+
+    def _bucketed(
+        self, root: Path, names: list[str], sizes: list[tuple[int, int]], size: tuple[int, int]
+    ) -> tuple[cache.Read, tuple[int, int], Any, list[str]]:
+        """A reader, the commonest shape, the arrangement of batches, and a line for the report."""
+        known = buckets.shapes(size, self.buckets)
+        chosen = buckets.nearest(sizes, known)
+        used, counts = np.unique(chosen, return_counts=True)
+
+        def decode(name: str) -> np.ndarray:
+            return pixels.decode(root / name, channels=self.channels, background=self.background)
+
+        read = buckets.reader(decode, names, [known[number] for number in chosen])
+        line = buckets.note([known[number] for number in used], counts)
+        commonest = known[int(used[np.argmax(counts)])]
+        return read, commonest, buckets.arrangement(chosen), [line]
+
+    def _of_split(self, names: list[str], root: Path) -> list[str]:
+        """The names of this split, without those that are left out."""
+        if self.leave_out is not None:
+            names = [name for name in names if not re.search(self.leave_out, name)]
+            if not names:
+                raise ValueError(f"data.leave_out {self.leave_out!r} leaves no image of {root}")
+        if self.split == "all":
+            return names
+        out = [zlib.crc32(name.encode()) < self.held_out * 2**32 for name in names]
+        kept = [n for n, held in zip(names, out, strict=True) if held == (self.split == "test")]
+        if not kept:
+            raise ValueError(
+                f"no image of {root} is in the split {self.split} with data.held_out "
+                f"{self.held_out}; hold out another share"
+            )
+        return kept
 
     def _reader(
         self,
@@ -234,9 +316,12 @@ def _classes(names: list[str]) -> tuple[tuple[str, ...], np.ndarray | None]:
 
 
 def _with_columns(
-    read: cache.Read, labels: np.ndarray | None, texts: tuple[str, ...] | None
+    read: cache.Read,
+    labels: np.ndarray | None,
+    texts: tuple[str, ...] | None,
+    shown: Callable[[np.ndarray, np.ndarray], np.ndarray] | None,
 ) -> cache.Read:
-    """Gives images their labels and captions."""
+    """Gives images their labels, captions and control images."""
     every = None if texts is None else np.array(texts, dtype=object)
 
     def full(indices: np.ndarray) -> Batch:
@@ -246,6 +331,8 @@ def _with_columns(
             batch["label"] = labels[rows]
         if every is not None:  # texts of one batch: as wide as its longest, not the set's
             batch["caption"] = every[rows].astype(str)
+        if shown is not None:
+            batch["control"] = shown(rows, batch["x"])
         return batch
 
     return full

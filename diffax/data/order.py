@@ -47,23 +47,61 @@ def permutation(seed: int, epoch: int, size: int) -> np.ndarray:
     return order
 
 
-def indices(seed: int, positions: np.ndarray, size: int) -> np.ndarray:
+def indices(seed: int, positions: np.ndarray, size: int, group: int = 1) -> np.ndarray:
     """Which example stands at each position of the endless stream.
 
     Args:
         seed: of the data order.
         positions: int64 [B], ascending or not.
         size: number of examples in the set.
+        group: so many examples that follow each other in the set do so in the stream, too; `size`
+            is a multiple of it.
 
     Returns:
         int64 [B], numbers below `size`.
+
+    Example:
+        >>> indices(0, np.arange(6), size=6, group=2).tolist()
+        [4, 5, 2, 3, 0, 1]
     """
-    epochs, ranks = np.divmod(positions, size)
+    groups, inside = np.divmod(positions, group)
+    epochs, ranks = np.divmod(groups, size // group)
     out = np.empty_like(positions)
     for epoch in np.unique(epochs):
         current = epochs == epoch
-        out[current] = permutation(seed, int(epoch), size)[ranks[current]]
-    return out
+        out[current] = permutation(seed, int(epoch), size // group)[ranks[current]]
+    return out * group + inside
+
+
+def bucketed(
+    seed: int, step: int, batch_size: int, sizes: tuple[int, ...]
+) -> tuple[int, np.ndarray]:
+    """The batch of a step where a batch may hold examples of one bucket only.
+
+    Every epoch visits all batches of all buckets in an order of its own; a bucket's examples form
+    an endless stream as `indices` has it, so that the last batch of an epoch is a full one, too.
+
+    Args:
+        seed: of the data order.
+        step: 0, 1, 2, ...
+        batch_size: B.
+        sizes: number of examples in each bucket, none of them 0.
+
+    Returns:
+        The bucket's number, and int64 [B], numbers of examples within it.
+
+    Example:
+        >>> [bucketed(0, step, 2, (4, 1))[0] for step in range(3)]
+        [1, 0, 0]
+    """
+    batches = [-(-size // batch_size) for size in sizes]
+    ends = np.cumsum(batches)
+    epoch, rank = divmod(step, int(ends[-1]))
+    place = int(permutation(seed, epoch, int(ends[-1]))[rank])
+    bucket = int(np.searchsorted(ends, place, side="right"))
+    number = epoch * batches[bucket] + place - (int(ends[bucket]) - batches[bucket])
+    positions = number * batch_size + np.arange(batch_size, dtype=np.int64)
+    return bucket, indices(seed, positions, sizes[bucket])
 
 
 def chance(seed: int, first: int, count: int) -> np.ndarray:

@@ -18,9 +18,13 @@ class Source:
 
     Attributes:
         columns: of an example as `read` gives it, by key: "x" (uint8 [H, W, C], or float32 of any
-            shape), and where there are any "label" (int32) and "caption" (str).
+            shape), and where there are any "label" (int32), "caption" (str) and "weight" (float32,
+            a factor on the example's loss).
         size: number of examples.
         read: indices int64 [B] -> the columns, each [B, ...]. Safe to call from several threads.
+        group: so many examples in a row are visited together; `size` is a multiple of it.
+        arrange: for examples of several shapes: (seed, step, batch size) -> the rows of a batch,
+            which have one; of other rows, `read` gives all the first one's.
         fresh: for sets without end: (seed, step, count) -> a batch of new examples.
         class_names: in the labels' order; empty where there are none.
         labels: int32 [size], where all are known without reading the examples.
@@ -34,6 +38,8 @@ class Source:
     columns: dict[str, Column]
     size: int
     read: Callable[[np.ndarray], Batch]
+    group: int = 1
+    arrange: Callable[[int, int, int], np.ndarray] | None = None
     fresh: Callable[[int, int, int], Batch] | None = None
     class_names: tuple[str, ...] = ()
     labels: np.ndarray | None = None

@@ -28,7 +28,9 @@ class Spec:
 
     Attributes:
         columns: of an example, by the key under which a batch holds them: always "x"; "label"
-            (int32, ()) where there are classes; "caption" (str, ()) where there are texts.
+            (int32, ()) where there are classes; "caption" (str, ()) where there are texts;
+            "weight" (float32, ()) where examples count differently; "control" (uint8, [H, W, C])
+            where every image has a second one.
         size: number of examples in one epoch.
         class_names: in the labels' order; empty where batches hold no label.
         mean: of floating-point data, else None: one number for each entry of the last axis of "x",

@@ -192,7 +192,10 @@ def _decoder(native: tuple[int | None, ...]) -> Callable[[bytes], np.ndarray]:
     def decode(encoded: bytes) -> np.ndarray:
         if not encoded.startswith(b"\x89PNG"):  # lossy decoders differ in the last bit
             return pixels.decode(encoded, channels=channels)
-        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flag)
+        decoded = cv2.imdecode(np.frombuffer(encoded, np.uint8), flag)
+        if decoded is None:
+            raise OSError("broken image: OpenCV cannot read this PNG")
+        image = np.asarray(decoded)
         return image[..., None] if image.ndim == 2 else image
 
     return decode

@@ -8,7 +8,13 @@ from diffax.evaluation.density_coverage import (
     DensityCoverageOfSamples,
     density_coverage,
 )
-from diffax.evaluation.digits import DigitQuality, JudgedDigits, digit_quality
+from diffax.evaluation.digits import (
+    DigitObedience,
+    DigitQuality,
+    JudgedDigits,
+    digit_obedience,
+    digit_quality,
+)
 from diffax.evaluation.estimate import Estimate
 from diffax.evaluation.features import FeatureNetwork, feature_network, features_of
 from diffax.evaluation.flow import FlowBits
@@ -16,6 +22,7 @@ from diffax.evaluation.frechet import Frechet, few_samples, frechet_distance
 from diffax.evaluation.held_out import HeldOutLoss
 from diffax.evaluation.inception_score import InceptionScore, inception_score
 from diffax.evaluation.kernel_distance import KernelDistance, kernel_distance
+from diffax.evaluation.likeness import psnr, sharpness, ssim
 from diffax.evaluation.mean_discrepancy import MeanDiscrepancy, mean_discrepancy
 from diffax.evaluation.memorization import Copies, Memorization, memorization, nearest_pairs
 from diffax.evaluation.metric import Curve, Evaluation, Measured, Metric, Watched, measure
@@ -26,9 +33,11 @@ from diffax.evaluation.precision_recall import (
     PrecisionRecallOfSamples,
     precision_recall,
 )
+from diffax.evaluation.reconstruction import reconstruction_report
 from diffax.evaluation.reference import data_fingerprint, reference_statistics
 from diffax.evaluation.statistics import Moments, Statistics, moments_of
 from diffax.evaluation.statistics_file import is_statistics, read_statistics, write_statistics
+from diffax.evaluation.upscaling import upscaling_report
 from diffax.evaluation.vectors import SlicedWasserstein, sliced_wasserstein
 
 # Metrics by their names on command lines and in the JSON of a run.
@@ -65,6 +74,7 @@ __all__ = [
     "Curve",
     "DensityCoverage",
     "DensityCoverageOfSamples",
+    "DigitObedience",
     "DigitQuality",
     "Estimate",
     "Evaluation",
@@ -89,6 +99,7 @@ __all__ = [
     "Watched",
     "data_fingerprint",
     "density_coverage",
+    "digit_obedience",
     "digit_quality",
     "feature_network",
     "features_of",
@@ -105,8 +116,13 @@ __all__ = [
     "nearest_neighbours",
     "nearest_pairs",
     "precision_recall",
+    "psnr",
     "read_statistics",
+    "reconstruction_report",
     "reference_statistics",
+    "sharpness",
     "sliced_wasserstein",
+    "ssim",
+    "upscaling_report",
     "write_statistics",
 ]

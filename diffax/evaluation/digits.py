@@ -41,23 +41,19 @@ class DigitQuality:
 def digit_quality(images: np.ndarray) -> DigitQuality:
     """Judge generated digits against scikit-learn's real ones.
 
-        Args:
-            images: `[N, 8, 8, 1]`, uint8.
+    Args:
+        images: `[N, 8, 8, 1]`, uint8.
 
-        Raises:
-            ValueError: another shape or type.
+    Raises:
+        ValueError: another shape or type.
 
-        Example:
-            >>> from diffax.data import Digits
-    from diffax.evaluation.metric import Watched
-            >>> real = Digits(split="test").load().arrays()["x"]
-            >>> round(digit_quality(real).novelty, 2)
-            1.0
+    Example:
+        >>> from diffax.data import Digits
+        >>> real = Digits(split="test").load().arrays()["x"]
+        >>> round(digit_quality(real).novelty, 2)
+        1.0
     """
-    images = np.asarray(images)
-    if images.shape[1:] != (8, 8, 1) or images.dtype != np.uint8:
-        raise ValueError(f"expected uint8 [N, 8, 8, 1], got {images.dtype} {images.shape}")
-    ours, judge = _flat(images), _judge()
+    ours, judge = _flat(_checked(images)), _judge()
     probability = judge.svm.predict_proba(ours)
     shares = np.bincount(probability.argmax(axis=1), minlength=10) / len(ours)
     return DigitQuality(
@@ -83,9 +79,54 @@ class JudgedDigits:
 
 
 @dataclass(frozen=True)
+class DigitObedience:
+    """Figures of digits that were asked for by class.
+
+    Attributes:
+        as_asked: share that the SVM reads as the class asked for. Held-out real digits: 0.99.
+        diversity: spread within the classes (root mean variance) over that of real digits: 1 is
+            as varied, 0 is one digit a class.
+    """
+
+    as_asked: float
+    diversity: float
+
+
+def digit_obedience(images: np.ndarray, labels: np.ndarray) -> DigitObedience:
+    """Judge digits generated for given classes.
+
+    Args:
+        images: `[N, 8, 8, 1]`, uint8.
+        labels: `[N]`, 0 to 9, what was asked for; several of each class.
+
+    Raises:
+        ValueError: another shape or type.
+
+    Example:
+        >>> from diffax.data import Digits
+        >>> real = Digits(split="test").load().arrays()
+        >>> digit_obedience(real["x"], real["label"]).as_asked > 0.97
+        True
+    """
+    images, labels = _checked(images), np.asarray(labels)
+    if labels.shape != images.shape[:1]:
+        raise ValueError(f"expected a label for each of {len(images)} images, got {labels.shape}")
+    ours, judge = _flat(images), _judge()
+    read = judge.svm.predict_proba(ours).argmax(axis=1)
+    spread = _spread_within(ours, labels) / _spread_within(judge.known, judge.labels)
+    return DigitObedience(as_asked=float(np.mean(read == labels)), diversity=float(spread))
+
+
+def _spread_within(flat: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Root of the mean variance of a number within the classes that there are."""
+    return np.sqrt(np.mean([flat[labels == label].var(axis=0) for label in np.unique(labels)]))
+
+
+@dataclass(frozen=True)
 class _Judge:
     svm: SVC
     known: np.ndarray  # [N, 64], the training set
+    labels: np.ndarray  # [N]
     usual: float  # median distance of held-out digits to it
 
 
@@ -98,7 +139,15 @@ def _judge() -> _Judge:
         # Its successor calibrates each class alone, and is then sure of noise, too.
         warnings.filterwarnings("ignore", "The `probability` parameter", FutureWarning)
         svm = SVC(gamma="scale", probability=True, random_state=0).fit(known, train["label"])
-    return _Judge(svm, known, float(np.median(nearest_neighbours(_flat(held_out["x"]), known)[0])))
+    usual = np.median(nearest_neighbours(_flat(held_out["x"]), known)[0])
+    return _Judge(svm, known, train["label"], float(usual))
+
+
+def _checked(images: np.ndarray) -> np.ndarray:
+    images = np.asarray(images)
+    if images.shape[1:] != (8, 8, 1) or images.dtype != np.uint8:
+        raise ValueError(f"expected uint8 [N, 8, 8, 1], got {images.dtype} {images.shape}")
+    return images
 
 
 def _flat(images: np.ndarray) -> np.ndarray:

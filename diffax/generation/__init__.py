@@ -5,8 +5,10 @@ samples = generate(model, num=16, labels=[7])   # or prompt="a red fox in the sn
 samples.images                                  # uint8 [16, H, W, C]
 """
 
+from diffax.generation.controls import with_controls
 from diffax.generation.generate import generate
 from diffax.generation.model import Model
+from diffax.generation.pairs import save_pairs
 from diffax.generation.plan import Plan, Sampling
 from diffax.generation.request import Request
 from diffax.generation.samples import Samples
@@ -18,6 +20,7 @@ from diffax.generation.tasks import (
     refine,
     text_to_image,
     unconditional,
+    upscale,
     variations,
 )
 
@@ -33,7 +36,10 @@ __all__ = [
     "inpaint",
     "outpaint",
     "refine",
+    "save_pairs",
     "text_to_image",
     "unconditional",
+    "upscale",
     "variations",
+    "with_controls",
 ]

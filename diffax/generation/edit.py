@@ -106,7 +106,7 @@ def edit_of(model: Any, codec: Any, request: Any, num: int) -> Edit:
         )
     if request.height is not None or request.width is not None:
         raise ValueError("the size is the image's; resize that instead of giving height or width")
-    images = as_images(request.image, num, _channels(model))
+    images = jnp.asarray(image_range.as_images(request.image, num, _channels(model)))
     height, width = images.shape[1:3]
     shape = _shape(model, dataclasses.replace(request, height=height, width=width))
     if request.mask is None:
@@ -153,33 +153,6 @@ def _shape(model: Any, request: Any) -> tuple[int, ...]:
 
 def _channels(model: Any) -> int:
     return 3 if model.factor > 1 else model.shape[-1]
-
-
-def as_images(image: Any, num: int, channels: int = 3) -> Array:
-    """`[num, H, W, C]` float32 in [-1, 1] of one image or of `num`.
-
-    Raises:
-        ValueError: not such images, values out of range, or another number of images.
-    """
-    images = np.asarray(image)
-    if images.ndim == 3:
-        images = images[None]
-    if images.ndim != 4 or images.shape[-1] != channels:
-        colour = "colour " if channels == 3 else ""
-        raise ValueError(
-            f"expected a {colour}image [H, W, {channels}], or [B, H, W, {channels}], got shape "
-            f"{images.shape}"
-        )
-    if images.dtype == np.uint8:
-        images = image_range.to_float(images)
-    if not np.issubdtype(images.dtype, np.floating) or not np.abs(images).max() <= 1 + 1e-4:
-        raise ValueError(
-            f"expected images in uint8, or in floats within [-1, 1], got {images.dtype} "
-            f"from {images.min()} to {images.max()}"
-        )
-    if images.shape[0] not in (1, num):
-        raise ValueError(f"expected one image, or {num}, got {images.shape[0]}")
-    return jnp.broadcast_to(jnp.asarray(images, jnp.float32), (num, *images.shape[1:]))
 
 
 def as_mask(mask: Any, size: tuple[int, int], num: int) -> Array:

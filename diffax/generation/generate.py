@@ -30,6 +30,11 @@ _SAID = (
     "labels",
     "prompt",
     "negative",
+    "control",
+    "control_scale",
+    "control_guess",
+    "low_res",
+    "noise_level",
     "clip_skip",
     "original_size",
     "crop",
@@ -199,7 +204,9 @@ def _check(model: Model, request: Request) -> None:
     default = Request()
     for name in _SAID:
         value = getattr(request, name)
-        if name not in asks and value is not None and value != getattr(default, name):
+        if value is None or name in asks:
+            continue
+        if np.ndim(value) > 0 or value != getattr(default, name):
             understood = ", ".join(asks) or "nothing"
             raise ValueError(
                 f"{name} says nothing to this model, which is conditioned on {understood}; "

@@ -71,6 +71,8 @@ class Sampling:
     """Intervals of the time grid, >= 1."""
     spacing: str = "trailing"
     """Where the grid's times are placed: trailing, leading, linspace, quadratic, karras, ..."""
+    shift: float = 1.0
+    """Moves the times of rectified_flow towards noise for larger data, > 0; 1: not at all."""
     guidance: float | None = None
     """Classifier-free guidance scale; None or 1: none."""
     clip: float | None = 1.0
@@ -90,7 +92,7 @@ class Sampling:
                 raise ValueError(f"sample.{name} must be >= 1 (and at most 10^9), got {value}")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"sample.seed must lie in 0 to 4294967295, got {self.seed}")
-        for name in ("clip", "guidance"):
+        for name in ("clip", "guidance", "shift"):
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise ValueError(f"sample.{name} must be > 0 and finite, or None, got {value}")
@@ -114,7 +116,7 @@ class Sampling:
                 raise ValueError("total is for published models; a run takes all its steps")
         solver = registry.with_schedule(solver, schedule)
         check_combination(solver, schedule, parameterization, steps=steps, spacing=spacing)
-        grid = time_grid(schedule, steps, spacing)
+        grid = time_grid(schedule, steps, spacing, shift=self.shift)
         scale = jnp.ones_like(grid.sigma[0]) * grid.sigma[0]
         if strength is not None and strength < 1:
             grid = shortened(schedule, grid, strength)

@@ -24,6 +24,9 @@ class Request:
         prompt: what the samples should show, one text or several; None is the empty text.
         negative: what they should not show, one text or one for each prompt. None is the empty
             text, or XL base's zeros.
+        low_res: a small image `[h, w, C]`, or one for each sample `[B, h, w, C]`, to be enlarged:
+            uint8, or floats in [-1, 1].
+        noise_level: standard deviation of the noise that hides the small image's faults; None: 0.
         guidance: scale of classifier-free guidance (Ho & Salimans 2022), finite, >= 0; 1 is none
             at half the cost.
         guidance_rescale: 0..1, share of rescaling against over-exposure (Lin et al. 2023, 3.4).
@@ -54,6 +57,11 @@ class Request:
         decode: False: leave the samples in model space.
         trajectory: keep every state: mind the memory.
         on_step: called on the host after every step of every batch, see `diffax.sample`.
+        control: what a ControlNet or T2I-Adapter follows, as `image` and of the samples' size; a
+            list with one for each where there are several.
+        control_scale: how much it counts, >= 0; 1 by default; or one for each control.
+        control_guess: ControlNets follow the image though the prompt says nothing of it: the guess
+            that guidance steers away from does not see it (guess mode).
         clip_skip: so many last layers of the text encoders are left out.
         original_size: XL: height and width that the image pretends to have had.
         crop: XL: top and left of the pretended crop.
@@ -66,6 +74,8 @@ class Request:
     labels: int | str | Sequence[int | str] | None = None
     prompt: str | Sequence[str] | None = None
     negative: str | Sequence[str] | None = None
+    low_res: Any = None
+    noise_level: float | None = None
     guidance: float | None = None
     guidance_rescale: float = 0.0
     sampler: str | Solver | None = None
@@ -89,6 +99,9 @@ class Request:
     decode: bool = True
     trajectory: bool = False
     on_step: Callable[..., None] | None = None
+    control: Any = None
+    control_scale: float | Sequence[float] | None = None
+    control_guess: bool = False
     clip_skip: int | None = None
     original_size: tuple[int, int] | None = None
     crop: tuple[int, int] | None = None

@@ -14,6 +14,7 @@ from jax import Array
 
 from diffax.generation.generate import generate
 from diffax.generation.model import Model
+from diffax.generation.samples import Samples
 from diffax.sampling import outpainting_canvas
 
 
@@ -241,6 +242,44 @@ def class_to_image(
     return generate(model, labels=labels, guidance=guidance, **options).data
 
 
+def upscale(model: Model, image: Any, **options: Any) -> Array | np.ndarray:
+    """Images made larger by a model that was trained to: a run of the recipe `upscale`.
+
+    Args:
+        model: conditioned on small images.
+        image: `[h, w, C]` or `[B, h, w, C]`, uint8 or floats in [-1, 1], of any size that the
+            network takes.
+        **options: see `Request`; `noise_level` hides faults of images that another model made.
+
+    Returns:
+        `[B, H, W, C]` float32 in [-1, 1], each side larger by the model's factor.
+
+    Raises:
+        ValueError: a model that enlarges nothing.
+
+    Example:
+        >>> large = upscale(load_run("runs/upscale"), small)  # doctest: +SKIP
+    """
+    if "low_res" not in model.conditioner.asks:
+        raise ValueError(f"this model enlarges nothing: use {_maker(model)}")
+    return enlarge(model, image, **options).data
+
+
+def enlarge(model: Model, image: Any, **options: Any) -> Samples:
+    """`upscale`, with all that `generate` gives.
+
+    Args:
+        model: see `upscale`.
+        image: see `upscale`.
+        **options: see `upscale`.
+    """
+    images = np.asarray(image)
+    images = images[None] if images.ndim == 3 else images
+    options.setdefault("num", len(images))
+    height, width = (side * model.conditioner.factor for side in images.shape[1:3])
+    return generate(model, low_res=images, height=height, width=width, **options)
+
+
 def unconditional(model: Model, **options: Any) -> Array | np.ndarray:
     """Images of nothing in particular: google/ddpm-* and the like.
 
@@ -263,4 +302,6 @@ def _maker(model: Model) -> str:
     asks = model.conditioner.asks
     if "prompt" in asks:
         return "text_to_image"
+    if "low_res" in asks:
+        return "upscale"
     return "class_to_image" if "labels" in asks else "unconditional"

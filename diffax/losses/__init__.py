@@ -2,15 +2,22 @@
 
 `diffusion_loss` is the simple loss (Ho et al. 2020, eq. 14) for any schedule, parameterization,
 time sampling and weighting, and with a `LearnedVariance` the hybrid loss (Nichol & Dhariwal 2021).
-`TIMES` and `WEIGHTINGS` name the choices as command lines do.
+`TIMES` and `WEIGHTINGS` name the choices as command lines do. Autoencoders have their
+`REGULARIZERS` and `PERCEPTUAL` losses, and `adversarial`, the two players' game.
 """
 
+from diffax.losses.assignment import assignment, running_mean
 from diffax.losses.denoising import diffusion_loss
+from diffax.losses.few_steps import consistency_loss, progressive_loss, two_steps_as_one
+from diffax.losses.latents import KL, REGULARIZERS, Codes, Plain
+from diffax.losses.perceptual import PERCEPTUAL, Gradients
 from diffax.losses.times import (
     TIMES,
     Antithetic,
+    EvenLogSNR,
     LogitNormal,
     LogNormal,
+    Shifted,
     Stratified,
     TimeSampling,
     Uniform,
@@ -22,25 +29,40 @@ from diffax.losses.variational import (
     prior_kl,
     variational_bound,
 )
-from diffax.losses.weightings import P2, WEIGHTINGS, Constant, MinSNR, Weighting
+from diffax.losses.weightings import EDM, P2, WEIGHTINGS, Constant, Likelihood, MinSNR, Weighting
 
 __all__ = [
+    "EDM",
+    "KL",
     "P2",
+    "PERCEPTUAL",
+    "REGULARIZERS",
     "TIMES",
     "WEIGHTINGS",
     "Antithetic",
     "Bound",
+    "Codes",
     "Constant",
+    "EvenLogSNR",
+    "Gradients",
     "LearnedVariance",
+    "Likelihood",
     "LogNormal",
     "LogitNormal",
     "MinSNR",
+    "Plain",
+    "Shifted",
     "Stratified",
     "TimeSampling",
     "Uniform",
     "Weighting",
+    "assignment",
     "bound_term",
+    "consistency_loss",
     "diffusion_loss",
     "prior_kl",
+    "progressive_loss",
+    "running_mean",
+    "two_steps_as_one",
     "variational_bound",
 ]

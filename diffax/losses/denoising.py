@@ -29,6 +29,9 @@ def diffusion_loss(
     weighting: Weighting,
     condition: Any = _NO_CONDITION,
     variance: LearnedVariance | None = None,
+    couple: Callable[[Array, Array], Array] | None = None,
+    noise_offset: float = 0.0,
+    importance: Array | None = None,
 ) -> tuple[Array, dict[str, Array]]:
     """`E[w(t) |answer - target|^2]`: L_simple (Ho et al. 2020, eq. 14) for constant weights.
 
@@ -46,6 +49,10 @@ def diffusion_loss(
         weighting: weight of every example, such as `Constant()`.
         condition: what the network is told besides, a dict of arrays `[B, ...]`.
         variance: how the reverse step's variance is learned, or None where it is not.
+        couple: `(x0, eps) -> eps`, which noise goes with which data; None: as it is drawn.
+        noise_offset: standard deviation of a normal number that is added to all noise of an
+            example's channel, so that its mean is learned, too (Guttenberg 2023); 0: none.
+        importance: a factor on each example's loss, `[B]`; None: 1.
 
     Returns:
         The loss, a float32 scalar, and `{"t", "mse", "weighted"}`, each `[B]`; with `variance` also
@@ -71,6 +78,12 @@ def diffusion_loss(
     time_key, noise_key = jax.random.split(key)
     point = times(time_key, schedule, x0.shape[0])
     eps = jax.random.normal(noise_key, x0.shape, x0.dtype)
+    if couple is not None:
+        eps = couple(x0, eps)
+    if noise_offset:
+        of_channel = (x0.shape[0], *(1,) * (x0.ndim - 2), x0.shape[-1])
+        offset_key = jax.random.fold_in(noise_key, 1)
+        eps = eps + noise_offset * jax.random.normal(offset_key, of_channel, x0.dtype)
     x = gaussian.q_sample(x0, eps, point)
     shown, t = parameterization.network_input(x, point)
     output = apply(params, shown, t, condition)
@@ -81,7 +94,8 @@ def diffusion_loss(
             "channels go together with variance=LearnedVariance()"
         )
     mse = _mean_over_example((answer - parameterization.target(x0, eps, point)) ** 2)
-    weighted = mse * weighting(point, parameterization)
+    weighted = mse * weighting(point, parameterization, schedule)
+    weighted = weighted if importance is None else weighted * importance
     parts = {"t": point.t, "mse": mse, "weighted": weighted}
     if variance is None or table is None:
         return jnp.mean(weighted), parts

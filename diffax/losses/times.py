@@ -10,7 +10,7 @@ from jax.scipy.stats import norm
 from jax.typing import ArrayLike
 
 from diffax.noun import check_range, noun, number
-from diffax.schedules import Discrete, Point, Schedule
+from diffax.schedules import EDM, Discrete, Point, Schedule, shift_time
 
 
 class TimeSampling(Protocol):
@@ -34,12 +34,14 @@ class _Even:
         """The share, `[B]` in 0 to 1, of all drawn times that lie below each of these."""
         if isinstance(schedule, Discrete):
             return (point.t + 0.5) / schedule.num_steps
-        return point.t
+        return point.t / schedule.start.t
 
 
 @noun
 class Uniform(_Even):
-    """Independent uniform times: table entries, or `[0, 1]` (Ho et al. 2020, algorithm 1).
+    """Independent uniform times: table entries, or from the clean end to the schedule's start.
+
+    Ho et al. 2020, algorithm 1. The times of EDM are noise levels: there take `LogNormal`.
 
     Example:
         >>> from diffax import schedules
@@ -52,7 +54,7 @@ class Uniform(_Even):
         """A point for each of `batch` examples, fields `[B]`."""
         if isinstance(schedule, Discrete):
             return schedule.at(jax.random.randint(key, (batch,), 0, schedule.num_steps))
-        return schedule.at(_clear_of_clean(jax.random.uniform(key, (batch,))))
+        return _at_fraction(schedule, jax.random.uniform(key, (batch,)))
 
 
 @noun
@@ -70,7 +72,7 @@ class Antithetic(_Even):
             drawn = jax.random.randint(key, (half,), 0, schedule.num_steps)
             return schedule.at(jnp.concatenate([drawn, last - drawn])[:batch])
         drawn = jax.random.uniform(key, (half,))
-        return schedule.at(_clear_of_clean(jnp.concatenate([drawn, 1 - drawn])[:batch]))
+        return _at_fraction(schedule, jnp.concatenate([drawn, 1 - drawn])[:batch])
 
 
 @noun
@@ -84,7 +86,7 @@ class Stratified(_Even):
         if isinstance(schedule, Discrete):
             index = jnp.floor(fractions * schedule.num_steps)
             return schedule.at(jnp.minimum(index, schedule.num_steps - 1))
-        return schedule.at(_clear_of_clean(fractions))
+        return _at_fraction(schedule, fractions)
 
 
 @noun
@@ -135,12 +137,13 @@ class LogitNormal:
         """A point for each of `batch` examples, fields `[B]`.
 
         Raises:
-            ValueError: the schedule is a table.
+            ValueError: the schedule's times are steps of a table, or EDM's noise levels.
         """
-        if isinstance(schedule, Discrete):
+        if isinstance(schedule, Discrete | EDM):
+            what = "a table of steps" if isinstance(schedule, Discrete) else "EDM's noise levels"
             raise ValueError(
-                "LogitNormal draws times between 0 and 1, which a table of steps does not have; "
-                "use a continuous schedule, or Uniform, Antithetic, Stratified or LogNormal times"
+                f"LogitNormal draws times between 0 and 1, which {what} are not; use another "
+                "continuous schedule, or Uniform, Antithetic, Stratified or LogNormal times"
             )
         return schedule.at(jax.nn.sigmoid(self.mean + self.std * jax.random.normal(key, (batch,))))
 
@@ -149,15 +152,89 @@ class LogitNormal:
         return norm.cdf((logit(point.t) - self.mean) / self.std)
 
 
+@noun
+class Shifted:
+    """Uniform flow times moved towards noise for larger data (Esser et al. 2024, eq. 23).
+
+    Logit-normal times are shifted by their mean: `LogitNormal(mean=log(shift))`.
+
+    Attributes:
+        shift: > 0; `sqrt(pixels / reference pixels)`, 1 leaves the times as they are.
+    """
+
+    shift: ArrayLike = number(default=3.0)
+
+    def __post_init__(self) -> None:
+        """Checks a plain number."""
+        check_range("shift", self.shift, above=0)
+
+    def __call__(self, key: Array, schedule: Schedule, batch: int) -> Point:
+        """A point for each of `batch` examples, fields `[B]`.
+
+        Raises:
+            ValueError: the schedule is a table.
+        """
+        if isinstance(schedule, Discrete):
+            raise ValueError(
+                "Shifted moves the times of a continuous schedule; with a table use Uniform, "
+                "Antithetic or Stratified times"
+            )
+        return _at_fraction(schedule, shift_time(jax.random.uniform(key, (batch,)), self.shift))
+
+    def rank(self, point: Point, schedule: Schedule) -> Array:
+        """The share, `[B]` in 0 to 1, of all drawn times that lie below each of these."""
+        return shift_time(point.t / schedule.start.t, 1 / jnp.asarray(self.shift))
+
+
+@noun
+class EvenLogSNR:
+    """Log-SNRs uniform between the schedule's ends: importance sampling for the likelihood.
+
+    With `Constant` weights on eps it has the expectation that `Likelihood` weights have with
+    uniform times, up to a constant, at less variance (Song et al. 2021b, section 3.2; Kingma et al.
+    2021, eq. 18).
+    """
+
+    def __call__(self, key: Array, schedule: Schedule, batch: int) -> Point:
+        """A point for each of `batch` examples, fields `[B]`.
+
+        Raises:
+            ValueError: the schedule is a table.
+        """
+        if isinstance(schedule, Discrete):
+            raise ValueError(
+                "EvenLogSNR draws log-SNRs between those of a table's steps; use a continuous "
+                "schedule, or Uniform, Antithetic or Stratified times"
+            )
+        noisy, clean = self._ends(schedule)
+        return schedule.at_logsnr(noisy + (clean - noisy) * jax.random.uniform(key, (batch,)))
+
+    def rank(self, point: Point, schedule: Schedule) -> Array:
+        """The share, `[B]` in 0 to 1, of all drawn times that lie below each of these."""
+        noisy, clean = self._ends(schedule)
+        return (clean - point.logsnr) / (clean - noisy)
+
+    def _ends(self, schedule: Schedule) -> tuple[Array, Array]:
+        noisy = jnp.maximum(schedule.start.logsnr, -2 * _LARGEST_LOG_RATIO)
+        return noisy, schedule.at(_LEAST * schedule.start.t).logsnr
+
+
 TIMES: dict[str, type] = {
     "uniform": Uniform,
     "antithetic": Antithetic,
     "stratified": Stratified,
     "log_normal": LogNormal,
     "logit_normal": LogitNormal,
+    "shifted": Shifted,
+    "even_logsnr": EvenLogSNR,
 }
 
+# At the clean end x0-prediction's eps and every SNR weight are undefined; at pure noise, where
+# flows begin, log-SNRs.
+_LEAST = 1e-5
+_LARGEST_LOG_RATIO = 8.0
 
-def _clear_of_clean(t: Array) -> Array:
-    # At the clean end x0-prediction's eps and every SNR weight are undefined.
-    return jnp.clip(t, 1e-5, 1.0)
+
+def _at_fraction(schedule: Schedule, fraction: Array) -> Point:
+    """The points at a share, `[B]` in 0 to 1, of a continuous schedule's own times."""
+    return schedule.at(schedule.start.t * jnp.clip(fraction, _LEAST, 1.0))

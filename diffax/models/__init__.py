@@ -7,16 +7,24 @@ with images and give `Features`. All fields are plain data. What they are built 
 `diffax.models.blocks`.
 """
 
+from diffax.models.adm import ADM
 from diffax.models.autoencoder import AutoencoderKL, DiagonalGaussian, VQModel
 from diffax.models.bound import BoundModule
 from diffax.models.class_embedder import ClassEmbedder
 from diffax.models.classifier import SmallClassifier
 from diffax.models.clip_text import CLIPTextModel, CLIPTextModelWithProjection, TextEncoding
+from diffax.models.clip_vision import CLIPVisionModel, CLIPVisionModelWithProjection, ImageEncoding
+from diffax.models.controlnet import ControlledUNet, ControlNetModel, controlled
+from diffax.models.discriminator import PatchDiscriminator
+from diffax.models.dit import DiT
 from diffax.models.features import Features
 from diffax.models.inception import FIDInception
 from diffax.models.mlp import StepMLP, VectorMLP
+from diffax.models.noisy_classifier import NoisyClassifier
 from diffax.models.parameters import fingerprint, parameter_count
 from diffax.models.resnet import CIFARResNet
+from diffax.models.song_unet import SongUNet
+from diffax.models.tutorial_unet import TutorialUNet
 from diffax.models.unet import UNet
 from diffax.models.unet_2d import UNet2DModel
 from diffax.models.unet_condition import UNet2DConditionModel
@@ -24,31 +32,50 @@ from diffax.models.unet_condition import UNet2DConditionModel
 # Denoising networks, by their names on command lines and in the JSON of a run.
 BY_NAME: dict[str, type] = {
     "unet": UNet,
+    "song_unet": SongUNet,
+    "adm": ADM,
+    "dit": DiT,
+    "tutorial_unet": TutorialUNet,
     "vector_mlp": VectorMLP,
     "step_mlp": StepMLP,
     "unet_2d": UNet2DModel,
     "unet_condition": UNet2DConditionModel,
 }
 
+AUTOENCODERS: dict[str, type] = {"autoencoder_kl": AutoencoderKL, "vq_model": VQModel}
+
 __all__ = [
+    "ADM",
+    "AUTOENCODERS",
     "BY_NAME",
     "AutoencoderKL",
     "BoundModule",
     "CIFARResNet",
     "CLIPTextModel",
     "CLIPTextModelWithProjection",
+    "CLIPVisionModel",
+    "CLIPVisionModelWithProjection",
     "ClassEmbedder",
+    "ControlNetModel",
+    "ControlledUNet",
+    "DiT",
     "DiagonalGaussian",
     "FIDInception",
     "Features",
+    "ImageEncoding",
+    "NoisyClassifier",
+    "PatchDiscriminator",
     "SmallClassifier",
+    "SongUNet",
     "StepMLP",
     "TextEncoding",
+    "TutorialUNet",
     "UNet",
     "UNet2DConditionModel",
     "UNet2DModel",
     "VQModel",
     "VectorMLP",
+    "controlled",
     "fingerprint",
     "parameter_count",
 ]

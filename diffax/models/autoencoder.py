@@ -91,8 +91,29 @@ class AutoencoderKL(nn.Module):
 
     The attributes are the fields of a checkpoint's `config.json`; the last four are ours (see
     `diffax.models.blocks.style.Style`). Latents are the posterior's own; a diffusion model
-    sees them through `scale` and `unscale`. `force_upcast` says that half precision overflows
-    (XL): then give `dtype="float32"`, as the pipelines do.
+    sees them through `scale` and `unscale`.
+
+    Attributes:
+        in_channels: channels of the images.
+        out_channels: channels of what is decoded.
+        down_block_types: a name for each level on the way down; Attn attends to itself.
+        up_block_types: a name for each level on the way up.
+        block_out_channels: channels of each level; each but the last halves the sides.
+        layers_per_block: residual blocks a level on the way down; one more on the way up.
+        latent_channels: channels of the latents.
+        norm_num_groups: groups of each GroupNorm.
+        sample_size: side of the images it was trained on; a default.
+        scaling_factor: latents are multiplied by it for a diffusion model.
+        shift_factor: subtracted from latents before they are scaled; None: nothing.
+        force_upcast: half precision overflows (XL): then give dtype "float32", as the pipelines
+            do.
+        use_quant_conv: a 1 x 1 convolution after the encoder.
+        use_post_quant_conv: a 1 x 1 convolution before the decoder.
+        mid_block_add_attention: the middle attends to itself.
+        query_chunk: attention takes so many queries at a time; None: by memory.
+        remat: recompute each block's activations in the backward pass, to save memory.
+        dtype: of the computation: "float32", "bfloat16" or "float16".
+        param_dtype: of the parameters, likewise.
 
     Example:
         >>> model = AutoencoderKL(block_out_channels=(32, 64), down_block_types=2 * (
@@ -185,6 +206,26 @@ class VQModel(nn.Module):
     """Vector-quantized autoencoder (Esser et al. 2021) of latent diffusion's VQ models.
 
     The attributes are the fields of a checkpoint's `config.json`; the last four are ours.
+
+    Attributes:
+        in_channels: channels of the images.
+        out_channels: channels of what is decoded.
+        down_block_types: a name for each level on the way down; Attn attends to itself.
+        up_block_types: a name for each level on the way up.
+        block_out_channels: channels of each level; each but the last halves the sides.
+        layers_per_block: residual blocks a level on the way down; one more on the way up.
+        latent_channels: channels of the latents.
+        norm_num_groups: groups of each GroupNorm.
+        num_vq_embeddings: codes in the book.
+        vq_embed_dim: size of a code; None: latent_channels.
+        sample_size: side of the images it was trained on; a default.
+        scaling_factor: latents are multiplied by it for a diffusion model.
+        force_upcast: half precision overflows: compute in float32.
+        mid_block_add_attention: the middle attends to itself.
+        query_chunk: attention takes so many queries at a time; None: by memory.
+        remat: recompute each block's activations in the backward pass, to save memory.
+        dtype: of the computation: "float32", "bfloat16" or "float16".
+        param_dtype: of the parameters, likewise.
 
     Example:
         >>> model = VQModel(norm_num_groups=8, block_out_channels=(16,))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -10,13 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from diffax.models import fields
-from diffax.models.blocks.attention import Attention
+from diffax.models.blocks.clip import ACTIVATIONS, Encoder, Shape
 from diffax.models.blocks.style import Style
-
-ACTIVATIONS = {
-    "quick_gelu": lambda x: x * nn.sigmoid(1.702 * x),
-    "gelu": lambda x: nn.gelu(x, approximate=False),
-}
 
 
 class TextEncoding(NamedTuple):
@@ -35,25 +29,11 @@ class TextEncoding(NamedTuple):
     projected: jax.Array | None
 
 
-# The names of the attention's maps in the published files.
-MAPS = ("q_proj", "k_proj", "v_proj", "out_proj")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Shape:
-    """What all layers share."""
-
-    style: Style
-    width: int
-    heads: int
-    intermediate: int
-    activation: str
-
-
 class _Embeddings(nn.Module):
-    shape: _Shape
+    shape: Shape
     vocabulary: int
     positions: int
+    new_tokens: int
 
     @nn.compact
     def __call__(self, ids: jax.Array) -> jax.Array:
@@ -62,65 +42,38 @@ class _Embeddings(nn.Module):
             return self.shape.style.embed(rows, self.shape.width, name, init)
 
         places = table(self.positions, "position_embedding")(jnp.arange(ids.shape[-1]))
-        return table(self.vocabulary, "token_embedding")(ids) + places[None]
-
-
-class _MLP(nn.Module):
-    shape: _Shape
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        h = self.shape.style.dense(self.shape.intermediate, "fc1")(x)
-        return self.shape.style.dense(x.shape[-1], "fc2")(ACTIVATIONS[self.shape.activation](h))
-
-
-class _Layer(nn.Module):
-    shape: _Shape
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        style = self.shape.style
-
-        def norm(name: str) -> nn.Module:
-            return style.layer_norm(name, style.eps)
-
-        attention = Attention(style, self.shape.heads, causal=True, names=MAPS, name="self_attn")
-        x = x + attention(norm("layer_norm1")(x))
-        return x + _MLP(self.shape, name="mlp")(norm("layer_norm2")(x))
-
-
-class _Encoder(nn.Module):
-    shape: _Shape
-    layers: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> tuple[jax.Array, ...]:
-        hidden = [x]
-        for i in range(self.layers):
-            hidden.append(_Layer(self.shape, name=f"layers_{i}")(hidden[-1]))
-        return tuple(hidden)
+        tokens = table(self.vocabulary, "token_embedding")
+        if self.new_tokens == 0:
+            return tokens(ids) + places[None]
+        is_new = ids >= self.vocabulary
+        new = table(self.new_tokens, "new_embedding")(jnp.where(is_new, ids - self.vocabulary, 0))
+        return jnp.where(is_new[..., None], new, tokens(jnp.where(is_new, 0, ids))) + places[None]
 
 
 class _TextTransformer(nn.Module):
-    shape: _Shape
+    shape: Shape
     vocabulary: int
     positions: int
+    new_tokens: int
     layers: int
 
     @nn.compact
     def __call__(self, ids: jax.Array, skip: int) -> tuple[tuple[jax.Array, ...], jax.Array]:
         style = self.shape.style
-        x = _Embeddings(self.shape, self.vocabulary, self.positions, name="embeddings")(ids)
-        hidden = _Encoder(self.shape, self.layers, name="encoder")(x)
+        x = _Embeddings(
+            self.shape, self.vocabulary, self.positions, self.new_tokens, name="embeddings"
+        )(ids)
+        hidden = Encoder(self.shape, self.layers, name="encoder")(x)
         return hidden, style.layer_norm("final_layer_norm", style.eps)(hidden[-1 - skip])
 
 
 class CLIPTextModel(nn.Module):
     """CLIP's causal text transformer.
 
-    The attributes are the fields of a checkpoint's `config.json`, and the dtypes (norms and
-    softmax are float32 inside). `eos_token_id` 2 is a historic mistake in published files: the
-    end token is then the greatest id of each text.
+    The attributes are the fields of a checkpoint's `config.json`, the dtypes (norms and softmax are
+    float32 inside), and `new_tokens`: how many tokens, numbered from `vocab_size` on, have a table
+    of their own, which textual inversion learns (Gal et al. 2022). `eos_token_id` 2 is a historic
+    mistake in published files: the end token is then the greatest id of each text.
 
     Example:
         >>> model = CLIPTextModel(vocab_size=100, hidden_size=32, intermediate_size=64,
@@ -141,6 +94,7 @@ class CLIPTextModel(nn.Module):
     layer_norm_eps: float = 1e-5
     eos_token_id: int = 49407
     projection_dim: int = 512
+    new_tokens: int = 0
     dtype: str = "float32"
     param_dtype: str = "float32"
 
@@ -149,7 +103,7 @@ class CLIPTextModel(nn.Module):
         fields.whole(self, "hidden_size", "intermediate_size", "num_attention_heads")
         fields.whole(self, "max_position_embeddings", "projection_dim")
         fields.whole(self, "num_hidden_layers", high=fields.MOST_LAYERS)
-        fields.whole(self, "eos_token_id", low=0, high=fields.MOST_ROWS)
+        fields.whole(self, "eos_token_id", "new_tokens", low=0, high=fields.MOST_ROWS)
         fields.number(self, "layer_norm_eps", low=0)
         fields.one_of(
             self,
@@ -176,7 +130,7 @@ class CLIPTextModel(nn.Module):
                 f"expected at most {self.max_position_embeddings} tokens, got {ids.shape[-1]}: "
                 "encode a long text in chunks"
             )
-        shape = _Shape(
+        shape = Shape(
             self._style(),
             self.hidden_size,
             self.num_attention_heads,
@@ -187,10 +141,12 @@ class CLIPTextModel(nn.Module):
             shape,
             self.vocab_size,
             self.max_position_embeddings,
+            self.new_tokens,
             self.num_hidden_layers,
             name="text_model",
         )(ids, skip)
-        end = ids if self.eos_token_id == 2 else ids == self.eos_token_id
+        known = jnp.where(ids < self.vocab_size, ids, 0)
+        end = known if self.eos_token_id == 2 else ids == self.eos_token_id
         pooled = jnp.take_along_axis(last, jnp.argmax(end, axis=-1)[:, None, None], axis=1)[:, 0]
         return TextEncoding(last, hidden, pooled, self._project(pooled))
 

@@ -63,3 +63,45 @@ def labels(condition: Condition, batch: int, num_classes: int) -> jax.Array:
             f'expected condition["label"] as integers [B], got {label.dtype} {label.shape}'
         )
     return label
+
+
+def sized(network: Any, condition: Condition, name: str, rank: int, size: int) -> jax.Array:
+    """An entry of the condition, `[B, size]` or `[B, L, size]`.
+
+    Raises:
+        ValueError: it has another rank, or another last size than the network was made for.
+    """
+    value = condition[name]
+    if value.ndim != rank or value.shape[-1] != size:
+        raise ValueError(
+            f'{type(network).__name__}: expected condition["{name}"] '
+            f"[{'B, ' + 'L, ' * (rank - 2)}{size}], got {value.shape}; give the network "
+            f"{name}_size of what it will be told"
+        )
+    return value
+
+
+def check_images(network: Any, x: jax.Array, t: jax.Array, factor: int, why: str) -> None:
+    """Refuses what is not images `[B, H, W, C]` with times `[B]`, or does not divide.
+
+    Args:
+        network: named in the error.
+        x: the images.
+        t: the times.
+        factor: that height and width must be divisible by.
+        why: they must, in words.
+
+    Raises:
+        ValueError: see above.
+    """
+    name = type(network).__name__
+    if x.ndim != 4 or t.shape != x.shape[:1]:
+        raise ValueError(
+            f"{name}: expected images [B, H, W, C] and times [B], got shapes {x.shape} and "
+            f"{t.shape}"
+        )
+    if x.shape[1] % factor or x.shape[2] % factor:
+        raise ValueError(
+            f"{name}: expected height and width divisible by {factor}, {why}; got "
+            f"{x.shape[1]}x{x.shape[2]}; resize or pad the images, or change the field"
+        )

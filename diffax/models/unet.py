@@ -7,10 +7,15 @@ from typing import Literal
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from diffax.models import fields
 from diffax.models.blocks.convolution import Conv
-from diffax.models.blocks.embeddings import TimestepEmbedding, sinusoidal_embedding
+from diffax.models.blocks.embeddings import (
+    TimestepEmbedding,
+    pixel_waves,
+    sinusoidal_embedding,
+)
 from diffax.models.blocks.levels import (
     AttentionSpec,
     CrossSpec,
@@ -21,8 +26,9 @@ from diffax.models.blocks.levels import (
     UpBlock,
 )
 from diffax.models.blocks.normalization import GroupNorm, group_count
+from diffax.models.blocks.resampling import fold, unfold
 from diffax.models.blocks.style import Style
-from diffax.models.condition import NOTHING, Condition, checked, labels
+from diffax.models.condition import NOTHING, Condition, check_images, checked, labels, sized
 
 # DDPM's initialisers. A branch that adds to something starts out as good as nothing: "near zero"
 # and not zero as in the paper's code.
@@ -43,8 +49,9 @@ class UNet(nn.Module):
       num_res_blocks: residual blocks a level on the way down; one more on the way up.
       attention_resolutions: a level whose height or width is listed attends after each of its
         residual blocks. The middle always attends.
-      num_heads: attention heads; None is 1 for "ddpm" attention and 4 for "tutorial".
-      head_size: channels a head; replaces `num_heads` where given.
+      num_heads: attention heads; None is 1 for "ddpm" attention and 4 for "tutorial", which has
+        several.
+      head_size: channels a head, instead of `num_heads`.
       dropout: probability in the residual blocks, while training.
       num_classes: labels are 0 ... num_classes - 1, and num_classes is the null label; None for a
         network without classes.
@@ -53,6 +60,12 @@ class UNet(nn.Module):
         place of plain self-attention; None for a network without a context.
       embedding_size: E of a vector `[B, E]`, such as a whole text's or an image's embedding, that
         is projected and added to the time embedding; None for a network without one.
+      extra_channels: of an image `[B, H, W, K]` that is put beside x, such as a smaller version
+        of it made larger; None for a network without one.
+      corrects: the answer is added to the first of the extra channels: what is learned is the
+        difference. For a network that is asked for x0.
+      patch: squares of so many pixels on a side are folded into channels on the way in and unfolded
+        on the way out (Hoogeboom et al. 2023, section 2.3): large images at the cost of small ones.
       out_channels: channels of the output; None for as many as the input has.
       learned_variance: twice the output channels, the second half to be read as a variance.
       downsample: "conv" (stride 2), "max" or "average" pooling.
@@ -63,6 +76,9 @@ class UNet(nn.Module):
         in [0, 1], 1000 / T for T steps.
       flip_sin_to_cos: cosines first in the time embedding: False in DDPM, True in iDDPM.
       freq_shift: as in `sinusoidal_embedding`: 1 in DDPM, 0 in iDDPM.
+      waves: the powers n of sin(2^n pi x) and cos(2^n pi x) that the first convolution sees beside
+        x: 7 and 8 in variational diffusion (Kingma et al. 2021, appendix C), which tells the last
+        bits of a pixel apart; none by default.
       remat: recompute the activations of each residual and attention block in the backward pass:
         less memory, about a third more time.
       dtype: "float32" or "bfloat16", of the computation. Parameters, time embedding, norms,
@@ -89,6 +105,9 @@ class UNet(nn.Module):
     num_classes: int | None = None
     context_size: int | None = None
     embedding_size: int | None = None
+    extra_channels: int | None = None
+    corrects: bool = False
+    patch: int = 1
     out_channels: int | None = None
     learned_variance: bool = False
     downsample: Literal["conv", "max", "average"] = "conv"
@@ -98,6 +117,7 @@ class UNet(nn.Module):
     time_scale: float = 1.0
     flip_sin_to_cos: bool = False
     freq_shift: float = 1.0
+    waves: tuple[int, ...] = ()
     remat: bool = False
     dtype: Literal["float32", "bfloat16"] = "float32"
 
@@ -106,9 +126,10 @@ class UNet(nn.Module):
         fields.whole(self, "multipliers", "num_heads", "head_size", "out_channels", optional=True)
         fields.same_length(self, "multipliers")
         fields.whole(self, "num_res_blocks", high=fields.MOST_LAYERS)
-        fields.whole(self, "attention_resolutions")
+        fields.whole(self, "attention_resolutions", "waves")
         fields.whole(self, "num_classes", high=fields.MOST_ROWS, optional=True)
-        fields.whole(self, "context_size", "embedding_size", optional=True)
+        fields.whole(self, "context_size", "embedding_size", "extra_channels", optional=True)
+        fields.whole(self, "patch", high=64)
         fields.number(self, "dropout", low=0, high=1)
         fields.number(self, "time_scale", "freq_shift")
         fields.one_of(
@@ -118,6 +139,16 @@ class UNet(nn.Module):
             attention=("ddpm", "tutorial"),
             dtype=("float32", "bfloat16"),
         )
+        if self.num_heads is not None and self.head_size is not None:
+            raise ValueError(
+                f"UNet: expected num_heads or head_size, got both, {self.num_heads} and "
+                f"{self.head_size}; set one of them to None"
+            )
+        if self.attention == "tutorial" and self.num_heads == 1:
+            raise ValueError(
+                "UNet.num_heads: expected several where attention is tutorial, got 1; set it to "
+                "None for the tutorials' 4"
+            )
         if self.context_size is not None and self.attention != "ddpm":
             raise ValueError(
                 f'UNet.attention: expected "ddpm" where context_size is given, got '
@@ -132,6 +163,7 @@ class UNet(nn.Module):
             "label": self.num_classes,
             "context": self.context_size,
             "embedding": self.embedding_size,
+            "channels": self.extra_channels,
         }
         return tuple(name for name, size in told.items() if size is not None)
 
@@ -160,17 +192,27 @@ class UNet(nn.Module):
           ValueError: a size that cannot be halved often enough, or a condition with names that
             the network does not read, or without one that it needs.
         """
-        self._check_sizes(x, t)
+        halvings = len(self.multipliers) - 1
+        check_images(
+            self, x, t, 2**halvings * self.patch, f"for `multipliers` halves them {halvings} times"
+        )
         needed = tuple(name for name in self.reads if name != "label")
         condition = checked(self, condition, x.shape[0], needed)
         style = self._style()
         embedding = self._embed(t, condition, style)
         context = None
         if self.context_size is not None:
-            context = self._sized(condition, "context", 3, self.context_size).astype(style.dtype)
+            context = sized(self, condition, "context", 3, self.context_size)
+            context = context.astype(style.dtype)
 
+        out_channels = (self.out_channels or x.shape[-1]) * (2 if self.learned_variance else 1)
+        beside = None
+        if self.extra_channels is not None:
+            beside = sized(self, condition, "channels", 4, self.extra_channels)
+            x = jnp.concatenate([x, beside.astype(x.dtype)], axis=-1)
+        x = fold(x, self.patch)
         widths = [multiplier * self.channels for multiplier in self.multipliers]
-        h = style.conv(self.channels, "conv_in")(x)
+        h = style.conv(self.channels, "conv_in")(pixel_waves(x, self.waves))
         skips = [h]
         for i, width in enumerate(widths):
             h, new = DownBlock(
@@ -198,9 +240,12 @@ class UNet(nn.Module):
                 name=f"up_blocks_{i}",
             )(h, own, embedding, context, train)
 
-        out_channels = (self.out_channels or x.shape[-1]) * (2 if self.learned_variance else 1)
         h = nn.silu(GroupNorm(name="conv_norm_out")(h))
-        return Conv(out_channels, kernel_init=_NEAR_ZERO, name="conv_out")(h)
+        h = Conv(out_channels * self.patch**2, kernel_init=_NEAR_ZERO, name="conv_out")(h)
+        answer = unfold(h, self.patch)
+        if self.corrects and beside is not None:
+            answer = answer + beside[..., :out_channels]
+        return answer
 
     def _style(self) -> Style:
         return Style(
@@ -226,7 +271,7 @@ class UNet(nn.Module):
             table = style.embed(self.num_classes + 1, size, "class_embedding")
             embedding = embedding + table(labels(condition, t.shape[0], self.num_classes))
         if self.embedding_size is not None:
-            told = self._sized(condition, "embedding", 2, self.embedding_size)
+            told = sized(self, condition, "embedding", 2, self.embedding_size)
             embedding = embedding + TimestepEmbedding(style, size, name="add_embedding")(told)
         return embedding
 
@@ -249,27 +294,3 @@ class UNet(nn.Module):
         if self.attention == "tutorial":
             return TutorialSpec(heads)
         return SelfSpec(heads, group_count(width))
-
-    def _check_sizes(self, x: jax.Array, t: jax.Array) -> None:
-        if x.ndim != 4 or t.shape != x.shape[:1]:
-            raise ValueError(
-                f"UNet: expected images [B, H, W, C] and times [B], got shapes {x.shape} and "
-                f"{t.shape}"
-            )
-        factor = 2 ** (len(self.multipliers) - 1)
-        if x.shape[1] % factor or x.shape[2] % factor:
-            raise ValueError(
-                f"UNet: expected height and width divisible by {factor}, for "
-                f"{len(self.multipliers)} levels halve them {len(self.multipliers) - 1} times; "
-                f"got {x.shape[1]}x{x.shape[2]}; resize or pad the images, or give `multipliers` "
-                "fewer entries"
-            )
-
-    def _sized(self, condition: Condition, name: str, rank: int, size: int) -> jax.Array:
-        value = condition[name]
-        if value.ndim != rank or value.shape[-1] != size:
-            raise ValueError(
-                f'UNet: expected condition["{name}"] [{"B, " + "L, " * (rank - 2)}{size}], got '
-                f"{value.shape}; give the network {name}_size of what it will be told"
-            )
-        return value

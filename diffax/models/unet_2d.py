@@ -33,9 +33,39 @@ CHOICES = {
 class UNet2DModel(nn.Module):
     """U-Net of DDPM (Ho et al. 2020, appendix B) in the form of the published checkpoints.
 
-    The attributes are the fields of a checkpoint's `config.json`; the last four are ours (see
-    `diffax.models.blocks.style.Style`). `attention_head_dim` is the width of a head; None is one
-    head of full width.
+    The attributes are the fields of a checkpoint's `config.json`; the last four are ours.
+
+    Attributes:
+        sample_size: side of the images it was trained on, in pixels; only a default for sampling.
+        in_channels: channels of the images.
+        out_channels: channels of the answer; twice as many where the variance is learned.
+        center_input_sample: images come in [0, 1] and are moved to [-1, 1] first.
+        time_embedding_dim: width of the time embedding; None: 4 block_out_channels[0].
+        freq_shift: as in `sinusoidal_embedding`: 1 in DDPM, 0 in iDDPM.
+        flip_sin_to_cos: cosines first in the time embedding.
+        down_block_types: a name for each level on the way down; those with Attn attend.
+        up_block_types: a name for each level on the way up.
+        mid_block_type: UNetMidBlock2D; None: no middle.
+        block_out_channels: channels of each level.
+        layers_per_block: residual blocks a level on the way down; one more on the way up.
+        mid_block_scale_factor: the middle's branches are divided by it.
+        downsample_padding: 1, or 0 for the right and the lower edge only.
+        downsample_type: "conv" or "resnet": how levels that attend halve the image.
+        upsample_type: "conv" or "resnet": how levels that attend double it.
+        dropout: probability in the residual blocks, in [0, 1], while training.
+        attention_head_dim: channels of a head; None: one head of full width.
+        norm_num_groups: groups of each GroupNorm.
+        attn_norm_num_groups: groups of the norm before the middle attention; None: as elsewhere.
+        norm_eps: added to the variance in GroupNorms.
+        resnet_time_scale_shift: "default": the time is added; "scale_shift": it scales and shifts.
+        add_attention: whether the middle attends.
+        class_embed_type: None: a table of num_class_embeds; "timestep": the class is embedded as
+            a time; "identity": it comes as a vector.
+        num_class_embeds: number of classes; None: none.
+        query_chunk: attention takes so many queries at a time; None: by memory.
+        remat: recompute each block's activations in the backward pass, to save memory.
+        dtype: of the computation: "float32", "bfloat16" or "float16".
+        param_dtype: of the parameters, likewise.
 
     Example:
         >>> model = UNet2DModel(block_out_channels=(32, 64), norm_num_groups=8,

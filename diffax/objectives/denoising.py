@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +14,13 @@ from jax import Array
 
 from diffax import adapters, codecs, conditioning, losses, parameterization, schedules
 from diffax.data import Spec
+from diffax.denoiser import Network
 from diffax.generation import Model
 from diffax.losses import LearnedVariance, diffusion_loss
 from diffax.models import BoundModule
+from diffax.objectives.couplings import Coupling, Independent, columns_of
 from diffax.objectives.objective import Batch, Mean
-from diffax.schedules import Discrete, Schedule, warn_if_signal_remains
+from diffax.schedules import Discrete, LearnedLinear, Schedule, warn_if_signal_remains
 
 BUCKETS = 4  # quartiles of the time
 
@@ -41,11 +43,14 @@ class Denoising:
     schedule: Any = schedules.Cosine()
     """The noise schedule: linear, cosine, sigmoid, vp, edm, ... with numbers of their own."""
     parameterization: Any = parameterization.Eps()
-    """What the network is asked for: eps, x0, v, velocity, edm."""
+    """What the network is asked for: eps, x0, v, velocity, flow, edm, vdm."""
     times: Any = losses.Uniform()
-    """Where in time the loss looks: uniform, antithetic, stratified, log_normal, logit_normal."""
+    """Where in time the loss looks: uniform, antithetic, stratified, log_normal, logit_normal,
+    shifted, even_logsnr."""
     weighting: Any = losses.Constant()
-    """How much every example counts: constant, min_snr, p2."""
+    """How much every example counts: constant, min_snr, p2, edm, likelihood."""
+    coupling: Any = Independent()
+    """Which noise goes with which data: independent, optimal_transport, paired."""
     variance: LearnedVariance | None = None
     """None: the reverse step's variance is fixed; learned: the network learns it, too."""
     conditioner: Any = None
@@ -54,6 +59,14 @@ class Denoising:
     """Data <-> model space: pixels, standardize, identity; None: by the kind of the data."""
     adapter: Any = adapters.Everything()
     """Which parameters are learned: everything, subset, low_rank."""
+    noise_offset: float = 0.0
+    """Of a normal number added to all noise of a channel, the standard deviation, in [0, 1]; 0.05
+    to 0.1 lets a tuned model make very dark and very bright images."""
+
+    def __post_init__(self) -> None:
+        """Checks the offset."""
+        if not 0 <= self.noise_offset <= 1:
+            raise ValueError(f"objective.noise_offset must lie in 0 to 1, got {self.noise_offset}")
 
     def build(self, spec: Spec) -> DenoisingObjective:
         """The objective for data that say this of themselves.
@@ -77,30 +90,55 @@ class Denoising:
             warn_if_signal_remains(schedule, name=f"schedule {type(self.schedule).__name__}")
         elif self.variance is not None:
             raise ValueError("a learned variance needs a schedule that is a table, such as cosine")
+        target = self.parameterization
+        if hasattr(target, "open"):  # a published model's
+            target = target.open()
+        if hasattr(target, "on"):  # it is of the path
+            target = target.on(schedule)
         network, loaded = self.network, {}
         if hasattr(network, "open"):  # a published network to start from
             network, loaded["network"] = network.open()
         for part, noun in (("codec", codec), ("conditioner", conditioner)):
-            if jax.tree.leaves(noun.params) and not getattr(noun, "trained", False):
+            if jax.tree.leaves(noun.params):
                 loaded[part] = noun.params
+        columns_of(self.coupling, spec.blank())
         objective = DenoisingObjective(
             told=_told(conditioner, spec),
             network=network,
             schedule=schedule,
-            parameterization=self.parameterization,
+            parameterization=target,
             times=self.times,
             weighting=self.weighting,
+            coupling=self.coupling,
             variance=self.variance,
             conditioner=conditioner,
             codec=codec,
             adapter=self.adapter,
+            noise_offset=self.noise_offset,
             shape=codec.shape(column.shape),
             loaded=loaded,
             sources=_sources(self),
+            encoded=False,
         )
         objective = dataclasses.replace(objective, network=_fitted(network, objective))
         objective.check_network(spec)
         return objective
+
+
+class Shown(NamedTuple):
+    """What a loss looks at; see `DenoisingObjective.shown`.
+
+    Attributes:
+        network: the denoiser that learns, told its condition.
+        schedule: with its parameters, where it is learned.
+        x0: the data in model space, `[B, ...]`.
+        key: of times and noise.
+    """
+
+    network: Network
+    schedule: Schedule
+    x0: Array
+    key: Array
 
 
 @dataclass(frozen=True)
@@ -112,6 +150,7 @@ class DenoisingObjective:
         shape: of one example in model space.
         loaded: see `Objective`.
         sources: see `Objective`.
+        encoded: whether training's batches are in model space already.
     """
 
     told: Mapping[str, jax.ShapeDtypeStruct]
@@ -120,17 +159,21 @@ class DenoisingObjective:
     parameterization: Any
     times: Any
     weighting: Any
+    coupling: Coupling
     variance: LearnedVariance | None
     conditioner: Any
     codec: Any
     adapter: Any
+    noise_offset: float
     shape: tuple[int, ...]
     loaded: Any
     sources: Mapping[str, str]
+    encoded: bool
 
     def columns(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """`{"x": raw data, ...}` with what the conditioner reads, as numbers."""
-        return {"x": batch["x"], **self.conditioner.columns(batch)}
+        """`{"x": raw data, ...}` with what the conditioner reads, as numbers, and "weight"."""
+        given = {name: batch[name] for name in ("x", "weight") if name in batch}
+        return given | columns_of(self.coupling, batch) | self.conditioner.columns(batch)
 
     def init(self, key: Array, batch: Batch, loaded: Any) -> tuple[Any, Any]:
         """`(trainable, frozen)`; `batch` gives shapes, its first example a real condition."""
@@ -146,6 +189,8 @@ class DenoisingObjective:
             learned["network"] = self.network.init(network_key, x, t, condition)
         if reader and self.conditioner.trained:
             learned["conditioner"] = reader
+        if isinstance(self.schedule, LearnedLinear):
+            learned["schedule"] = self.schedule.params
         trainable, rest = self.adapter.init(adapter_key, learned)
         frozen = {"adapter": rest} if jax.tree.leaves(rest) else {}
         if reader and not self.conditioner.trained:
@@ -158,9 +203,35 @@ class DenoisingObjective:
         self, trainable: Any, frozen: Any, batch: Batch, key: Array, train: bool = True
     ) -> tuple[Array, dict[str, Array | Mean]]:
         """The weighted loss, and its unweighted mean in the four quartiles of time."""
+        shown = self.shown(trainable, frozen, batch, key, train)
+        value, parts = diffusion_loss(
+            shown.network.apply,
+            shown.network.params,
+            shown.x0,
+            shown.key,
+            schedule=shown.schedule,
+            parameterization=self.parameterization,
+            times=self.times,
+            weighting=self.weighting,
+            condition=shown.network.condition,
+            variance=self.variance,
+            couple=lambda x0, eps: self.coupling(x0, eps, batch),
+            noise_offset=self.noise_offset,
+            importance=batch.get("weight"),
+        )
+        rank = self.times.rank(shown.schedule.at(parts["t"]), shown.schedule)
+        metrics = quartiles(rank, parts["mse"])
+        if "vlb" in parts:
+            metrics["vlb"] = jnp.mean(parts["vlb"])
+        return value, metrics
+
+    def shown(
+        self, trainable: Any, frozen: Any, batch: Batch, key: Array, train: bool = True
+    ) -> Shown:
+        """What a loss looks at: the network with its condition, and the data in model space."""
         drop_key, noise_key, dropout_key = jax.random.split(key, 3)
-        params, conditioner, codec = self._parts(trainable, frozen)
-        told = {name: column for name, column in batch.items() if name != "x"}
+        params, schedule, conditioner, codec = self._parts(trainable, frozen)
+        told = {name: batch[name] for name in self.told}
         if train:
             told = conditioner.drop(drop_key, told)
         condition = _read(self.network, conditioner.encode(conditioner.params, told))
@@ -170,34 +241,19 @@ class DenoisingObjective:
                 params, x, t, condition, train=train, rngs={"dropout": dropout_key}
             )
 
-        value, parts = diffusion_loss(
-            apply,
-            params,
-            codec.encode(batch["x"], jax.random.fold_in(noise_key, 1)),
+        return Shown(
+            Network(apply, params, condition, self.parameterization),
+            schedule,
+            self._clean(codec, batch["x"], jax.random.fold_in(noise_key, 1)),
             noise_key,
-            schedule=self.schedule,
-            parameterization=self.parameterization,
-            times=self.times,
-            weighting=self.weighting,
-            condition=condition,
-            variance=self.variance,
         )
-        rank = self.times.rank(self.schedule.at(parts["t"]), self.schedule)
-        bucket = jnp.clip(jnp.floor(rank * BUCKETS), 0, BUCKETS - 1)
-        metrics: dict[str, Array | Mean] = {}
-        for i in range(BUCKETS):
-            inside = (bucket == i).astype(jnp.float32)
-            metrics[f"loss_t{i + 1}"] = Mean(jnp.sum(inside * parts["mse"]), jnp.sum(inside))
-        if "vlb" in parts:
-            metrics["vlb"] = jnp.mean(parts["vlb"])
-        return value, metrics
 
     def model(self, trainable: Any, frozen: Any, settings: Any) -> Model:
         """The diffusion model with these parameters."""
-        params, conditioner, codec = self._parts(trainable, frozen)
+        params, schedule, conditioner, codec = self._parts(trainable, frozen)
         return Model(
             network=BoundModule(self.network, params),
-            schedule=self.schedule,
+            schedule=schedule,
             parameterization=self.parameterization,
             codec=codec,
             conditioner=conditioner,
@@ -206,8 +262,13 @@ class DenoisingObjective:
         )
 
     def check_sampling(self, settings: Any) -> None:
-        """Refuses settings that do not fit the schedule, the parameterization or the variance."""
+        """Refuses settings that do not fit schedule, parameterization, condition or variance."""
         settings.plan(self.schedule, self.parameterization)
+        if settings.guidance not in (None, 1) and not self.condition_shapes():
+            raise ValueError(
+                f"sample.guidance is {settings.guidance:g}, and the network is told nothing "
+                "that it could be guided by: set --sample.guidance None, or a conditioner"
+            )
         asked = str(getattr(settings.solver, "variance", ""))
         learned = None if self.variance is None else self.variance.kind
         if asked in ("learned", "learned_range") and asked != learned:
@@ -249,12 +310,19 @@ class DenoisingObjective:
                 "to the same number"
             )
 
-    def _parts(self, trainable: Any, frozen: Any) -> tuple[Any, Any, Any]:
-        """The network's parameters, the conditioner and the codec."""
+    def _clean(self, codec: Any, raw: Array, key: Array) -> Array:
+        """Data in model space, where batches may be already."""
+        if self.encoded and raw.shape[1:] == self.shape:
+            return raw
+        return codec.encode(raw, key)
+
+    def _parts(self, trainable: Any, frozen: Any) -> tuple[Any, Any, Any, Any]:
+        """The network's parameters, the schedule, the conditioner and the codec."""
         learned = self.adapter.merge(trainable, frozen.get("adapter", {}))
         reader = learned.get("conditioner", frozen.get("conditioner"))
         return (
             learned["network"],
+            _holding(self.schedule, learned.get("schedule")),
             _holding(self.conditioner, reader),
             _holding(self.codec, frozen.get("codec")),
         )
@@ -262,9 +330,7 @@ class DenoisingObjective:
     def _inputs(self, batch: Batch, reader: Any) -> tuple[Array, Array, Any]:
         """What the network is shown first: zeros, and a condition as training will give it."""
         told = {
-            name: jnp.zeros((1, *column.shape[1:]), column.dtype)
-            for name, column in batch.items()
-            if name != "x"
+            name: jnp.zeros((1, *batch[name].shape[1:]), batch[name].dtype) for name in self.told
         }
         condition = self.conditioner.encode(reader, told)
         return (
@@ -285,8 +351,22 @@ class DenoisingObjective:
         return {name: leaf.shape[1:] for name, leaf in shapes.items()}
 
 
+def quartiles(rank: Array, error: Array) -> dict[str, Array | Mean]:
+    """Metrics `loss_t1` to `loss_t4`: mean errors, `[B]`, by quarters of their ranks in 0 to 1."""
+    bucket = jnp.clip(jnp.floor(rank * BUCKETS), 0, BUCKETS - 1)
+    metrics: dict[str, Array | Mean] = {}
+    for i in range(BUCKETS):
+        inside = (bucket == i).astype(jnp.float32)
+        metrics[f"loss_t{i + 1}"] = Mean(jnp.sum(inside * error), jnp.sum(inside))
+    return metrics
+
+
 # What a network leaves at None and the condition decides: field -> entry of the condition.
-_SIZES = {"context_size": "context", "embedding_size": "embedding"}
+_SIZES = {
+    "context_size": "context",
+    "embedding_size": "embedding",
+    "extra_channels": "channels",
+}
 
 
 def _fitted(network: Any, objective: DenoisingObjective) -> Any:
@@ -306,9 +386,20 @@ def _fitted(network: Any, objective: DenoisingObjective) -> Any:
                 f"network.num_classes is {network.num_classes}, there are {classes} classes; "
                 "leave it at None to take the data's"
             )
+    elif getattr(network, "num_classes", None) is not None and "label" not in shapes:
+        raise ValueError(
+            f"network.num_classes is {network.num_classes}, and no classes reach the network: "
+            "leave it at None, or take data and a conditioner with labels"
+        )
     for field, entry in _SIZES.items():
         if hasattr(network, field) and getattr(network, field) is None and entry in shapes:
             changes[field] = shapes[entry][-1]
+    wanted = getattr(network, "cross_attention_dim", None)
+    if isinstance(wanted, int) and "context" in shapes and shapes["context"][-1] != wanted:
+        raise ValueError(
+            f"the network reads texts of width {wanted}, the conditioner gives "
+            f"{shapes['context'][-1]}: parts of different models; take both from one"
+        )
     if objective.variance is not None and hasattr(network, "learned_variance"):
         changes["learned_variance"] = True
     network = network.clone(**changes) if changes else network
@@ -328,7 +419,7 @@ def _read(network: Any, condition: dict[str, Array]) -> dict[str, Array]:
 
 
 def _holding(noun: Any, params: Any) -> Any:
-    """A codec or conditioner with its parameters."""
+    """A codec, conditioner or schedule with its parameters."""
     return noun if params is None else noun.with_params(params)
 
 

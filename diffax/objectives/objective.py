@@ -8,6 +8,9 @@ from jax import Array
 
 Batch = dict[str, Array]
 
+# The entry of `trainable` whose numbers are assigned and not learned.
+ASSIGNED = "assigned"
+
 
 class Mean(NamedTuple):
     """A metric that is the mean over some examples of every batch: `total / count`."""
@@ -22,6 +25,11 @@ class Objective(Protocol):
     `trainable` is what gradient, optimizer and averages see; `frozen` is what else the loss needs:
     an argument of the compiled step that is never donated and never saved. A checkpoint refers to
     it by the sources it came from and by its fingerprint.
+
+    `trainable["assigned"]`, where there is such an entry, is state that no gradient teaches, such
+    as counts and running means: the loss says by `losses.assignment` what it becomes, and the
+    optimizer makes it so, outside of clipping, warm-up and decay. It is saved, averaged and left
+    out of steps that are skipped as parameters are.
 
     Attributes:
         loaded: parameters that were read from files, a tree of arrays; `{}` where there are none.
@@ -49,4 +57,7 @@ class Objective(Protocol):
         """Refuses settings by which its model cannot be sampled; in one line."""
 
     def model(self, trainable: Any, frozen: Any, settings: Any) -> Any:
-        """The `Model` that was learned, sampled as `settings` say; None where it makes none."""
+        """The `Model` that was learned, sampled as `settings` say; None where it makes none.
+
+        An objective that learns a codec instead has a method `learned_codec(trainable, frozen)`.
+        """

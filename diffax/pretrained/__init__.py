@@ -9,15 +9,26 @@
 from diffax.pretrained.components import Components
 from diffax.pretrained.loading import load_components, load_pipeline, save_pipeline
 from diffax.pretrained.network import load_network, save_network
+from diffax.pretrained.new_token import token_vectors, with_token
+from diffax.pretrained.papers import load_original
 from diffax.pretrained.published import Published, components_of, model_of
 from diffax.pretrained.schedulers import from_diffusers
 from diffax.pretrained.starting import (
     CODECS,
     CONDITIONERS,
     NETWORKS,
+    PARAMETERIZATIONS,
+    SCHEDULES,
+    ControlReader,
+    NewControl,
     PublishedAutoencoder,
     PublishedNetwork,
     PublishedReader,
+    PublishedSchedule,
+    PublishedTarget,
+    TokenReader,
+    placed,
+    published_parts,
 )
 from diffax.pretrained.tokenizer import Tokenizer, load_tokenizer
 
@@ -25,19 +36,31 @@ __all__ = [
     "CODECS",
     "CONDITIONERS",
     "NETWORKS",
+    "PARAMETERIZATIONS",
+    "SCHEDULES",
     "Components",
+    "ControlReader",
+    "NewControl",
     "Published",
     "PublishedAutoencoder",
     "PublishedNetwork",
     "PublishedReader",
+    "PublishedSchedule",
+    "PublishedTarget",
+    "TokenReader",
     "Tokenizer",
     "components_of",
     "from_diffusers",
     "load_components",
     "load_network",
+    "load_original",
     "load_pipeline",
     "load_tokenizer",
     "model_of",
+    "placed",
+    "published_parts",
     "save_network",
     "save_pipeline",
+    "token_vectors",
+    "with_token",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
@@ -48,7 +49,7 @@ class PublishedText:
         aesthetics: an aesthetic score stands for the target size (XL's refiner).
         guidance_size: length of the guidance embedding of a distilled model, or None.
         dropout: probability, in [0, 1], of replacing a caption by the empty text in training.
-        size: of the data's images, height and width in pixels, which XL is told in training.
+        trained: whether the run's adapter reaches the encoders' parameters.
     """
 
     encoders: tuple[BoundModule, ...]
@@ -58,10 +59,9 @@ class PublishedText:
     aesthetics: bool = structure(default=False)
     guidance_size: int | None = structure(default=None)
     dropout: float = structure(default=0.1)
-    size: tuple[int, int] | None = structure(default=None)
+    trained: bool = structure(default=False)
 
     reads: ClassVar[tuple[str, ...]] = ("caption",)
-    trained: ClassVar[bool] = False
 
     @property
     def asks(self) -> tuple[str, ...]:
@@ -71,23 +71,22 @@ class PublishedText:
         return ("prompt", "negative", "clip_skip", *sizes, *scores)
 
     @property
-    def params(self) -> tuple[Any, ...]:
-        """The encoders' parameters."""
-        return tuple(encoder.params for encoder in self.encoders)
+    def params(self) -> dict[str, Any]:
+        """The encoders' parameters, `{"text_encoder": ..., "text_encoder_2": ...}`."""
+        named = zip(self._named(), self.encoders, strict=True)
+        return {f"text_encoder{name}": encoder.params for (name, _), encoder in named}
 
-    def with_params(self, params: Sequence[Any]) -> PublishedText:
+    def with_params(self, params: Mapping[str, Any]) -> PublishedText:
         """The conditioner with other parameters of its encoders."""
-        encoders = zip(self.encoders, params, strict=True)
-        return dataclasses.replace(
-            self, encoders=tuple(BoundModule(encoder.module, own) for encoder, own in encoders)
+        named = zip(self._named(), self.encoders, strict=True)
+        encoders = tuple(
+            BoundModule(encoder.module, params[f"text_encoder{name}"])
+            for (name, _), encoder in named
         )
-
-    def with_dropout(self, dropout: float) -> PublishedText:
-        """The conditioner with another probability of dropping a caption in training."""
-        return dataclasses.replace(self, dropout=dropout)
+        return dataclasses.replace(self, encoders=encoders)
 
     def fitted(self, spec: Any) -> PublishedText:
-        """With the size of the data's images.
+        """Itself.
 
         Raises:
             ValueError: the data have no captions.
@@ -96,7 +95,7 @@ class PublishedText:
             raise ValueError(
                 "this model reads texts and the data have no captions; set --data.captions True"
             )
-        return dataclasses.replace(self, size=tuple(spec.columns["x"].shape[:2]))
+        return self
 
     def init(self, key: Array) -> Any:
         """The published parameters: nothing is drawn."""
@@ -108,13 +107,19 @@ class PublishedText:
         texts = [str(text) for text in captions.ravel()]
         told: Told = {}
         for name, tokenizer in self._named():
-            ids = tokenizer(texts)[:, None]
+            tokens = [tokenizer.ids(text) for text in texts]
+            if max(map(len, tokens)) > tokenizer.length - 2:
+                warnings.warn(
+                    f"captions of more than {tokenizer.length - 2} tokens are cut: only what they "
+                    "begin with is learned",
+                    stacklevel=2,
+                )
+            ids = np.array([tokenizer.frame(own) for own in tokens], np.int32)[:, None]
             told[f"ids{name}"] = ids
             told[f"weights{name}"] = np.ones(ids.shape, np.float32)
         if self.xl:
-            told["size_ids"] = self._sizes(
-                len(texts), self.size or (None, None), None, None, self.size, 6.0
-            )
+            size = np.shape(batch["x"])[-3:-1]
+            told["size_ids"] = self._sizes(len(texts), size, None, None, size, 6.0)
             told["nothing"] = np.zeros(len(texts), bool)
         return {k: v.reshape(*captions.shape, *v.shape[1:]) for k, v in told.items()}
 
@@ -164,11 +169,12 @@ class PublishedText:
                 kept[field] = jnp.where(dropped[:, None, None], value.astype(given.dtype), given)
         return kept
 
-    def encode(self, params: Sequence[Any], told: Told) -> dict[str, Array]:
+    def encode(self, params: Mapping[str, Any], told: Told) -> dict[str, Array]:
         """The encoders' states, one after the other along the channels."""
         skip = told["skip"].layers if "skip" in told else 0
         contexts, pooled = [], None
-        for (name, _), encoder, own in zip(self._named(), self.encoders, params, strict=True):
+        for (name, _), encoder in zip(self._named(), self.encoders, strict=True):
+            own = params[f"text_encoder{name}"]
             context, projected = _encoded(
                 encoder.module, own, told[f"ids{name}"], told[f"weights{name}"], self.xl, skip
             )

@@ -18,19 +18,23 @@ from diffax.models import (
     ClassEmbedder,
     CLIPTextModel,
     CLIPTextModelWithProjection,
+    CLIPVisionModel,
+    CLIPVisionModelWithProjection,
+    ControlNetModel,
     UNet2DConditionModel,
     UNet2DModel,
     VQModel,
     autoencoder,
-    clip_text,
+    controlnet,
     unet_2d,
     unet_condition,
 )
+from diffax.models.blocks.clip import ACTIVATIONS
 from diffax.pretrained.saving import LAYOUT_VERSION
 from diffax.pretrained.types import check_types
 
 # Module fields that are ours and not a checkpoint's.
-OURS = ("query_chunk", "remat", "dtype", "param_dtype", "parent", "name")
+OURS = ("query_chunk", "remat", "new_tokens", "dtype", "param_dtype", "parent", "name")
 
 # Fields of which a module knows some values, and fields it has not: the values that mean what it
 # does.
@@ -51,6 +55,13 @@ ONLY: dict[type[nn.Module], dict[str, tuple]] = {
         "time_embedding_type": ("positional",),
         "timestep_post_act": (None,),
     },
+    ControlNetModel: {
+        **controlnet.CHOICES,
+        "act_fn": ("silu", "swish"),
+        "encoder_hid_dim": (None,),
+        "encoder_hid_dim_type": (None,),
+        "num_attention_heads": (None,),
+    },
     UNet2DModel: {
         **unet_2d.CHOICES,
         "act_fn": ("silu", "swish"),
@@ -69,8 +80,10 @@ ONLY: dict[type[nn.Module], dict[str, tuple]] = {
         "norm_type": ("group",),
     },
     ClassEmbedder: {},
-    CLIPTextModel: {"hidden_act": tuple(clip_text.ACTIVATIONS)},
-    CLIPTextModelWithProjection: {"hidden_act": tuple(clip_text.ACTIVATIONS)},
+    CLIPTextModel: {"hidden_act": tuple(ACTIVATIONS)},
+    CLIPTextModelWithProjection: {"hidden_act": tuple(ACTIVATIONS)},
+    CLIPVisionModel: {"hidden_act": tuple(ACTIVATIONS)},
+    CLIPVisionModelWithProjection: {"hidden_act": tuple(ACTIVATIONS)},
 }
 
 # Fields that need no counterpart: softmax is always float32 here; the others configure layers
@@ -78,7 +91,8 @@ ONLY: dict[type[nn.Module], dict[str, tuple]] = {
 NO_EFFECT = ("upcast_attention", "addition_embed_type_num_heads", "num_train_timesteps")
 
 BY_NAME = {cls.__name__: cls for cls in ONLY}
-TEXT = (CLIPTextModel, CLIPTextModelWithProjection)
+# Networks of transformers; all others are those of diffusers.
+TRANSFORMERS = (CLIPTextModel, CLIPVisionModel)
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -125,7 +139,8 @@ def module_from_config(
         if key in config
         for value in _unknown(config[key], values)
     ]
-    if cls not in TEXT:  # transformers' files also hold dozens of text-generation settings
+    # transformers' files also hold dozens of settings of other tasks.
+    if not issubclass(cls, TRANSFORMERS):
         known = fields | set(ONLY[cls]) | set(NO_EFFECT)
         problems += [
             f"{key} = {value!r} (unknown)"
@@ -164,8 +179,9 @@ def config_from_module(module: nn.Module) -> dict[str, Any]:
         f.name: getattr(module, f.name) for f in dataclasses.fields(module) if f.name not in OURS
     }
     name = type(module).__name__
-    if isinstance(module, CLIPTextModel):
-        return {"architectures": [name], "model_type": "clip_text_model", **settings}
+    if isinstance(module, TRANSFORMERS):
+        kind = "text" if isinstance(module, CLIPTextModel) else "vision"
+        return {"architectures": [name], "model_type": f"clip_{kind}_model", **settings}
     return {"_class_name": name, "_diffusers_version": LAYOUT_VERSION, **settings}
 
 
@@ -190,25 +206,32 @@ def written_config(module: nn.Module, read: Mapping[str, Any], dtype: str) -> di
 
 def parameter_shapes(module: nn.Module) -> dict:
     """The tree of a module's parameters as `jax.ShapeDtypeStruct`s; nothing is computed."""
-    if isinstance(module, CLIPTextModel):
-        inputs = (jnp.zeros((1, 2), jnp.int32),)
-    elif isinstance(module, ClassEmbedder):
-        inputs = (jnp.zeros(1, jnp.int32),)
-    elif isinstance(module, (AutoencoderKL, VQModel)):
-        size = module.factor
-        inputs = (jnp.zeros((1, size, size, module.in_channels)),)
-    elif isinstance(module, (UNet2DModel, UNet2DConditionModel)):
-        size = 2 ** (len(module.block_out_channels) - 1)
-        x = jnp.zeros((1, size, size, module.in_channels))
-        inputs = (x, jnp.zeros(1), example_condition(module))
-    else:
-        raise TypeError(f"{type(module).__name__} is none of the published networks")
+    inputs = example_inputs(module)
     return jax.eval_shape(lambda key: module.init(key, *inputs), jax.random.key(0))
 
 
-def example_condition(module: UNet2DModel | UNet2DConditionModel) -> dict[str, jax.Array]:
+def example_inputs(module: nn.Module) -> tuple[Any, ...]:
+    """What a module can be called with, as small as can be, zeros."""
+    if isinstance(module, CLIPTextModel):
+        return (jnp.zeros((1, 2), jnp.int32),)
+    if isinstance(module, CLIPVisionModel):
+        return (jnp.zeros((1, module.image_size, module.image_size, module.num_channels)),)
+    if isinstance(module, ClassEmbedder):
+        return (jnp.zeros(1, jnp.int32),)
+    if isinstance(module, (AutoencoderKL, VQModel)):
+        return (jnp.zeros((1, module.factor, module.factor, module.in_channels)),)
+    if isinstance(module, (UNet2DModel, UNet2DConditionModel, ControlNetModel)):
+        size = 2 ** (len(module.block_out_channels) - 1)
+        x = jnp.zeros((1, size, size, module.in_channels))
+        return (x, jnp.zeros(1), example_condition(module))
+    raise TypeError(f"{type(module).__name__} is none of the published networks")
+
+
+def example_condition(
+    module: UNet2DModel | UNet2DConditionModel | ControlNetModel,
+) -> dict[str, jax.Array]:
     """A condition of one example with all that the network must be told, zeros."""
-    width = module.time_embedding_dim or 4 * module.block_out_channels[0]
+    width = getattr(module, "time_embedding_dim", None) or 4 * module.block_out_channels[0]
     projected = getattr(module, "projection_class_embeddings_input_dim", None) or 1
     label = {
         None: jnp.zeros(1, jnp.int32),
@@ -226,6 +249,9 @@ def example_condition(module: UNet2DModel | UNet2DConditionModel) -> dict[str, j
         # Only the sum of both widths shapes the parameters.
         condition["size_ids"] = jnp.zeros((1, 1))
         condition["pooled"] = jnp.zeros((1, projected - (module.addition_time_embed_dim or 0)))
+    if isinstance(module, ControlNetModel):
+        side = module.factor * 2 ** (len(module.block_out_channels) - 1)
+        condition["control"] = jnp.zeros((1, side, side, module.conditioning_channels))
     return condition
 
 

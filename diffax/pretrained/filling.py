@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -59,14 +60,14 @@ def _flat(tree: Mapping[str, Any]) -> dict[tuple[str, ...], Any]:
 def _located(path: tuple[str, ...], tensors: Tensors, locate: Callable[[str], Source]) -> Source:
     source = locate(naming.published_key(path))
     found = naming.find(source.key, tensors)
-    return source if found is None else Source(found, source.part, source.transposed)
+    return source if found is None else dataclasses.replace(source, key=found)
 
 
 def _part(value: np.ndarray, source: Source) -> np.ndarray:
     if source.part is not None:
         i, n = source.part
-        size = value.shape[0] // n
-        value = value[i * size : (i + 1) * size]
+        run = source.run or value.shape[0] // n
+        value = value.reshape(-1, n, run, *value.shape[1:])[:, i].reshape(-1, *value.shape[1:])
     return value.T if source.transposed else value
 
 

@@ -43,11 +43,14 @@ class Source:
     Attributes:
         key: the tensor's name in the file.
         part: `(i, n)`: it is the i-th of n equal parts along the first axis; None: all of it.
+        run: rows of one part that lie together, before those of the next part, as where a file
+            splits heads before query, key and value; None: the whole part.
         transposed: a matrix stored the other way round than a linear layer's weight.
     """
 
     key: str
     part: tuple[int, int] | None = None
+    run: int | None = None
     transposed: bool = False
 
 
@@ -104,4 +107,4 @@ def same_shape(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:
 
 
 def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return shape[:2] if len(shape) == 4 and shape[2:] == (1, 1) else shape
+    return shape[:2] if len(shape) > 2 and set(shape[2:]) == {1} else shape

@@ -9,9 +9,9 @@ from typing import Any
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from diffax.models import CLIPTextModel
 from diffax.models.bound import BoundModule
 from diffax.pretrained.configs import (
+    TRANSFORMERS,
     module_from_config,
     parameter_shapes,
     read_json,
@@ -99,4 +99,4 @@ def save_network(
 
 def weights_stem(module: Any) -> str:
     """The published name, without ending, of the file with this network's weights."""
-    return "model" if isinstance(module, CLIPTextModel) else "diffusion_pytorch_model"
+    return "model" if isinstance(module, TRANSFORMERS) else "diffusion_pytorch_model"

@@ -7,7 +7,7 @@ after the component's prefix (see `PREFIXES`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from diffax.models import (
     AutoencoderKL,
@@ -109,39 +109,55 @@ def unet_locator(module: UNet2DConditionModel | UNet2DModel) -> Callable[[str], 
         raise ValueError(
             f"layers_per_block {layers}: original single files have one number for all blocks"
         )
-    step = layers + 1
+    attends = ["Attn" in kind for kind in module.up_block_types]
 
     def locate(key: str) -> Source:
-        for name, original in UNET_ENDS.items():
-            if re.match(rf"{re.escape(name)}\.(weight|bias)$", key):
-                return Source(key.replace(name, original, 1))
-        part, rest = key.split(".", 1)
-        if part == "mid_block":
-            kind, i, rest = rest.split(".", 2)
-            place = 2 * int(i) + (kind == "attentions")
-            return Source(f"middle_block.{place}.{_inside(kind, rest)}")
-        block, kind, i, rest = rest.split(".", 3)
-        block, i = int(block), int(i)
-        if part == "down_blocks":
-            if kind == "downsamplers":
-                inside = rest.replace("conv.", "op.", 1) if rest.startswith("conv.") else None
-                inside = inside or _inside("resnets", rest)
-                return Source(f"input_blocks.{(block + 1) * step}.0.{inside}")
-            place, slot = 1 + block * step + i, int(kind == "attentions")
-            return Source(f"input_blocks.{place}.{slot}.{_inside(kind, rest)}")
-        if kind == "upsamplers":
-            slot = 2 if "Attn" in module.up_block_types[block] else 1
-            inside = rest if rest.startswith("conv.") else _inside("resnets", rest)
-            return Source(f"output_blocks.{block * step + layers}.{slot}.{inside}")
-        slot = int(kind == "attentions")
-        return Source(f"output_blocks.{block * step + i}.{slot}.{_inside(kind, rest)}")
+        return Source(unet_key(key, layers, attends))
 
     return locate
 
 
-def _inside(kind: str, rest: str) -> str:
-    if kind == "attentions":
-        return rest
+def unet_key(
+    key: str,
+    layers: int,
+    attends: Sequence[bool],
+    attention: Callable[[str], str] = str,
+) -> str:
+    """The original U-Net's name for a published key.
+
+    Args:
+        key: the published key.
+        layers: residual blocks a level on the way down.
+        attends: whether each block on the way up has attention.
+        attention: from a name inside an attention block to the original's; the same by default.
+    """
+    for name, original in UNET_ENDS.items():
+        if re.match(rf"{re.escape(name)}\.(weight|bias)$", key):
+            return key.replace(name, original, 1)
+    step = layers + 1
+    inside = {"resnets": _inside_resnet, "attentions": attention}
+    part, rest = key.split(".", 1)
+    if part == "mid_block":
+        kind, i, rest = rest.split(".", 2)
+        place = 2 * int(i) + (kind == "attentions")
+        return f"middle_block.{place}.{inside[kind](rest)}"
+    block, kind, i, rest = rest.split(".", 3)
+    block, i = int(block), int(i)
+    resampling = rest if rest.startswith("conv.") else None
+    if part == "down_blocks":
+        if kind == "downsamplers":
+            rest = resampling.replace("conv.", "op.", 1) if resampling else _inside_resnet(rest)
+            return f"input_blocks.{(block + 1) * step}.0.{rest}"
+        slot = int(kind == "attentions")
+        return f"input_blocks.{1 + block * step + i}.{slot}.{inside[kind](rest)}"
+    if kind == "upsamplers":
+        slot = 2 if attends[block] else 1
+        return f"output_blocks.{block * step + layers}.{slot}.{resampling or _inside_resnet(rest)}"
+    slot = int(kind == "attentions")
+    return f"output_blocks.{block * step + i}.{slot}.{inside[kind](rest)}"
+
+
+def _inside_resnet(rest: str) -> str:
     name, leaf = rest.rsplit(".", 1)
     return f"{RESNET[name]}.{leaf}"
 

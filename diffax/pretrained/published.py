@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffax.codecs import Latent, Pixels
-from diffax.conditioning import Nothing
+from diffax.conditioning import Joined, Nothing
 from diffax.generation import Model, Plan, Request
-from diffax.models import UNet2DModel
+from diffax.models import ControlledUNet, UNet2DModel
 from diffax.models.bound import BoundModule
 from diffax.nearest import nearest
 from diffax.pretrained.components import Components
@@ -134,14 +134,14 @@ def model_of(components: Components) -> Model:
         schedule=setup.schedule,
         parameterization=setup.parameterization,
         codec=Pixels() if vae is None else Latent(vae.module, vae.params),
-        conditioner=_conditioner(components),
+        conditioner=conditioner_of(components),
         settings=settings,
         shape=_shape(unet.module),
     )
 
 
 def components_of(model: Model) -> Components:
-    """The components of a published model, such as after fine-tuning.
+    """The components of a published model, such as after fine-tuning; without its controls.
 
     Raises:
         ValueError: a model of another kind, for which there is no published layout.
@@ -151,11 +151,15 @@ def components_of(model: Model) -> Components:
             "only models that came from load_pipeline have a published layout; a run of train.py "
             "is kept in its own folder"
         )
-    texts = model.conditioner if isinstance(model.conditioner, PublishedText) else None
-    classes = model.conditioner if isinstance(model.conditioner, PublishedClasses) else None
+    conditioner, network = model.conditioner, model.network
+    parts = conditioner.parts if isinstance(conditioner, Joined) else (conditioner,)
+    texts = next((part for part in parts if isinstance(part, PublishedText)), None)
+    classes = next((part for part in parts if isinstance(part, PublishedClasses)), None)
+    if isinstance(network.module, ControlledUNet):
+        network = BoundModule(network.module.unet, {"params": network.params["params"]["unet"]})
     latent = model.codec if isinstance(model.codec, Latent) else None
     return Components(
-        unet=model.network,
+        unet=network,
         vae=None if latent is None else BoundModule(latent.module, latent.params),
         text_encoders=() if texts is None else texts.encoders,
         tokenizers=() if texts is None else texts.tokenizers,
@@ -166,7 +170,8 @@ def components_of(model: Model) -> Components:
     )
 
 
-def _conditioner(components: Components) -> Any:
+def conditioner_of(components: Components) -> Any:
+    """What tells the U-Net of prompts or classes; of the U-Net only its module is looked at."""
     unet, settings = components.unet.module, components.settings
     if components.class_embedder is not None:
         return PublishedClasses(components.class_embedder)

@@ -4,23 +4,44 @@
         network=PublishedNetwork("stable-diffusion-v1-5/unet"),
         conditioner=PublishedReader("stable-diffusion-v1-5"),
         codec=PublishedAutoencoder("stable-diffusion-v1-5/vae"),
-        schedule=ScaledLinear(), adapter=LowRank(rank=4), ...)
+        schedule=PublishedSchedule("stable-diffusion-v1-5"),
+        parameterization=PublishedTarget("stable-diffusion-v1-5"),
+        adapter=LowRank(rank=4), ...)
 
+`inside` says where in a model's folder a part lies: `train.py --pretrained DIR` fills in all paths.
 What is not trained is kept by reference: a checkpoint holds the path and a fingerprint, not the
 parameters.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
+
+import jax
+from jax import Array
 
 from diffax.codecs import Latent
+from diffax.conditioning import Control, Joined
+from diffax.models import BoundModule, UNet2DConditionModel, controlled
+from diffax.models.controlnet import control_for
+from diffax.parameterization import Parameterization
+from diffax.pretrained.components import Components
 from diffax.pretrained.conditioning import PublishedText
-from diffax.pretrained.loading import load_components
+from diffax.pretrained.configs import (
+    example_inputs,
+    module_from_config,
+    parameter_shapes,
+    read_json,
+)
 from diffax.pretrained.network import load_network
-from diffax.pretrained.published import model_of
+from diffax.pretrained.new_token import with_token
+from diffax.pretrained.published import conditioner_of
+from diffax.pretrained.schedulers import Setup, from_diffusers
+from diffax.pretrained.tokenizer import load_tokenizer
+from diffax.schedules import Schedule
 
 
 @dataclass(frozen=True)
@@ -36,6 +57,8 @@ class PublishedNetwork:
     remat: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
 
+    inside: ClassVar[str] = "unet"
+
     def open(self) -> tuple[Any, Any]:
         """The network, and its parameters.
 
@@ -50,6 +73,59 @@ class PublishedNetwork:
 
 
 @dataclass(frozen=True)
+class NewControl(PublishedNetwork):
+    """A published U-Net with a new ControlNet, a copy of its encoder (Zhang et al. 2023).
+
+    With the adapter `Subset("/controls_0/")` the ControlNet is learned and the U-Net stays.
+    """
+
+    start: str = ""
+    """A ControlNet's folder to go on from; empty: the U-Net's encoder."""
+    widths: tuple[int, ...] = (16, 32, 96, 256)
+    """Channels of the convolutions that read the control image; each but the first halves it."""
+    channels: int = 3
+    """Of the control image."""
+    seed: int = 0
+    """Of those convolutions, where they are new."""
+
+    def open(self) -> tuple[Any, Any]:
+        """The network, and its parameters; raises as `PublishedNetwork.open`.
+
+        Raises:
+            ValueError: also a `start` that was made for another base model, or no U-Net with text.
+        """
+        module, params = super().open()
+        unet = BoundModule(module, params)
+        if self.start:
+            control = load_network(self.start, dtype=self.dtype, remat=self.remat)
+        elif not isinstance(module, UNet2DConditionModel):
+            raise ValueError(f"{self.path}: a ControlNet needs a U-Net that reads a text")
+        else:
+            control = self._fresh(module, params)
+        both = controlled(unet, control)
+        return both.module, both.params
+
+    def _fresh(self, unet: UNet2DConditionModel, params: Any) -> BoundModule:
+        changes = {
+            "conditioning_channels": self.channels,
+            "conditioning_embedding_out_channels": self.widths,
+        }
+        module = control_for(unet, **changes)
+        inputs = example_inputs(module)
+
+        def new(key: Array) -> dict[str, Any]:
+            drawn = module.init(key, *inputs)["params"]
+            return {name: tree for name, tree in drawn.items() if name not in params["params"]}
+
+        # What the U-Net has is not even drawn.
+        own = jax.jit(new)(jax.random.key(self.seed))
+        shapes = parameter_shapes(module)["params"]
+        return BoundModule(
+            module, {"params": {n: own.get(n, params["params"].get(n)) for n in shapes}}
+        )
+
+
+@dataclass(frozen=True)
 class PublishedAutoencoder:
     """The latents of a published autoencoder, which stays as it is."""
 
@@ -57,6 +133,10 @@ class PublishedAutoencoder:
     """Its folder, with config.json and safetensors, such as DIR/vae."""
     variant: str | None = None
     """Of the files, such as fp16."""
+    cache: str | None = None
+    """An .npz in which the latents are kept, computed once; None: encoded at every step."""
+
+    inside: ClassVar[str] = "vae"
 
     def fitted(self, spec: Any) -> Latent:
         """The codec.
@@ -72,37 +152,176 @@ class PublishedAutoencoder:
 
 @dataclass(frozen=True)
 class PublishedReader:
-    """The text encoders and tokenizers of a published model, which stay as they are."""
+    """The text encoders and tokenizers of a published model."""
 
     path: str = ""
     """The model: a folder with model_index.json."""
     dropout: float = 0.1
     """Probability, in [0, 1], of replacing a caption by the empty text in training."""
+    trained: bool = False
+    """Whether the adapter reaches the text encoders, too; else they stay as they are."""
+
+    inside: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         """Checks the probability."""
         if not 0 <= self.dropout <= 1:
             raise ValueError(f"conditioner.dropout must lie in 0 to 1, got {self.dropout}")
 
-    def fitted(self, spec: Any) -> PublishedText:
+    def fitted(self, spec: Any) -> Any:
         """The conditioner.
 
         Raises:
             FileNotFoundError, ValueError: as `load_pipeline`; a model or data without texts.
         """
-        conditioner = model_of(load_components(_given(self.path, "conditioner"))).conditioner
-        if not isinstance(conditioner, PublishedText):
-            raise ValueError(f"{self.path} has no text encoder")
-        return conditioner.with_dropout(self.dropout).fitted(spec)
+        conditioner = _reader(_given(self.path, "conditioner"))
+        conditioner = dataclasses.replace(conditioner, dropout=self.dropout, trained=self.trained)
+        return conditioner.fitted(spec)
+
+
+@dataclass(frozen=True)
+class TokenReader(PublishedReader):
+    """The text encoders of a published model with a new token, whose vectors are learned.
+
+    Textual inversion (Gal et al. 2022), with the adapter `Subset("new_embedding")`.
+    """
+
+    trained: bool = True
+    """Whether the adapter reaches the text encoders."""
+    token: str = "<new>"
+    """What captions and prompts call it."""
+    vectors: int = 1
+    """Vectors that the token stands for, 1 to 75."""
+    initial: str = "object"
+    """A word that means something near, whose vector all of them start from."""
+
+    def __post_init__(self) -> None:
+        """Checks every value."""
+        super().__post_init__()
+        if not 1 <= self.vectors <= 75:
+            raise ValueError(f"conditioner.vectors must lie in 1 to 75, got {self.vectors}")
+        if not self.token.strip():
+            raise ValueError("conditioner.token is empty; give a name that no text has, as <new>")
+
+    def fitted(self, spec: Any) -> Any:
+        """The conditioner; raises as `PublishedReader.fitted` and `with_token`."""
+        return with_token(super().fitted(spec), self.token, self.vectors, self.initial)
+
+
+@dataclass(frozen=True)
+class ControlReader(PublishedReader):
+    """The text encoders of a published model, and an image to follow beside the text."""
+
+    channels: int = 3
+    """Of the control image."""
+
+    def fitted(self, spec: Any) -> Any:
+        """The conditioner; raises as `PublishedReader.fitted`, or where data have no controls."""
+        control = Control(channels=(self.channels,)).fitted(spec)
+        return Joined((super().fitted(spec), control))
+
+
+@dataclass(frozen=True)
+class PublishedSchedule:
+    """The noise schedule that a published model was trained with."""
+
+    path: str = ""
+    """The model: a folder with scheduler/scheduler_config.json."""
+
+    inside: ClassVar[str] = ""
+
+    def build(self) -> Schedule:
+        """The schedule.
+
+        Raises:
+            FileNotFoundError, ValueError: no scheduler, or one without a counterpart here.
+        """
+        return _scheduler(self.path, "schedule").schedule
+
+
+@dataclass(frozen=True)
+class PublishedTarget:
+    """What a published model's network is asked for: eps, v, ..."""
+
+    path: str = ""
+    """The model: a folder with scheduler/scheduler_config.json."""
+
+    inside: ClassVar[str] = ""
+
+    def open(self) -> Parameterization:
+        """The parameterization; raises as `PublishedSchedule.build`."""
+        return _scheduler(self.path, "parameterization").parameterization
+
+
+def _scheduler(path: str, part: str) -> Setup:
+    """A model's scheduler, of which only the schedule and the target are used."""
+    config = read_json(_given(path, part) / "scheduler" / "scheduler_config.json")
+    return from_diffusers(config, 1, _class_name="DDIMScheduler")
+
+
+def _reader(folder: Path) -> PublishedText:
+    """The text encoders and tokenizers in a model's folder; the other networks are not read."""
+    index = read_json(folder / "model_index.json")
+    names = [n for n in ("text_encoder", "text_encoder_2") if (index.get(n) or [None])[-1]]
+    if not names:
+        raise ValueError(f"{folder} has no text encoder")
+    components = Components(
+        unet=BoundModule(module_from_config(read_json(folder / "unet" / "config.json")), {}),
+        vae=None,
+        text_encoders=tuple(load_network(folder / name) for name in names),
+        tokenizers=tuple(
+            load_tokenizer(folder / name.replace("text_encoder", "tokenizer")) for name in names
+        ),
+        scheduler={},
+        settings={k: v for k, v in index.items() if k[0] != "_" and not isinstance(v, list)},
+    )
+    return conditioner_of(components)
+
+
+def published_parts(path: str = "") -> dict[str, Any]:
+    """All parts of a published model, as fields of `Denoising`.
+
+    Args:
+        path: the model: a folder with model_index.json; "" where the command line says it.
+
+    Example:
+        >>> parts = published_parts("stable-diffusion-v1-5")
+        >>> parts["network"].path, sorted(parts)[:3]
+        ('stable-diffusion-v1-5/unet', ['codec', 'conditioner', 'network'])
+    """
+    kinds = {
+        "network": PublishedNetwork,
+        "schedule": PublishedSchedule,
+        "parameterization": PublishedTarget,
+        "conditioner": PublishedReader,
+        "codec": PublishedAutoencoder,
+    }
+    return {name: placed(kind(), path) for name, kind in kinds.items()}
+
+
+def placed(part: Any, path: str) -> Any:
+    """A published part of the model in a folder; one that has a path already stays as it is."""
+    if not hasattr(part, "inside") or part.path or not path:
+        return part
+    return dataclasses.replace(part, path=str(Path(path) / part.inside))
 
 
 def _given(path: str, part: str) -> Path:
     """The path, which a recipe may leave to the command line."""
     if not path:
-        raise ValueError(f"{part} published needs --{part}.path: the folder to read it from")
+        raise ValueError(
+            f"{part} published needs --{part}.path, the folder to read it from; --pretrained DIR "
+            "says it for all parts of a model"
+        )
     return Path(path)
 
 
-NETWORKS: dict[str, type] = {"published": PublishedNetwork}
+NETWORKS: dict[str, type] = {"published": PublishedNetwork, "new_control": NewControl}
+SCHEDULES: dict[str, type] = {"published": PublishedSchedule}
+PARAMETERIZATIONS: dict[str, type] = {"published": PublishedTarget}
 CODECS: dict[str, type] = {"published": PublishedAutoencoder}
-CONDITIONERS: dict[str, type] = {"published": PublishedReader}
+CONDITIONERS: dict[str, type] = {
+    "published": PublishedReader,
+    "new_token": TokenReader,
+    "with_control": ControlReader,
+}

@@ -40,6 +40,8 @@ class Tokenizer:
         end: id of the mark after it.
         pad: id that fills the rest: the end mark for SD 1, "!" (0) for SD 2 and XL's second.
         length: number of ids of a padded text, 77.
+        added: further tokens with their ids, such as `("<cat-toy>", (49408, 49409))`: a token that
+            stands for several vectors has several.
     """
 
     backend: tokenizers.Tokenizer = field(repr=False)
@@ -47,9 +49,14 @@ class Tokenizer:
     end: int = 49407
     pad: int = 49407
     length: int = 77
+    added: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     def ids(self, text: str) -> list[int]:
         """The ids of a text, however long, without marks."""
+        for token, own in self.added:
+            before, found, after = text.partition(token)
+            if found:
+                return [*self.ids(before), *own, *self.ids(after)]
         return self.backend.encode(text, add_special_tokens=False).ids
 
     def frame(self, ids: Sequence[int]) -> list[int]:

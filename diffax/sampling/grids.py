@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 from jax.typing import ArrayLike
+from scipy import special
 
 from diffax.schedules import EDM, VE, Discrete, Point, RectifiedFlow, Schedule, shift_time
 
@@ -147,7 +147,7 @@ def noise_levels(steps: int, spacing: str, low: float, high: float, rho: float =
     if spacing in ("exponential", "logsnr"):
         return np.exp(np.linspace(np.log(high), np.log(low), steps))
     if spacing == "beta":
-        return low + scipy.stats.beta.ppf(1 - ramp, 0.6, 0.6) * (high - low)
+        return low + special.betaincinv(0.6, 0.6, 1 - ramp) * (high - low)
     raise ValueError(f"spacing should be one of {', '.join(NOISE_SPACINGS)}; got {spacing!r}")
 
 

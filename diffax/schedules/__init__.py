@@ -25,7 +25,8 @@ from diffax.schedules.discrete import (
     warn_if_signal_remains,
     zero_terminal_snr,
 )
-from diffax.schedules.point import Point, Schedule
+from diffax.schedules.learned import LearnedLinear
+from diffax.schedules.point import Point, Schedule, rate
 from diffax.schedules.recipes import (
     AlphaBars,
     Betas,
@@ -55,6 +56,7 @@ BY_NAME: dict[str, type] = {
     "ve": VE,
     "edm": EDM,
     "rectified_flow": RectifiedFlow,
+    "learned_linear": LearnedLinear,
 }
 
 __all__ = [
@@ -68,6 +70,7 @@ __all__ = [
     "ContinuousCosine",
     "Cosine",
     "Discrete",
+    "LearnedLinear",
     "Linear",
     "Point",
     "RectifiedFlow",
@@ -80,6 +83,7 @@ __all__ = [
     "from_alpha_bars",
     "from_betas",
     "linear",
+    "rate",
     "scaled_linear",
     "shift_time",
     "sigmoid",

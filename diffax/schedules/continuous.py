@@ -18,7 +18,7 @@ from diffax.schedules.point import (
 )
 
 
-class _Continuous(Schedule):
+class Continuous(Schedule):
     """What schedules of a continuous time share: they run from `t = 1` to the clean `t = 0`."""
 
     def build(self) -> Self:
@@ -37,7 +37,7 @@ class _Continuous(Schedule):
 
 
 @noun
-class VP(_Continuous):
+class VP(Continuous):
     """Variance-preserving SDE (Song et al. 2021, eq. 32-33): DDPM's linear schedule as T grows.
 
     Attributes:
@@ -105,7 +105,7 @@ class SubVP(VP):
 
 
 @noun
-class ContinuousCosine(_Continuous):
+class ContinuousCosine(Continuous):
     """The cosine schedule without a cap (Nichol & Dhariwal 2021, eq. 17, as T grows).
 
     Attributes:
@@ -149,7 +149,7 @@ class ContinuousCosine(_Continuous):
 
 
 @noun
-class VE(_Continuous):
+class VE(Continuous):
     """Variance-exploding SDE (Song et al. 2021, eq. 30): `alpha = 1`, sigma geometric in `t`.
 
     Attributes:
@@ -185,7 +185,7 @@ class VE(_Continuous):
 
 
 @noun
-class EDM(_Continuous):
+class EDM(Continuous):
     """The schedule of EDM (Karras et al. 2022, table 1): `alpha = 1`, `sigma = t`.
 
     Attributes:
@@ -217,7 +217,7 @@ class EDM(_Continuous):
 
 
 @noun
-class RectifiedFlow(_Continuous):
+class RectifiedFlow(Continuous):
     """The straight path `x_t = (1 - t) x_0 + t eps` (Liu et al. 2023; Lipman et al. 2023).
 
     A resolution shift belongs to the grid or the training times: see `shift_time`.

@@ -62,6 +62,22 @@ class Schedule(Protocol):
         """The clean end, where sampling stops."""
 
 
+def rate(schedule: Schedule, t: Array) -> Point:
+    """How fast the path moves: `alpha'(t)` and `sigma'(t)` as a Point, whose own t is 1.
+
+    Args:
+        schedule: of a continuous time.
+        t: float times, any shape, inside the schedule's range; traced or not.
+
+    Example:
+        >>> from diffax import schedules
+        >>> moving = rate(schedules.RectifiedFlow(), jnp.array(0.3))
+        >>> float(moving.alpha), float(moving.sigma)
+        (-1.0, 1.0)
+    """
+    return jax.jvp(schedule.at, (t,), (jnp.ones_like(t),))[1]
+
+
 def along_batch(values: ArrayLike, x: Array) -> Array:
     """One value an example, `[B]`, shaped to multiply `x` (`[B, ...]`); scalars stay scalars."""
     values = jnp.asarray(values)

@@ -2,7 +2,7 @@
 
 from diffax.solvers import registry
 from diffax.solvers.adaptive import RK45
-from diffax.solvers.consistency import LCM, TCD
+from diffax.solvers.consistency import LCM, TCD, Consistency
 from diffax.solvers.ddim import DDIM, EulerAncestral
 from diffax.solvers.ddpm import DDPM
 from diffax.solvers.deis import DEIS
@@ -21,9 +21,17 @@ from diffax.solvers.unipc import UniPC
 
 __all__ = [
     "DDIM",
-    "DDIMInversion",
     "DDPM",
     "DEIS",
+    "KDPM2",
+    "LCM",
+    "LMS",
+    "PLMS",
+    "PNDM",
+    "RK45",
+    "TCD",
+    "Consistency",
+    "DDIMInversion",
     "DPMSolver",
     "DPMSolverPP",
     "DPMSolverSinglestep",
@@ -31,21 +39,14 @@ __all__ = [
     "Euler",
     "EulerAncestral",
     "Heun",
-    "KDPM2",
     "KDPM2Ancestral",
-    "LCM",
-    "LMS",
     "Name",
     "NoiseTape",
     "Option",
-    "PLMS",
-    "PNDM",
     "PredictorCorrector",
-    "RK45",
     "SDEDPMSolver",
     "SDEDPMSolverPP",
     "Solver",
-    "TCD",
     "UniPC",
     "initial_noise",
     "registry",

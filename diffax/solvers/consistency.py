@@ -1,4 +1,4 @@
-"""Few-step samplers for distilled models: latent and trajectory consistency."""
+"""Few-step samplers for distilled models: consistency, latent and trajectory consistency."""
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,35 @@ from diffax.solvers.description import (
     schedule_of,
 )
 from diffax.solvers.keys import Keys, normal
+
+
+@noun
+class Consistency:
+    """Multistep consistency sampling (Song et al. 2023, algorithm 1). One call a step.
+
+        x' = alpha' f(x, t) + sigma' z,    f(x, t) the network's x0
+
+    The consistency function jumps to the data, fresh noise z goes back to the next level. Its
+    boundary condition, f = x at the clean end, is that of the parameterization: eps, v, velocity,
+    flow and EDM have it.
+    """
+
+    description = Description(
+        names=(Name("consistency", "for consistency models, 1-4 steps (Song et al. 2023)"),),
+        paper="Song et al. 2023, alg. 1",
+        order=0,
+        stochastic=True,
+    )
+
+    def init(self, x: Array, grid: Point) -> None:
+        """No state."""
+
+    def step(
+        self, denoiser: Denoiser, x: Array, state: None, current: Point, next: Point, keys: Keys
+    ) -> tuple[Array, None]:
+        """Jump to the data, then noise to `next`."""
+        clean = denoiser(x, current).x0
+        return gaussian.q_sample(clean, normal(keys, x), next).astype(x.dtype), None
 
 
 @noun

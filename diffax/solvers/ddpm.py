@@ -8,7 +8,7 @@ from diffax.denoiser import Denoiser
 from diffax.noun import noun, structure
 from diffax.schedules import Point
 from diffax.schedules.point import root
-from diffax.solvers.description import Description, Name, check_options, choice
+from diffax.solvers.description import Description, Name, check_options, choice, flag
 from diffax.solvers.keys import Keys, normal
 
 
@@ -30,6 +30,7 @@ class DDPM:
             the log-variance), `learned_range` (it gives the place between the two, Nichol &
             Dhariwal 2021, eq. 15), or `given`.
         given: with `variance="given"`, the variance of every step, `[S]`.
+        last_noise: noise in the step into the clean end, too, as some tutorials have it.
     """
 
     description = Description(
@@ -38,11 +39,13 @@ class DDPM:
         stochastic=True,
         options={
             "variance": choice("the reverse step's variance", *gaussian.REVERSE_VARIANCES, "given"),
+            "last_noise": flag("noise in the last step, too"),
         },
     )
 
     variance: str = structure(default="fixed_small")
     given: Array | None = None
+    last_noise: bool = structure(default=False)
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -61,7 +64,7 @@ class DDPM:
     def step(
         self, denoiser: Denoiser, x: Array, state: Array, current: Point, next: Point, keys: Keys
     ) -> tuple[Array, Array]:
-        """Draw from `p(x' | x)`; the step into the clean end adds no noise."""
+        """Draw from `p(x' | x)`; the step into the clean end adds no noise, unless asked to."""
         guess = denoiser(x, current)
         mean, small = gaussian.posterior(x, guess.x0, current, next)
         if self.given is not None:
@@ -69,5 +72,7 @@ class DDPM:
         else:
             large = gaussian.interval(current, next)[1]
             variance = gaussian.reverse_variance(small, large, self.variance, guess.log_variance)
-        std = jnp.where(next.sigma > 0, root(variance), 0.0)
+        std = root(variance)
+        if not self.last_noise:
+            std = jnp.where(next.sigma > 0, std, 0.0)
         return (mean + std * normal(keys, x)).astype(x.dtype), state + 1

@@ -9,7 +9,9 @@ JSON and back; `state` and `step` are pure; `devices` and `distributed` spread t
 runs safe; `loop` runs them.
 """
 
+from diffax.training.base import base_model, started_from
 from diffax.training.choices import from_json, to_json
+from diffax.training.class_images import make_class_images
 from diffax.training.config import Config, TrainConfig
 from diffax.training.ema import EMAConfig
 from diffax.training.keeping.checkpoint import Checkpoints, CorruptCheckpoint, Keep, SaveError
@@ -29,9 +31,10 @@ from diffax.training.optimizer import (
     Optimizer,
 )
 from diffax.training.preflight import dry_run
-from diffax.training.recipe import Recipe, load_recipe, unknown_variant
-from diffax.training.run import Run, load_run, open_run
+from diffax.training.recipe import Recipe, debugged, load_recipe, unknown_variant
+from diffax.training.run import Run, load_codec, load_run, open_run
 from diffax.training.setup import Setup, prepare
+from diffax.training.starting import TrainedAutoencoder, TrainedReader, TrainedRun
 from diffax.training.state import TrainState
 
 __all__ = [
@@ -59,12 +62,20 @@ __all__ = [
     "Setup",
     "TrainConfig",
     "TrainState",
+    "TrainedAutoencoder",
+    "TrainedReader",
+    "TrainedRun",
+    "base_model",
+    "debugged",
     "dry_run",
     "from_json",
+    "load_codec",
     "load_recipe",
     "load_run",
+    "make_class_images",
     "open_run",
     "prepare",
+    "started_from",
     "to_json",
     "train",
     "unknown_variant",

@@ -35,9 +35,10 @@ from diffax import (
 )
 from diffax.nearest import nearest
 from diffax.solvers import choice, registry
-from diffax.training import optimizer
+from diffax.training import optimizer, starting
 from diffax.training.config import Config
 
+_PLAIN = {str, int, float, bool, type(None)}
 CLASS = "class"  # the key, in JSON, of a choice's name
 _SOLVERS = ("solver", "predictor")  # families whose names are the registry's
 
@@ -47,15 +48,21 @@ def families() -> dict[str, Mapping[str, Any]]:
     return {
         "data": data.BY_NAME,
         "objective": objectives.BY_NAME,
-        "network": models.BY_NAME | pretrained.NETWORKS,
-        "schedule": schedules.BY_NAME,
-        "parameterization": parameterization.BY_NAME,
+        "teacher": starting.RUNS,
+        "network": models.BY_NAME | pretrained.NETWORKS | starting.RUNS,
+        "schedule": schedules.BY_NAME | pretrained.SCHEDULES,
+        "parameterization": parameterization.BY_NAME | pretrained.PARAMETERIZATIONS,
         "times": losses.TIMES,
         "weighting": losses.WEIGHTINGS,
+        "coupling": objectives.COUPLINGS,
         "variance": {"learned": losses.LearnedVariance},
-        "conditioner": conditioning.BY_NAME | pretrained.CONDITIONERS,
-        "codec": codecs.BY_NAME | pretrained.CODECS,
+        "conditioner": conditioning.BY_NAME | pretrained.CONDITIONERS | starting.READERS,
+        "codec": codecs.BY_NAME | pretrained.CODECS | starting.CODECS,
         "adapter": adapters.BY_NAME,
+        "autoencoder": models.AUTOENCODERS | {"published": pretrained.NETWORKS["published"]},
+        "regularizer": losses.REGULARIZERS,
+        "perceptual": losses.PERCEPTUAL,
+        "adversary": {"patch": objectives.Adversary},
         "method": optimizer.METHODS,
         "decay": optimizer.DECAYS,
         "groups": {"group": optimizer.Group},
@@ -85,7 +92,8 @@ def _is_internal(kind: type, name: str) -> bool:
     """Whether a field is no part of a recipe: Flax's own, and what a run fills in."""
     if issubclass(kind, nn.Module):
         return name in ("parent", "name")
-    return name == "params" or (name == "schedule" and _is_solver(kind))
+    # Where a schedule is a choice, it is a recipe's; a solver or parameterization is told it.
+    return name == "params" or (name == "schedule" and not hasattr(kind, "build"))
 
 
 def replaced(node: Any, changes: Mapping[str, Any]) -> Any:
@@ -100,7 +108,8 @@ def family_of(kind: Any, name: str) -> str | None:
     kind = getattr(kind, "make", kind)  # of a solver's entry in the registry
     if name not in families() or issubclass(kind, nn.Module):
         return None
-    return None if types_of(kind).get(name) in (str, int, float, bool) else name
+    held = types_of(kind).get(name)
+    return None if set(typing.get_args(held) or (held,)) <= _PLAIN else name
 
 
 @functools.cache
@@ -211,10 +220,6 @@ def _own_class(name: str, where: str) -> type:
     if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
         raise ValueError(f"{where}: {name} is no class with fields")
     return kind
-
-
-def _is_solver(kind: type) -> bool:
-    return hasattr(kind, "step") and hasattr(kind, "init")
 
 
 # ---------------------------------------------------------------- types

@@ -51,6 +51,10 @@ class TrainConfig:
     """Write TensorBoard events."""
     images: bool = True
     """At the end leave the loss curve, a grid of samples and, for small data, animations."""
+    frames: int = 60
+    """Frames of the animations, at most; >= 2."""
+    strip_times: tuple[float, ...] = ()
+    """Times at which q_sample.png shows the noising, as the schedule counts; none: 20 in a row."""
 
     def __post_init__(self) -> None:
         """Checks every number."""
@@ -65,6 +69,8 @@ class TrainConfig:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"train.{name} must be >= 1, got {getattr(self, name)}")
+        if self.frames < 2:
+            raise ValueError(f"train.frames must be >= 2, got {self.frames}")
         for name in ("sample_every", "keep_every"):
             if getattr(self, name) < 0:
                 raise ValueError(f"train.{name} must be >= 0, got {getattr(self, name)}")
@@ -129,6 +135,8 @@ _FREE = {
     "train.workers",
     "train.tensorboard",
     "train.images",
+    "train.frames",
+    "train.strip_times",
 }
 _FREE_SECTIONS = {"sample", "evaluation"}
 

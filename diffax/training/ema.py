@@ -30,6 +30,8 @@ class EMAConfig:
     """Let early averages forget faster: min(decay, (1 + n) / (10 + n)) at the n-th step."""
     half_lives: tuple[float, ...] = ()
     """Half-lives in images; named `half_life_500000`."""
+    copy_until: int = 0
+    """Steps over which every average is a copy of the parameters."""
     ramp: float | None = 0.05
     """A half-life is at most this share of the images seen so far; None: the same all along."""
     widths: tuple[float, ...] = ()
@@ -46,6 +48,8 @@ class EMAConfig:
                 raise ValueError(f"ema.half_lives must be > 0 images, got {half_life}")
         for width in self.widths:
             power_exponent(width)
+        if self.copy_until < 0:
+            raise ValueError(f"ema.copy_until must be >= 0 steps, got {self.copy_until}")
         if self.ramp is not None and not self.ramp > 0:
             raise ValueError(f"ema.ramp must be > 0 or None, got {self.ramp}")
         if len(set(self.names)) < len(self.names):
@@ -81,7 +85,11 @@ class EMAConfig:
             betas.append(jnp.exp2(-batch_size / ramped))
         for width in self.widths:
             betas.append(power_beta(n, power_exponent(width)))
-        return dict(zip(self.names, map(jnp.float32, betas), strict=True))
+        begun = n > self.copy_until
+        return {
+            name: jnp.where(begun, jnp.float32(beta), 0.0)
+            for name, beta in zip(self.names, betas, strict=True)
+        }
 
     def init(self, params: Any) -> dict[str, Any]:
         """Every average at its start: the parameters themselves."""

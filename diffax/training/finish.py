@@ -61,10 +61,17 @@ def _leave_images(session: Any, model: Model | None, samples: Samples | None) ->
         plotting.save_image(folder / "samples.png", image)
     if not images.is_small(model) or not images.can_be_shown(model.shape):
         return
-    num = session.config.sample.num
-    images.forward_images(folder, session.setup.dataset, model, num=num)
+    train, num = session.config.train, session.config.sample.num
+    images.forward_images(
+        folder,
+        session.setup.dataset,
+        model,
+        num=num,
+        frames=train.frames,
+        strip_times=train.strip_times,
+    )
     if samples.states is not None:
-        images.reverse_animation(folder / "reverse.gif", model, samples)
+        images.reverse_animation(folder / "reverse.gif", model, samples, train.frames)
 
 
 def _run(session: Any, state: TrainState, model: Model | None) -> Run:

@@ -15,8 +15,7 @@ from diffax.generation import Model, Samples
 
 _PATH_BYTES = 256 * 2**20  # a denoising path larger than this is not kept
 _SMALL = 32 * 32 * 3  # numbers in an example up to which a run leaves animations
-_FRAMES = 60
-_STRIP = 20
+_STRIP = 20  # moments side by side
 
 
 def keeps_path(model: Model, num: int) -> bool:
@@ -48,35 +47,48 @@ def strip(model: Model, samples: Samples) -> np.ndarray | None:
     return plotting.scatter_strip(clouds, titles, labels=samples.label)
 
 
-def reverse_animation(path: Path, model: Model, samples: Samples) -> None:
-    """Writes the denoising, from pure noise on, as a GIF."""
+def reverse_animation(path: Path, model: Model, samples: Samples, frames: int) -> None:
+    """Writes the denoising, from pure noise on, as a GIF of so many frames at most."""
     if samples.states is None or samples.times is None:
         raise ValueError("an animation needs every state: generate(..., trajectory=True)")
-    chosen = plotting.evenly_spaced(len(samples.states), _FRAMES)
+    chosen = plotting.evenly_spaced(len(samples.states), frames)
     times = samples.times[chosen]
     titles = [_time(t, "sample" if i == len(times) - 1 else None) for i, t in enumerate(times)]
     _animation(path, model, samples.states[chosen], titles, samples.label)
 
 
-def forward_images(folder: Path, dataset: Dataset, model: Model, *, num: int) -> None:
-    """Writes q(x_t) over time: forward.gif, and q_sample.png at 20 times."""
+def forward_images(
+    folder: Path,
+    dataset: Dataset,
+    model: Model,
+    *,
+    num: int,
+    frames: int,
+    strip_times: tuple[float, ...],
+) -> None:
+    """Writes q(x_t) over time: forward.gif, and q_sample.png, at 20 times or at the given ones."""
     rows = plotting.evenly_spaced(dataset.spec.size, num)
     batch = dataset.examples(rows)
     x0 = model.codec.encode(jnp.asarray(batch["x"]))
     eps = jax.random.normal(jax.random.key(0), x0.shape)
     schedule = model.schedule
     last = float(schedule.start.t)
-    times = np.concatenate([[float(schedule.end.t)], np.linspace(0, last, _FRAMES - 1)])
+    times = np.concatenate([[float(schedule.end.t)], np.linspace(0, last, frames - 1)])
     whole = hasattr(schedule, "num_steps")
     times = np.unique(times.round() if whole else times)
-    states = np.stack([gaussian.q_sample(x0, eps, schedule.at(float(t))) for t in times])
+
+    def states_at(times: np.ndarray) -> np.ndarray:
+        return np.stack([gaussian.q_sample(x0, eps, schedule.at(float(t))) for t in times])
+
+    states, label = states_at(times), batch.get("label")
     titles = [_time(t, "data" if i == 0 else None) for i, t in enumerate(times)]
-    label = batch.get("label")
     _animation(folder / "forward.gif", model, states, titles, label)
+    if strip_times:
+        states, titles = states_at(np.array(strip_times)), [_time(t, None) for t in strip_times]
     if _is_image(states[0]):
-        image = plotting.strip(states[:, :8], count=_STRIP)
+        image = plotting.strip(states[:, :8], count=len(strip_times) or _STRIP)
     else:
-        chosen = plotting.evenly_spaced(len(times), _STRIP)
+        chosen = plotting.evenly_spaced(len(states), len(strip_times) or _STRIP)
         clouds = _decoded(model, states[chosen])
         image = plotting.scatter_strip(clouds, [titles[i] for i in chosen], labels=label)
     plotting.save_image(folder / "q_sample.png", image)

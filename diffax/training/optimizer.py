@@ -14,6 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffax.adapters.paths import matching
+from diffax.objectives.objective import ASSIGNED
 
 Rate = Any  # step -> learning rate
 
@@ -288,6 +289,9 @@ class Optimizer:
     def build(self, trainable: Any, *, steps: int, batch_size: int) -> optax.GradientTransformation:
         """The optimizer: clipping, then the update of the chosen method.
 
+        What stands under "assigned" at the top of the parameters is not learned: it takes a plain
+        step of size 1, outside of clipping, warm-up and decay (see `Objective`).
+
         Args:
             trainable: the parameters, or their shapes, whose names the groups are matched with.
             steps: of the whole run.
@@ -296,10 +300,13 @@ class Optimizer:
         Raises:
             ValueError: a group that matches no parameter.
         """
+        assigned = isinstance(trainable, dict) and ASSIGNED in trainable
         clip = optax.identity() if self.clip is None else optax.clip_by_global_norm(self.clip)
         update = self.method.build(self._rate(self.learning_rate, steps, batch_size))
         if self.groups:
             names = _names(trainable)
+            if assigned:
+                names |= {ASSIGNED: ""}  # one name, which no group takes
             leaves = jax.tree.leaves(names)
             chosen = [
                 matching(leaves, group.pattern, "optimizer.groups pattern") for group in self.groups
@@ -315,7 +322,11 @@ class Optimizer:
             update = optax.multi_transform(
                 updates | {"rest": update}, jax.tree.map(group_of, names)
             )
-        return optax.chain(clip, update)
+        learned = optax.chain(clip, update)
+        if not assigned:
+            return learned
+        kinds = {name: ASSIGNED if name == ASSIGNED else "learned" for name in trainable}
+        return optax.multi_transform({"learned": learned, ASSIGNED: optax.sgd(1.0)}, kinds)
 
     def _rate(self, highest: float, steps: int, batch_size: int) -> Rate:
         warmup = self.warmup_steps or self.warmup_images / batch_size

@@ -1,7 +1,11 @@
-"""Recipes: Python files whose docstring says what they reproduce, with `config(variant)`."""
+"""Recipes: Python files whose docstring says what they reproduce, with `config(variant)`.
+
+A recipe may also have `before(config)`, which train.py calls first, and `summarize(run)`.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.machinery
 import importlib.util
 import inspect
@@ -27,6 +31,8 @@ class Recipe:
         config: of this variant.
         summarize: `(run) -> {name: figure}`, the quality figures of a finished run, if the recipe
             has any.
+        before: `config -> None`: what train.py does before the run, such as making images that the
+            data need; it continues where it was interrupted.
     """
 
     name: str
@@ -34,6 +40,7 @@ class Recipe:
     path: Path
     config: Config
     summarize: Callable[[Any], dict[str, Any]] | None = None
+    before: Callable[[Config], None] | None = None
 
     @property
     def title(self) -> str:
@@ -73,7 +80,8 @@ def load_recipe(spec: str, folder: Path) -> Recipe:
     config = module.config(variant) if variant else module.config()
     if not isinstance(config, Config):
         raise ValueError(f"{path}: config() must return a diffax.training.Config, got {config!r}")
-    return Recipe(path.stem, variant, path, config, getattr(module, "summarize", None))
+    hooks = {name: getattr(module, name, None) for name in ("summarize", "before")}
+    return Recipe(path.stem, variant, path, config, **hooks)
 
 
 def _imported(path: Path) -> Any:
@@ -97,6 +105,27 @@ def unknown_variant(variant: str, known: list[str]) -> ValueError:
     """
     named = ", ".join(name for name in known if name)
     return ValueError(f"no variant is called {variant!r}; there are: {named}")
+
+
+def debugged(config: Config) -> Config:
+    """The same run, over in seconds: 4 steps of 8 examples, sampled in 2 steps.
+
+    Args:
+        config: with a network small enough for it.
+    """
+    train = dataclasses.replace(
+        config.train,
+        steps=4,
+        batch_size=8,
+        accumulate=1,
+        steps_per_call=2,
+        log_every=2,
+        save_every=2,
+        sample_every=4,
+    )
+    return dataclasses.replace(
+        config, train=train, sample=dataclasses.replace(config.sample, steps=2, num=4)
+    )
 
 
 def load_module(path: Path) -> Any:

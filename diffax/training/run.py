@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from diffax.codecs import Codec
 from diffax.data import Dataset, Spec
 from diffax.generation import Model
 from diffax.nearest import nearest
@@ -59,6 +60,14 @@ class Run:
         """What was trained on."""
         return self.config.data.load()
 
+    @functools.cached_property
+    def codec(self) -> Codec | None:
+        """Data <-> model space: the model's own, or what an autoencoder's run has learned."""
+        if self.model is not None:
+            return self.model.codec
+        learn = getattr(self.objective, "learned_codec", None)
+        return None if learn is None else learn(self.trainable, self.frozen)
+
     def model_to_sample(self) -> Model:
         """The model.
 
@@ -67,7 +76,10 @@ class Run:
         """
         if self.model is None:
             objective = type(self.config.objective).__name__
-            raise ValueError(f"{self.workdir}: {objective} learns no model that makes samples")
+            hint = "" if self.codec is None else "; load_codec gives what it learned"
+            raise ValueError(
+                f"{self.workdir}: {objective} learns no model that makes samples{hint}"
+            )
         return self.model
 
 
@@ -91,6 +103,27 @@ def load_run(workdir: str | Path, ema: str | None = None, step: int | None = Non
         >>> images = generate(model, num=16).images  # doctest: +SKIP
     """
     return open_run(workdir, ema, step).model_to_sample()
+
+
+def load_codec(workdir: str | Path, ema: str | None = None, step: int | None = None) -> Codec:
+    """The codec of a run of train.py, such as the autoencoder that it learned.
+
+    Args:
+        workdir: see `load_run`.
+        ema: see `load_run`.
+        step: see `load_run`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_run`; a run that has none.
+
+    Example:
+        >>> codec = load_codec("runs/emoji_autoencoder")  # doctest: +SKIP
+        >>> copies = codec.decode(codec.encode(images))  # doctest: +SKIP
+    """
+    run = open_run(workdir, ema, step)
+    if run.codec is None:
+        raise ValueError(f"{workdir}: {type(run.config.objective).__name__} has no codec")
+    return run.codec
 
 
 def open_run(

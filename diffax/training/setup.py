@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from diffax.objectives import Objective
 from diffax.training import devices
 from diffax.training.config import Config, TrainConfig
 from diffax.training.keeping.frozen import Reference
+from diffax.training.latents import with_latents
 from diffax.training.state import Begin, TrainState, abstract, begun, frozen_parts, make_begin
 from diffax.training.step import Problem, make_call, make_step
 
@@ -28,7 +30,8 @@ class Setup:
 
     Attributes:
         config: resolved.
-        dataset: opened.
+        dataset: opened, and what a run's batches are taken from.
+        spec: what the recipe's data say of themselves.
         objective: built for these data.
         problem: what a step needs.
         mesh: all devices.
@@ -40,6 +43,7 @@ class Setup:
 
     config: Config
     dataset: Dataset
+    spec: Spec
     objective: Objective
     problem: Problem
     mesh: Mesh
@@ -47,11 +51,6 @@ class Setup:
     places: tuple[TrainState, Any]
     example: dict[str, jax.ShapeDtypeStruct]
     stack: int
-
-    @property
-    def spec(self) -> Spec:
-        """What the data set says of itself."""
-        return self.dataset.spec
 
     def start(self) -> tuple[TrainState, Any]:
         """State and frozen parts at step 0."""
@@ -77,8 +76,15 @@ class Setup:
         }
 
     def compile(self) -> Any:
-        """The compiled call (state, frozen, batches, count, stop) -> (state, metrics, stopped)."""
+        """The compiled call (state, frozen, batches, count, stop) -> (state, metrics, stopped).
+
+        Where batches have several shapes, one program for each, compiled when it is first met.
+        """
         batches = self.batch_shapes()
+        several = self.dataset.source.arrange is not None
+        return EachShape(self._compiled, batches) if several else self._compiled(batches)
+
+    def _compiled(self, batches: dict[str, jax.ShapeDtypeStruct]) -> Any:
         call = make_call(make_step(self.problem), self.places, batches, self.mesh)
         stop = jax.ShapeDtypeStruct(
             (self.mesh.size,), jnp.int32, sharding=devices.batch_sharding(self.mesh)
@@ -117,6 +123,41 @@ class Setup:
         )
 
 
+class EachShape:
+    """A call compiled once for every shape of batches.
+
+    Args:
+        compile: shapes of a stack of batches -> the compiled call.
+        first: the shapes to compile at once.
+    """
+
+    def __init__(self, compile: Callable[[Any], Any], first: dict[str, Any]) -> None:
+        self._compile = compile
+        self.calls = {self._key(first): compile(first)}
+
+    def __call__(self, state: TrainState, frozen: Any, batches: Any, *more: Any) -> Any:
+        """The call of these batches' shapes."""
+        key = self._key(batches)
+        if key not in self.calls:
+            self.calls[key] = self._compile(
+                jax.tree.map(
+                    lambda leaf: jax.ShapeDtypeStruct(
+                        leaf.shape, leaf.dtype, sharding=leaf.sharding
+                    ),
+                    batches,
+                )
+            )
+        return self.calls[key](state, frozen, batches, *more)
+
+    def memory_analysis(self) -> Any:
+        """Of the first of them."""
+        return next(iter(self.calls.values())).memory_analysis()
+
+    @staticmethod
+    def _key(batches: dict[str, Any]) -> tuple:
+        return tuple(sorted((name, leaf.shape) for name, leaf in batches.items()))
+
+
 def prepare(config: Config) -> Setup:
     """Opens the data, builds everything and checks that it fits together.
 
@@ -127,7 +168,13 @@ def prepare(config: Config) -> Setup:
     train = config.train
     devices.check_batch(train.batch_size, train.accumulate, mesh)
     dataset = config.data.load()
-    objective = config.objective.build(dataset.spec)
+    if dataset.source.arrange is not None and train.steps_per_call > 1:
+        raise ValueError(
+            "data.buckets gives every step images of its own shape; set train.steps_per_call 1"
+        )
+    spec = dataset.spec
+    objective = config.objective.build(spec)
+    objective, dataset = with_latents(objective, config.objective, dataset)
     example = example_of(objective, dataset.spec)
 
     def optimizer(trainable: Any) -> optax.GradientTransformation:
@@ -144,7 +191,7 @@ def prepare(config: Config) -> Setup:
         skip_nonfinite=train.nonfinite == "skip",
     )
     setup = Setup(
-        config, dataset, objective, problem, mesh, begin, places, example, stack_of(config)
+        config, dataset, spec, objective, problem, mesh, begin, places, example, stack_of(config)
     )
     objective.check_sampling(config.sample)  # before anything is trained
     return setup

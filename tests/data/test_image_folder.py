@@ -258,3 +258,41 @@ def test_emoji_with_captions():
     first = dataset.examples(np.arange(3))
     assert first["caption"].tolist() == ["hash sign", "keycap: #", "asterisk"]
     assert first["x"].shape == (3, 16, 16, 3)
+
+
+def test_every_image_has_a_partner_by_its_name(animals, tmp_path_factory):
+    controls = tmp_path_factory.mktemp("controls")
+    for i in range(3):
+        paint(controls / "cat" / f"{i}.jpg", (10 * i, 50, 0), size=(16, 8))
+        paint(controls / "dog" / "deep" / f"{i}.png", (0, 50, 10 * i))
+    dataset = load(animals, control=str(controls), image_size=8, flip=True)
+    assert dataset.spec.columns["control"] == Column((8, 8, 3), "uint8")
+    arrays = dataset.arrays()
+    assert arrays["control"].shape == (6, 8, 8, 3) and arrays["control"].dtype == np.uint8
+    assert np.abs(arrays["control"][:3, 0, 0, 0].astype(int) - [0, 10, 20]).max() < 4  # a JPEG
+    assert arrays["control"][3:, 0, 0, 2].tolist() == [0, 10, 20]
+    (controls / "cat" / "1.jpg").unlink()
+    with pytest.raises(ValueError, match=r"1 of 6 images .* no partner .* first: cat/1\.png"):
+        load(animals, control=str(controls))
+    paint(controls / "cat" / "1.png", "white")
+    paint(controls / "cat" / "1.bmp", "white")
+    with pytest.raises(ValueError, match="several partners of cat/1"):
+        load(animals, control=str(controls))
+    with pytest.raises(FileNotFoundError, match="set data.control"):
+        load(animals, control=str(controls / "none"))
+
+
+def test_an_image_and_its_edges_are_cut_and_mirrored_together(tmp_path):
+    pytest.importorskip("cv2", reason="the edges extra (OpenCV) is not installed")
+    image = np.zeros((16, 16, 3), np.uint8)
+    image[:, 10:] = 255  # one edge, right of the middle
+    Image.fromarray(image).save(tmp_path / "0.png")
+    dataset = load(tmp_path, control="canny", flip=True)
+    batch = dataset.batch(0, seed=0, batch_size=16)
+    places = {tuple(np.flatnonzero(row)) for row in batch["control"][:, 8, :, 0] == 255}
+    light = {tuple(np.flatnonzero(row)) for row in batch["x"][:, 8, :, 0] == 255}
+    assert len(places) == len(light) == 2
+    for row, edge in zip(batch["x"], batch["control"], strict=True):
+        (at,) = np.flatnonzero(edge[8, :, 0])
+        assert abs(int(row[8, at - 1, 0]) - int(row[8, at + 1, 0])) == 255
+    assert set(np.unique(batch["control"])) == {0, 255}

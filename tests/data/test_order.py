@@ -64,3 +64,29 @@ def test_seeds_outside_64_bits_are_refused():
 
 GOLDEN_ORDER = [5, 3, 7, 2, 4, 1, 0, 6]
 GOLDEN_CHANCE = [0.286207577530066, 0.5410864020249458, 0.4449317971769514, 0.9128693055367695]
+
+
+def test_groups_stay_together():
+    rows = order.indices(3, np.arange(48), 12, group=3)
+    together = rows.reshape(-1, 3)
+    np.testing.assert_array_equal(together, together[:, :1] + np.arange(3))
+    for epoch in np.split(rows, 4):
+        np.testing.assert_array_equal(np.sort(epoch), np.arange(12))
+
+
+def test_a_bucketed_epoch_visits_every_bucket_and_every_example():
+    sizes, size = (5, 1, 8), 2  # 3, 1 and 4 batches an epoch
+    seen = {bucket: [] for bucket in range(3)}
+    for epoch in range(10):
+        visited = []
+        for step in range(8 * epoch, 8 * (epoch + 1)):
+            bucket, rows = order.bucketed(7, step, size, sizes)
+            again, same = order.bucketed(7, step, size, sizes)
+            assert again == bucket and same.tolist() == rows.tolist()
+            visited.append(bucket)
+            seen[bucket] += rows.tolist()
+        assert np.bincount(visited).tolist() == [3, 1, 4]
+    # Of each bucket an endless stream, in which every example comes equally often.
+    for bucket, rows in seen.items():
+        counts = np.bincount(rows, minlength=sizes[bucket])
+        assert counts.max() - counts.min() <= 2

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from diffax.data import Digits
-from diffax.evaluation import digit_quality
+from diffax.evaluation import digit_obedience, digit_quality
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,18 @@ def test_one_class_is_found(real):
     zeros = real["train"][Digits().load().arrays()["label"] == 0]
     quality = digit_quality(zeros)
     assert quality.rarest == 0 and quality.commonest > 0.95
+
+
+def test_digits_are_read_as_they_were_asked_for():
+    test = Digits(split="test").load().arrays()
+    told = digit_obedience(test["x"], test["label"])
+    assert told.as_asked > 0.97 and told.diversity == pytest.approx(1.0, abs=0.1)
+    wrong = digit_obedience(test["x"], (test["label"] + 1) % 10)
+    assert wrong.as_asked < 0.03
+    one = digit_obedience(np.repeat(test["x"][:1], 5, axis=0), np.repeat(test["label"][:1], 5))
+    assert one.diversity == 0
+    with pytest.raises(ValueError, match="a label for each of 2 images"):
+        digit_obedience(test["x"][:2], [1])
 
 
 def test_other_shapes_are_refused():

@@ -229,6 +229,15 @@ def test_codecs_without_tiles_say_so(case):
 
 
 @pytest.mark.slow
+def test_the_times_of_a_flow_can_be_shifted_towards_noise():
+    plan = Sampling(steps=2, shift=3.0).plan(schedules.RectifiedFlow(), parameterization.Velocity())
+    np.testing.assert_allclose(plan.grid.t, [1.0, 0.75, 0.0])
+    with pytest.raises(ValueError, match="of the RectifiedFlow schedule only"):
+        Sampling(shift=3.0).plan(schedules.cosine(100), parameterization.V())
+    with pytest.raises(ValueError, match="sample.shift must be > 0"):
+        Sampling(shift=0.0)
+
+
 def test_only_the_steps_of_a_table_can_be_handed_over():
     plan = Sampling(steps=4).plan(schedules.RectifiedFlow(), parameterization.V())
     with pytest.raises(ValueError, match="RectifiedFlow, is continuous"):
@@ -239,31 +248,33 @@ def test_only_the_steps_of_a_table_can_be_handed_over():
     assert before[-1] == after[0]
 
 
-def test_batches_over_devices():
+@pytest.mark.parametrize("made", ["trained", pytest.param("published", marks=pytest.mark.slow)])
+def test_batches_over_devices(made):
     """On 4 simulated devices, in a process of its own."""
     code = """
+import sys
 import jax, numpy as np, conftest
 from diffax.generation import generate
-for case in (conftest.trained(), conftest.published()):
-    mesh = jax.make_mesh((4,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
-    options = dict(num=4, sampler="ddim", **case.one)
-    alone, spread = (generate(model, **options) for model in (case.model, case.model.on(mesh)))
-    assert len(spread.x.sharding.device_set) == 4, spread.x.sharding
-    np.testing.assert_allclose(alone.x, spread.x, atol=1e-4)
-    np.testing.assert_allclose(alone.data, spread.data, atol=1e-3)
-    try:
-        generate(case.model.on(mesh), **{**options, "num": 3})
-    except ValueError as error:
-        assert "cannot be split over 4 devices" in str(error)
-    else:
-        raise AssertionError("a batch of 3 was taken")
+case = getattr(conftest, sys.argv[1])()
+mesh = jax.make_mesh((4,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+options = dict(num=4, sampler="ddim", **case.one)
+alone, spread = (generate(model, **options) for model in (case.model, case.model.on(mesh)))
+assert len(spread.x.sharding.device_set) == 4, spread.x.sharding
+np.testing.assert_allclose(alone.x, spread.x, atol=1e-4)
+np.testing.assert_allclose(alone.data, spread.data, atol=1e-3)
+try:
+    generate(case.model.on(mesh), **{**options, "num": 3})
+except ValueError as error:
+    assert "cannot be split over 4 devices" in str(error)
+else:
+    raise AssertionError("a batch of 3 was taken")
 """
     here = Path(__file__).parent
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0",
+        "XLA_FLAGS": os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4",
         "PYTHONPATH": f"{here}{os.pathsep}{here.parents[1]}",
     }
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", code, made], env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()[-3000:]

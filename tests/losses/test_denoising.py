@@ -8,7 +8,7 @@ import pytest
 
 from diffax import losses, schedules
 from diffax.losses import LearnedVariance
-from diffax.parameterization import EDM, X0, Eps, V, Velocity
+from diffax.parameterization import EDM, VDM, X0, Eps, Flow, V, Velocity
 
 SCHEDULE = schedules.linear(1000)
 
@@ -209,3 +209,44 @@ def test_learned_variances_need_steps():
             loss(twice, jnp.zeros((4, 2)), variance=LearnedVariance(), **changes)
     with pytest.raises(ValueError, match="learned_range or learned"):
         LearnedVariance("fixed_small")
+
+
+@pytest.mark.parametrize("schedule", [schedules.VP(), schedules.RectifiedFlow()])
+def test_every_parameterization_has_the_same_optimum_on_gaussian_data(schedule):
+    """The best linear answer, of data whose moments are exact, reads as E[x0 | x_t]."""
+    std = 0.6
+    x0 = std * jnp.array([[1.0], [-1.0], [1.0], [-1.0]])
+    eps = jnp.array([[1.0], [1.0], [-1.0], [-1.0]])
+    for t in (0.1, 0.5, 0.9):
+        point = schedule.at(t)
+        x = point.alpha * x0 + point.sigma * eps
+        gain = point.alpha * std**2 / (point.alpha**2 * std**2 + point.sigma**2)
+        for kind in (Eps(), X0(), V(), Velocity(), Flow().on(schedule), EDM(0.5), VDM()):
+            target = kind.target(x0, eps, point)
+            best = jnp.sum(target * x) / jnp.sum(x**2)
+            np.testing.assert_allclose(kind.read(best * x, x, point).x0, gain * x, atol=2e-5)
+
+
+def test_offset_noise_shifts_whole_channels():
+    """Of a network that is silent the loss is the power of the noise, `1 + offset^2`."""
+    x0 = jnp.zeros((4000, 4, 4, 2))
+    silent = lambda p, x, t, c: jnp.zeros_like(x)
+    value, _ = loss(silent, x0, noise_offset=0.5)
+    # The offset's part is a mean over 8,000 squared normal numbers / 4: standard error 0.004.
+    np.testing.assert_allclose(value, 1.25, atol=0.016)
+    # A network that answers each channel's mean leaves the power of what is left within it.
+    point = lambda t: SCHEDULE.at(t)
+    mean = lambda p, x, t, c: jnp.broadcast_to(
+        jnp.mean(x / point(t).broadcast(x).sigma, axis=(1, 2), keepdims=True), x.shape
+    )
+    inside, _ = loss(mean, x0, noise_offset=0.5)
+    np.testing.assert_allclose(inside, 15 / 16, atol=0.016)
+
+
+def test_importance_multiplies_each_examples_loss():
+    x0, silent = jnp.zeros((4, 2)), lambda p, x, t, c: jnp.zeros_like(x)
+    _, parts = loss(silent, x0)
+    value, weighted = loss(silent, x0, importance=jnp.array([0.0, 1.0, 2.0, 0.5]))
+    np.testing.assert_allclose(weighted["mse"], parts["mse"])
+    expected = (parts["mse"][1] + 2 * parts["mse"][2] + 0.5 * parts["mse"][3]) / 4
+    np.testing.assert_allclose(value, expected, rtol=1e-6)

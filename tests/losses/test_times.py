@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffax import losses, schedules
+from diffax import losses, parameterization, schedules
 
 
 @pytest.mark.parametrize("draw", [losses.Uniform(), losses.Antithetic(), losses.Stratified()])
@@ -43,6 +43,28 @@ def test_log_normal_and_logit_normal_times():
     np.testing.assert_allclose([logit.mean(), logit.std()], [0, 1], atol=0.05)
 
 
+def test_shifted_times_are_those_of_a_shifted_grid():
+    """The median of uniform times is 1/2, whose shift by 3 is 3/4."""
+    t = losses.Shifted(3.0)(jax.random.key(0), schedules.RectifiedFlow(), 4000).t
+    # The median of 4,000 draws has the standard deviation 1 / (2 density sqrt(4000)), density 4/3.
+    np.testing.assert_allclose(np.median(t), 0.75, atol=5 * 0.375 / 4000**0.5)
+
+
+def test_even_log_snrs_are_likelihood_weights_with_less_variance():
+    """The two estimate the same integral over log-SNR, of any function; one of them quietly."""
+    path, key = schedules.VP(), jax.random.key(0)
+    error = lambda point: jax.nn.sigmoid(point.logsnr)  # of eps, say
+    even = losses.EvenLogSNR()(key, path, 20_000)
+    span = float(path.at(1e-5).logsnr - path.start.logsnr)
+    importance = np.asarray(span * error(even))
+    uniform = losses.Uniform()(key, path, 20_000)
+    weight = losses.Likelihood()(uniform, parameterization.Eps(), path)
+    plain = np.asarray(weight * error(uniform))
+    spread = (importance.var() + plain.var()) ** 0.5 / 20_000**0.5
+    assert abs(importance.mean() - plain.mean()) < 4 * spread
+    assert importance.var() < 0.2 * plain.var()
+
+
 TABLE, FLOW, LEVELS = schedules.linear(1000), schedules.RectifiedFlow(), schedules.EDM()
 
 
@@ -53,8 +75,14 @@ TABLE, FLOW, LEVELS = schedules.linear(1000), schedules.RectifiedFlow(), schedul
         ("uniform", FLOW),
         ("antithetic", TABLE),
         ("stratified", FLOW),
+        ("uniform", LEVELS),
+        ("antithetic", LEVELS),
+        ("stratified", LEVELS),
         ("log_normal", LEVELS),
         ("logit_normal", FLOW),
+        ("shifted", FLOW),
+        ("even_logsnr", FLOW),
+        ("even_logsnr", schedules.VP()),
     ],
 )
 def test_ranks_of_drawn_times_are_uniform(name, schedule):
@@ -63,6 +91,13 @@ def test_ranks_of_drawn_times_are_uniform(name, schedule):
     rank = np.sort(np.asarray(times.rank(point, schedule)))
     # Kolmogorov-Smirnov: 4,000 draws stay within 1.95 / sqrt(4000) of the line (p = 0.001).
     assert np.abs(rank - (np.arange(4000) + 0.5) / 4000).max() < 1.95 / 4000**0.5
+
+
+@pytest.mark.parametrize("name", ["uniform", "antithetic", "stratified"])
+@pytest.mark.parametrize("schedule", [TABLE, FLOW, LEVELS, schedules.VE()])
+def test_even_times_reach_the_noisy_start(name, schedule):
+    t = losses.TIMES[name]()(jax.random.key(0), schedule, 1000).t
+    assert 0.99 * schedule.start.t < t.max() <= schedule.start.t
 
 
 def test_ranks_grow_with_the_noise():
@@ -76,7 +111,8 @@ def test_ranks_grow_with_the_noise():
 
 def test_names_are_complete():
     assert list(losses.TIMES) == [
-        "uniform", "antithetic", "stratified", "log_normal", "logit_normal"
+        "uniform", "antithetic", "stratified", "log_normal", "logit_normal", "shifted",
+        "even_logsnr",
     ]  # fmt: skip
 
 
@@ -85,7 +121,10 @@ def test_names_are_complete():
     [
         (lambda: losses.LogNormal(std=0.0), r"std should be a finite number > 0, got 0\.0"),
         (lambda: losses.LogitNormal(mean=float("nan")), "mean should be a finite number, got nan"),
-        (lambda: losses.LogitNormal()(jax.random.key(0), TABLE, 2), "use a continuous schedule"),
+        (lambda: losses.LogitNormal()(jax.random.key(0), TABLE, 2), "use another continuous"),
+        (lambda: losses.LogitNormal()(jax.random.key(0), LEVELS, 2), "which EDM's noise levels"),
+        (lambda: losses.Shifted()(jax.random.key(0), TABLE, 2), "with a table use Uniform"),
+        (lambda: losses.EvenLogSNR()(jax.random.key(0), TABLE, 2), "use a continuous schedule"),
     ],
 )
 def test_impossible_times_are_refused(make, message):

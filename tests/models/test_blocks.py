@@ -9,6 +9,7 @@ import pytest
 from diffax.models.blocks.embeddings import (
     FourierEmbedding,
     TimestepEmbedding,
+    grid_embedding,
     guidance_embedding,
     sinusoidal_embedding,
 )
@@ -16,7 +17,10 @@ from diffax.models.blocks.normalization import GroupNorm, group_count
 from diffax.models.blocks.resampling import (
     Upsample,
     average_pool,
+    filter_down,
+    filter_up,
     max_pool,
+    upsample_aligned,
     upsample_bilinear,
     upsample_nearest,
 )
@@ -53,6 +57,18 @@ def test_times_of_any_dtype_are_embedded_in_float32(dtype):
     assert got.dtype == jnp.float32
     # Sines of bfloat16 angles would be off by up to 1, for 992 is known to 4 there.
     np.testing.assert_array_equal(got, sinusoidal_embedding(jnp.asarray(t, jnp.float32), 32))
+
+
+def test_a_cell_of_a_grid_is_told_its_column_then_its_row():
+    got = grid_embedding(2, 3, 16).reshape(2, 3, 16)
+    angles = np.arange(3)[:, None] * 10_000.0 ** (-np.arange(4) / 4)
+    place = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+    for row in range(2):
+        for column in range(3):
+            expected = np.concatenate([place[column], place[row]])
+            np.testing.assert_allclose(got[row, column], expected, atol=1e-6)
+    with pytest.raises(ValueError, match="multiple of 4 from 8 on as size, got 14"):
+        grid_embedding(2, 2, 14)
 
 
 def test_guidance_embedding_is_the_embedding_of_a_thousandfold():
@@ -186,3 +202,37 @@ def test_transformers_treat_pixels_alike_and_start_as_their_out_init_says(block)
 def test_groups_that_do_not_divide_are_refused():
     with pytest.raises(ValueError, match="8 channels and 3 groups"):
         GroupNorm(3).init(jax.random.key(0), pixels())
+
+
+@pytest.mark.parametrize("taps", [(1, 1), (1, 3, 3, 1), (1, 5, 10, 10, 5, 1)])
+def test_filters_are_convolutions_with_zeros_between_and_each_other_s_transpose(taps):
+    x = pixels((2, 8, 12, 3))
+    kernel = np.outer(taps, taps) / sum(taps) ** 2
+    kernel = jnp.asarray(kernel, jnp.float32)[:, :, None, None] * jnp.eye(3)[None, None, :, :]
+    pad = len(taps) // 2 - 1
+    down = jax.lax.conv_general_dilated(
+        x, kernel, (2, 2), [(pad, pad)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    np.testing.assert_allclose(filter_down(x, taps), down, atol=1e-6)
+    # <down x, y> = <x, up y> / 4, and a constant stays one, away from the border.
+    y = pixels(down.shape)
+    inner = float(jnp.sum(x * filter_up(y, taps))) / 4
+    np.testing.assert_allclose(jnp.sum(down * y), inner, rtol=1e-4)
+    ones = jnp.ones((1, 8, 8, 1))
+    np.testing.assert_allclose(filter_down(ones, taps)[:, 1:-1, 1:-1], 1, atol=1e-6)
+    np.testing.assert_allclose(filter_up(ones, taps)[:, 4:-4, 4:-4], 1, atol=1e-6)
+    if pad:
+        wide = filter_down(jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0))), taps, padding=0)
+        np.testing.assert_allclose(wide, down, atol=1e-6)
+
+
+def test_aligned_upsampling_keeps_the_corners_and_is_linear_between():
+    x = pixels((2, 3, 4, 2))
+    out = upsample_aligned(x)
+    assert out.shape == (2, 6, 8, 2)
+    for corner in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+        np.testing.assert_allclose(out[:, *corner], x[:, *corner], rtol=1e-6)
+    place = np.linspace(0, 2, 6)
+    for column, old in ((0, 0), (7, 3)):
+        expected = np.interp(place, np.arange(3), np.asarray(x)[1, :, old, 1])
+        np.testing.assert_allclose(out[1, :, column, 1], expected, atol=1e-6)

@@ -4,37 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from networks import quick_jit, shapes, trained
 
 from diffax.models import UNet, UNet2DModel, parameter_count
 from diffax.models.blocks.transformer import SpatialTransformer
 
 SMALL = {"channels": 8, "multipliers": (1, 2), "num_res_blocks": 1, "attention_resolutions": (4,)}
-
-
-def shapes(model, size=(8, 8, 1), condition=None):
-    x, t = jnp.zeros((2, *size)), jnp.zeros((2,))
-    condition = condition or {}
-    return jax.eval_shape(lambda key: model.init(key, x, t, condition), jax.random.key(0))
-
-
-def trained(model, size=(8, 8, 1), condition=None):
-    """Parameters as if trained, none near zero. Drawn by numpy: compiling `init` takes longer."""
-    draw = np.random.default_rng(0).standard_normal
-    # A kernel's outputs keep the size of its inputs; scales lie near one.
-    return jax.tree_util.tree_map_with_path(
-        lambda path, p: jnp.asarray(
-            draw(p.shape) * np.prod(p.shape[:-1]) ** -0.5
-            if len(p.shape) > 1
-            else draw(p.shape) * 0.1 + ("scale" in jax.tree_util.keystr(path)),
-            p.dtype,
-        ),
-        shapes(model, size, condition),
-    )
-
-
-def quick_jit(f):
-    """Compile for a single run on tiny shapes."""
-    return jax.jit(f, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def test_ddpm_cifar10_has_the_published_number_of_parameters():
@@ -280,6 +255,8 @@ def test_conditions_that_it_does_not_read(fields, condition, message):
         ({"multipliers": ()}, r"multipliers, from 1 to 12; got 0"),
         ({"multipliers": (1, 2.5)}, r"UNet\.multipliers: expected whole numbers"),
         ({"context_size": 6, "attention": "tutorial"}, r"UNet\.attention: expected \"ddpm\""),
+        ({"num_heads": 2, "head_size": 4}, "num_heads or head_size, got both, 2 and 4"),
+        ({"num_heads": 1, "attention": "tutorial"}, "got 1; set it to None for the tutorials' 4"),
         ({"time_scale": float("inf")}, r"UNet\.time_scale: expected a finite number"),
     ],
 )

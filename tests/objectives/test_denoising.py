@@ -106,6 +106,13 @@ def test_each_quartile_of_time_gets_a_quarter(times, schedule):
     np.testing.assert_allclose(share, 0.25, atol=0.035)  # 5 standard deviations of 4,000 draws
 
 
+def test_guidance_needs_something_to_be_guided_by():
+    built(CLASSES)[0].check_sampling(Sampling(guidance=2.0))
+    built()[0].check_sampling(Sampling(guidance=1.0))
+    with pytest.raises(ValueError, match="sample.guidance is 2, and the network is told nothing"):
+        built()[0].check_sampling(Sampling(guidance=2.0))
+
+
 # ---------------------------------------------------------------- conditions
 
 
@@ -244,6 +251,7 @@ def test_a_learned_variance_is_trained_and_its_bound_measured():
             None,  # found when the parameters are split
         ),
         (VECTORS, dict(network=VectorMLP(), conditioner=Labels()), "needs data with classes"),
+        (VECTORS, dict(network=VectorMLP(num_classes=3)), "no classes reach the network"),
     ],
 )
 def test_parts_that_do_not_fit_are_one_line(spec, fields, words):

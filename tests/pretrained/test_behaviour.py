@@ -51,18 +51,18 @@ def ddpm():
 def test_one_compilation(sd):
     """New prompts, seeds, scales, strengths and etas run the same programs."""
     shape = dict(steps=2, sampler="ddim")
-    picture = tiny.picture()[:16, :16]
-    image_to_image(sd, "cat", picture, strength=0.5, eta=0.5, guidance_rescale=0.5, **shape)
+    image = tiny.image()[:16, :16]
+    image_to_image(sd, "cat", image, strength=0.5, eta=0.5, guidance_rescale=0.5, **shape)
     before = compilations()
     for i in range(2):
         image_to_image(
-            sd, "at " * (i + 1), picture, strength=0.3 + 0.1 * i, eta=0.2 * i, seed=i,
+            sd, "at " * (i + 1), image, strength=0.3 + 0.1 * i, eta=0.2 * i, seed=i,
             guidance=1.5 + i, guidance_rescale=0.1 + 0.1 * i, negative="cat", **shape,
         )  # fmt: skip
     assert compilations() == before
 
 
-def test_a_seed_gives_the_same_picture_in_any_batch(sd):
+def test_a_seed_gives_the_same_image_in_any_batch(sd):
     both = text_to_image(sd, "cat", num=2, seed=[5, 9], **SIZE)
     other = text_to_image(sd, "cat", num=2, seed=[9, 5], **SIZE)
     np.testing.assert_allclose(both, other[::-1], atol=1e-4)
@@ -101,26 +101,26 @@ def test_strength_moves_the_start_and_keeps_the_steps():
 
 
 def test_the_known_part_is_kept_exactly(sd):
-    picture, mask = tiny.picture()[:16, :16], np.zeros((16, 16))
+    image, mask = tiny.image()[:16, :16], np.zeros((16, 16))
     mask[4:10, 6:12] = 1
-    latents = inpaint(sd, "cat", picture, mask, steps=2, sampler="ddim", decode=False)
-    clean = sd.codec.encode(jnp.asarray(picture)[None])
+    latents = inpaint(sd, "cat", image, mask, steps=2, sampler="ddim", decode=False)
+    clean = sd.codec.encode(jnp.asarray(image)[None])
     kept = mask[::2, ::2] == 0
     np.testing.assert_array_equal(latents[0][kept], clean[0][kept])
     assert np.abs(latents[0][~kept] - clean[0][~kept]).min() > 0
 
 
 @pytest.mark.slow
-def test_outpainting_grows_the_picture(sd):
-    out = outpaint(sd, "cat", tiny.picture()[:16, :16], right=8, overlap=4, steps=2)
+def test_outpainting_grows_the_image(sd):
+    out = outpaint(sd, "cat", tiny.image()[:16, :16], right=8, overlap=4, steps=2)
     assert out.shape == (1, 16, 24, 3)
     with pytest.raises(ValueError, match="expected some pixels to add"):
-        outpaint(sd, "cat", tiny.picture()[:16, :16])
+        outpaint(sd, "cat", tiny.image()[:16, :16])
 
 
 @pytest.mark.slow
 def test_variations_differ(sd):
-    out = variations(sd, tiny.picture()[:16, :16], num=2, steps=2, sampler="ddim")
+    out = variations(sd, tiny.image()[:16, :16], num=2, steps=2, sampler="ddim")
     assert out.shape == (2, 16, 16, 3) and np.abs(out[0] - out[1]).max() > 0.01
 
 
@@ -135,7 +135,7 @@ def test_tiles_are_blended_without_a_trace(height, width):
         return jnp.repeat(jnp.repeat(2 * z, 2, axis=1), 2, axis=2)
 
     tiled = _tiled(local, latents, 16, 2, 1)
-    assert len(set(shapes)) == 1 and max(shapes[0][1:3]) <= 16  # one program, small pictures
+    assert len(set(shapes)) == 1 and max(shapes[0][1:3]) <= 16  # one program, small images
     np.testing.assert_allclose(tiled, local(latents), atol=1e-5)
 
 
@@ -143,11 +143,11 @@ def test_tiled_encoding_and_decoding(sd):
     def tiled(size):
         return Latent(sd.codec.module, sd.codec.params, tile=size)
 
-    picture = jnp.asarray(tiny.picture())[None]
-    latents = tiled(16).encode(picture)
+    image = jnp.asarray(tiny.image())[None]
+    latents = tiled(16).encode(image)
     assert latents.shape == (1, 16, 12, 4)
-    assert tiled(16).decode(latents).shape == picture.shape
-    np.testing.assert_array_equal(tiled(64).encode(picture), sd.codec.encode(picture))
+    assert tiled(16).decode(latents).shape == image.shape
+    np.testing.assert_array_equal(tiled(64).encode(image), sd.codec.encode(image))
     with pytest.raises(ValueError, match="tile must be a multiple of 2 and at least 16"):
         tiled(13).decode(latents)
 
@@ -162,7 +162,7 @@ def test_a_size_of_height_and_width():
     options = dict(steps=2, sampler="ddim")
     assert model.shape == (8, 4, 4)
     assert text_to_image(model, "cat", **options).shape == (1, 16, 8, 3)
-    assert image_to_image(model, "cat", tiny.picture()[:16, :16], **options).shape == (1, 16, 16, 3)
+    assert image_to_image(model, "cat", tiny.image()[:16, :16], **options).shape == (1, 16, 16, 3)
 
 
 def test_pixels_without_a_text(ddpm):
@@ -226,21 +226,21 @@ def test_options_of_the_sampler(sd):
 
 
 def test_errors_of_images_and_masks(sd, ddpm):
-    picture = tiny.picture()
+    image = tiny.image()
     with pytest.raises(ValueError, match="mask of the image's size 32x24, got shape \\(24, 32\\)"):
-        inpaint(sd, "cat", picture, np.zeros((24, 32)))
+        inpaint(sd, "cat", image, np.zeros((24, 32)))
     with pytest.raises(ValueError, match="multiples of 2, got 31x24"):
-        image_to_image(sd, "cat", picture[:31])
+        image_to_image(sd, "cat", image[:31])
     with pytest.raises(ValueError, match="expected a colour image"):
-        image_to_image(sd, "cat", picture[..., 0])
+        image_to_image(sd, "cat", image[..., 0])
     with pytest.raises(ValueError, match="floats within \\[-1, 1\\]"):
-        image_to_image(sd, "cat", picture * 255)
+        image_to_image(sd, "cat", image * 255)
     with pytest.raises(ValueError, match="strength must be in \\(0, 1\\], got 0"):
-        image_to_image(sd, "cat", picture, strength=0)
+        image_to_image(sd, "cat", image, strength=0)
     with pytest.raises(ValueError, match="take at most 10 steps"):
-        image_to_image(sd, "cat", picture, strength=0.01, steps=20)
+        image_to_image(sd, "cat", image, strength=0.01, steps=20)
     with pytest.raises(ValueError, match="the size is the image's"):
-        image_to_image(sd, "cat", picture, height=32)
+        image_to_image(sd, "cat", image, height=32)
     with pytest.raises(ValueError, match="use class_to_image"):
         text_to_image(ddpm, "cat")
     with pytest.raises(ValueError, match="expected latents of 1 samples, got 2"):
@@ -248,7 +248,7 @@ def test_errors_of_images_and_masks(sd, ddpm):
 
 
 @pytest.mark.slow
-def test_bfloat16_networks_give_close_pictures(sd):
+def test_bfloat16_networks_give_close_images(sd):
     half = tiny_pipelines.pipeline("sd", dtype=jnp.bfloat16, param_dtype=jnp.bfloat16)
     options = dict(steps=2, height=16, width=16, decode=False, sampler="ddim")
     a, b = text_to_image(half, "cat", **options), text_to_image(sd, "cat", **options)
@@ -306,7 +306,7 @@ else:
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0",
+        "XLA_FLAGS": os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4",
         "PYTHONPATH": f"{here}{os.pathsep}{here.parents[1]}",
     }
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)

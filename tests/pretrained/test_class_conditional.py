@@ -239,7 +239,7 @@ def test_saving_says_what_there_is_no_layout_for(parts, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-# ---------------------------------------------------------------- pictures
+# ---------------------------------------------------------------- images
 
 
 def test_context_is_a_row_of_the_table(pipe):
@@ -304,7 +304,7 @@ def test_guided_run_by_hand(pipe):
     np.testing.assert_allclose(out, x, **CLOSE)
 
 
-def test_pictures_and_their_number(pipe):
+def test_images_and_their_number(pipe):
     options = OPTIONS | {"decode": True}
     drawn = class_to_image(pipe, [1, 4], **options)
     assert drawn.shape == (2, 16, 16, 3) and np.abs(drawn).max() <= 1
@@ -354,15 +354,15 @@ def test_sample_py(pipe, file, tmp_path):
     out.mkdir()
     arguments = ["--label", 1, 4, "--num", 2, "--guidance", 2.5, "--seed", 3]
     assert draw(file, *arguments, "--out", out) == 0
-    pictures = [Image.open(f) for f in sorted(out.glob("*.png"))]
+    images = [Image.open(f) for f in sorted(out.glob("*.png"))]
     expected = class_to_image(pipe, [1, 4], guidance=2.5, steps=2, seed=3)
-    drawn = np.stack([np.asarray(p, np.float32) for p in pictures])
+    drawn = np.stack([np.asarray(p, np.float32) for p in images])
     assert drawn.shape == (2, 16, 16, 3)
     # within one of 256 levels
     assert np.abs(drawn / 127.5 - 1 - np.asarray(expected)).max() < 1.01 / 127.5
     recipe = {"model": "model.safetensors", "label": ["1", "4"], "guidance": 2.5}
     recipe |= {"num": 2, "steps": 2, "seed": 3}
-    assert json.loads(pictures[0].text["diffax"]) == recipe
+    assert json.loads(images[0].text["diffax"]) == recipe
 
 
 @pytest.mark.parametrize(

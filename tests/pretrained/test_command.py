@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_models import mask, picture
+from tiny_models import image, mask
 from tiny_pipelines import components
 
 from diffax.commands import sample as command
@@ -23,7 +23,7 @@ def draw(folder, *arguments):
     return command.main([str(a) for a in arguments])
 
 
-def test_a_prompt_becomes_a_picture_that_knows_its_recipe(folder, tmp_path):
+def test_a_prompt_becomes_an_image_that_knows_its_recipe(folder, tmp_path):
     out = tmp_path / "out.png"
     prompt = ["--prompt", "a (red:1.2) b", "--negative", "c", "--seed", 3, "--sampler", "dpmpp_2m"]
     assert draw(folder, *prompt, "--out", out) == 0
@@ -38,12 +38,12 @@ def test_a_prompt_becomes_a_picture_that_knows_its_recipe(folder, tmp_path):
     }
 
 
-def test_editing_a_picture(folder, tmp_path):
-    pixels = np.rint((picture() + 1) * 127.5).astype(np.uint8)
-    Image.fromarray(pixels.reshape(pixels.shape[-3:])).save(tmp_path / "picture.png")
+def test_editing_an_image(folder, tmp_path):
+    pixels = np.rint((image() + 1) * 127.5).astype(np.uint8)
+    Image.fromarray(pixels.reshape(pixels.shape[-3:])).save(tmp_path / "image.png")
     anew = (np.squeeze(mask()) > 0.5).astype(np.uint8) * 255
     Image.fromarray(anew).save(tmp_path / "mask.png")
-    edit = ["--prompt", "a", "--init-image", tmp_path / "picture.png"]
+    edit = ["--prompt", "a", "--init-image", tmp_path / "image.png"]
     out = tmp_path / "out.npz"
     assert draw(folder, *edit, "--strength", 0.5, "--out", out) == 0
     assert np.load(out)["arr_0"].shape == (1, *pixels.shape[-3:])

@@ -102,8 +102,8 @@ def test_whole_pipelines_both_ways(family, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["DDIMPipeline", "LDMPipeline"])
-def test_pictures_without_a_text(kind, tmp_path):
-    """google/ddpm-* and unconditional latent diffusion: their folder, the same pictures."""
+def test_images_without_a_text(kind, tmp_path):
+    """google/ddpm-* and unconditional latent diffusion: their folder, the same images."""
     latent = kind == "LDMPipeline"
     channels = {"in_channels": 3, "out_channels": 3}
     unet = make_pipelines.network({**tiny.CONFIGS["ddpm"], **channels})

@@ -93,7 +93,7 @@ def test_image_to_image(pipes, sampler):
     out = image_to_image(
         pipes("sd"),
         tiny.PROMPTS,
-        tiny.picture(),
+        tiny.image(),
         strength=0.6,
         steps=6,
         sampler=sampler,
@@ -108,7 +108,7 @@ def test_inpainting_by_replacement(pipes, sampler):
     out = inpaint(
         pipes("sd"),
         tiny.PROMPTS,
-        tiny.picture(),
+        tiny.image(),
         tiny.mask(),
         steps=5,
         sampler=sampler,
@@ -123,7 +123,7 @@ def test_inpainting_with_strength(pipes):
     out = inpaint(
         pipes("sd"),
         tiny.PROMPTS,
-        tiny.picture(),
+        tiny.image(),
         tiny.mask(),
         strength=0.6,
         steps=6,
@@ -139,7 +139,7 @@ def test_inpainting_model(pipes, sampler):
     out = inpaint(
         pipes("inpainting"),
         tiny.PROMPTS,
-        tiny.picture(),
+        tiny.image(),
         tiny.mask(),
         steps=5,
         sampler=sampler,

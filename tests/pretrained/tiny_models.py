@@ -244,6 +244,53 @@ PIPELINES = {
     },
 }
 
+# ---------------------------------------------------------------- add-ons
+
+_CONTROL = {
+    "_class_name": "ControlNetModel",
+    **{k: v for k, v in CONFIGS["unet_sd1"].items() if k not in ("_class_name", "sample_size")},
+    # One halving only: the tiny autoencoder's latents are half the image's size.
+    "conditioning_embedding_out_channels": [8, 16],
+}
+_CONTROL.pop("up_block_types")
+
+ADDONS = {
+    "controlnet": _CONTROL,
+    # Another hint embedding: its weights follow from names and shapes.
+    "controlnet_2": {
+        **_CONTROL,
+        "conditioning_embedding_out_channels": [4, 12],
+        "controlnet_conditioning_channel_order": "bgr",
+    },
+    "controlnet_xl": {
+        "_class_name": "ControlNetModel",
+        **{
+            k: v
+            for k, v in _XL.items()
+            if k not in ("_class_name", "sample_size", "up_block_types")
+        },
+        "conditioning_embedding_out_channels": [8, 16],
+    },
+}
+
+
+ADDONS["clip_vision"] = {
+    "architectures": ["CLIPVisionModelWithProjection"],
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "image_size": 28,
+    "patch_size": 7,
+    "projection_dim": 24,
+}
+
+
+def control_images() -> np.ndarray:
+    """Two control images in [-1, 1], 32x24."""
+    return np.stack([image(), np.sin(3 * image()[::-1])])
+
+
 # Our name -> the reference's scheduler.
 SAMPLERS = {
     "ddim": "DDIMScheduler",
@@ -270,19 +317,19 @@ def pad_token(family: str, number: int) -> str:
 
 
 def noise() -> np.ndarray:
-    """Latents to start from, of two 32x24 pictures."""
+    """Latents to start from, of two 32x24 images."""
     return draws("noise", 2, 16, 12, 4)
 
 
-def picture() -> np.ndarray:
-    """A smooth colour picture, 32x24, in [-1, 1]."""
+def image() -> np.ndarray:
+    """A smooth colour image, 32x24, in [-1, 1]."""
     y, x = np.mgrid[0:32, 0:24].astype(np.float32)
     waves = [np.sin(x / 5), np.cos(y / 7), np.sin((x + y) / 9)]
     return (0.8 * np.stack(waves, axis=-1)).astype(np.float32)
 
 
 def mask() -> np.ndarray:
-    """1 where the picture is made anew, 32x24."""
+    """1 where the image is made anew, 32x24."""
     mask = np.zeros((32, 24), np.float32)
     mask[6:23, 5:17] = 1
     return mask

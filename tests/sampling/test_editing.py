@@ -129,13 +129,13 @@ def test_repaint_refuses_solvers_with_a_memory():
 
 
 def test_outpainting_canvas():
-    picture = jnp.arange(12.0).reshape(1, 2, 2, 3)
-    known, mask = diffax.sampling.outpainting_canvas(picture, top=1, right=2)
+    image = jnp.arange(12.0).reshape(1, 2, 2, 3)
+    known, mask = diffax.sampling.outpainting_canvas(image, top=1, right=2)
     assert known.shape == (1, 3, 4, 3) and mask.shape == (1, 3, 4, 1)
-    np.testing.assert_array_equal(known[:, 1:, :2], picture)
+    np.testing.assert_array_equal(known[:, 1:, :2], image)
     assert float(mask.sum()) == 8 and float(mask[0, 0, 0, 0]) == 1
     with pytest.raises(ValueError, match="margins"):
-        diffax.sampling.outpainting_canvas(picture, left=-1)
+        diffax.sampling.outpainting_canvas(image, left=-1)
 
 
 def test_slerp_keeps_the_length_and_its_ends():
@@ -149,7 +149,7 @@ def test_slerp_keeps_the_length_and_its_ends():
     np.testing.assert_allclose(diffax.sampling.slerp(a, a, 0.3), a, atol=1e-6)
 
 
-def test_refined_inversion_gives_the_picture_back():
+def test_refined_inversion_gives_the_image_back():
     x0 = jnp.array([[1.05, 0.95], [-0.9, -1.1], [0.95, 1.0]] * 2)
     grid = diffax.time_grid(LINEAR, 20, "logsnr")
     errors = []
@@ -160,7 +160,7 @@ def test_refined_inversion_gives_the_picture_back():
     assert errors[1] < 1e-2 and errors[1] < errors[0] / 3, errors
 
 
-def test_interpolation_begins_and_ends_at_the_pictures():
+def test_interpolation_begins_and_ends_at_the_images():
     a, b = jnp.array([1.0, 0.9]), jnp.array([-1.0, -1.05])
     grid = diffax.time_grid(LINEAR, 20, "logsnr")
     weights = jnp.linspace(0, 1, 6)

@@ -33,7 +33,7 @@ def test_every_recipe_builds_a_schedule(name):
 
 
 def test_continuous_schedules_are_their_own_recipes():
-    for name in set(BY_NAME) - set(TABLES):
+    for name in set(BY_NAME) - set(TABLES) - {"learned_linear"}:  # which builds parameters
         schedule = recipe(name)
         assert schedule.build() is schedule
 

@@ -1,6 +1,7 @@
 """DDPM and DDIM on data whose denoiser is known in closed form."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -237,3 +238,18 @@ def test_wrong_keys_and_empty_grids_are_refused():
         )
     with pytest.raises(ValueError, match="fixed_small"):
         diffax.solvers.DDPM("fixed_medium")
+
+
+def test_the_last_step_is_noisy_where_it_is_asked_for():
+    """With fixed-large variance the last step's is beta_0: here of one step from data known."""
+    schedule = schedules.linear(10, 0.04, 0.3)
+    grid = diffax.time_grid(schedule, 10)[-2:]
+    keys = diffax.sample_keys(0, 20_000)
+    x, ddpm = jnp.full((20_000, 1), 0.5), partial(diffax.solvers.DDPM, "fixed_large")
+    quiet, noisy = (
+        run(GaussianDenoiser(std=0.0), ddpm(last_noise=on), grid, x, keys) for on in (False, True)
+    )
+    np.testing.assert_allclose(quiet, MEAN, atol=1e-5)
+    # Standard errors of 20,000 draws: 0.2 / sqrt(20000), and of a variance, relative, 0.01.
+    np.testing.assert_allclose(noisy.mean(), MEAN, atol=5 * 0.2 / 20_000**0.5)
+    np.testing.assert_allclose(noisy.var(), 0.04, rtol=0.05)

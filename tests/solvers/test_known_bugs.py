@@ -77,13 +77,18 @@ def test_guidance_leaves_equal_branches_alone(scale, batched):
 
 def test_min_snr_knows_the_prediction_type():
     """min(SNR, 5)/SNR for eps, min(SNR, 5)/(SNR + 1) for v, min(SNR, 5) for x0."""
-    at = schedules.linear(1000).at(np.array([5, 400, 900]))
+    schedule = schedules.linear(1000)
+    at = schedule.at(np.array([5, 400, 900]))
     snr = np.asarray(at.alpha / at.sigma, np.float64) ** 2
     capped = np.minimum(snr, 5)
     weight = losses.MinSNR(5.0)
-    np.testing.assert_allclose(weight(at, parameterization.Eps()), capped / snr, rtol=1e-5)
-    np.testing.assert_allclose(weight(at, parameterization.V()), capped / (snr + 1), rtol=1e-5)
-    np.testing.assert_allclose(weight(at, parameterization.X0()), capped, rtol=1e-5)
+    np.testing.assert_allclose(
+        weight(at, parameterization.Eps(), schedule), capped / snr, rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        weight(at, parameterization.V(), schedule), capped / (snr + 1), rtol=1e-5
+    )
+    np.testing.assert_allclose(weight(at, parameterization.X0(), schedule), capped, rtol=1e-5)
 
 
 def test_time_and_noise_of_the_loss_have_keys_of_their_own():

@@ -212,7 +212,7 @@ def test_sharded_batch_gives_the_same_samples():
     """
     environment = dict(
         os.environ,
-        XLA_FLAGS="--xla_force_host_platform_device_count=8",
+        XLA_FLAGS=os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8",
         JAX_PLATFORMS="cpu",
     )
     done = subprocess.run(

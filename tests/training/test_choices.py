@@ -19,7 +19,7 @@ from diffax.evaluation import Evaluation
 from diffax.generation import Sampling
 from diffax.losses import LearnedVariance, LogNormal, MinSNR
 from diffax.models import UNet, VectorMLP
-from diffax.objectives import Denoising
+from diffax.objectives import Autoencoder, Denoising, Progressive
 from diffax.schedules import AlphaBars, Betas, Cosine
 from diffax.solvers import choice
 from diffax.training import AdamW, Config, EMAConfig, Group, Optimizer, from_json, to_json
@@ -31,6 +31,8 @@ from diffax.training.keeping.workdir import previous_config
 # What has no default.
 NEEDED = {
     "denoising": {"network": VectorMLP()},
+    "consistency_training": {"network": VectorMLP()},
+    "variational": {"network": VectorMLP()},
     "betas": {"betas": (0.1, 0.2)},
     "alpha_bars": {"alpha_bars": (0.9, 0.2)},
     "tfds": {"name": "cifar10"},
@@ -56,6 +58,10 @@ def placed(family: str, node) -> Config:
         return replace(config, sample=Sampling(solver=choice.make("langevin", predictor=node)))
     if family == "metrics":
         return replace(config, evaluation=Evaluation(every=1, metrics=(node,)))
+    if family == "teacher":
+        return replace(config, objective=Progressive(teacher=node))
+    if family in ("autoencoder", "regularizer", "perceptual", "adversary"):
+        return replace(config, objective=Autoencoder(**{family: node}))
     return replace(config, objective=replace(config.objective, **{family: node}))
 
 

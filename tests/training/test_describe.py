@@ -49,8 +49,6 @@ def test_several_choices_are_listed_with_their_fields():
 def test_every_field_of_every_choice_has_a_meaning(family):
     missing = []
     for name, kind in families()[family].items():
-        if name in ("unet_2d", "unet_condition"):
-            continue  # their fields are those of published config files
         kind = getattr(kind, "make", kind)
         told = field_help(kind)
         internal = {"params", "schedule"} if family in ("solver", "predictor") else {"params"}

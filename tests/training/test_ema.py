@@ -36,6 +36,15 @@ def test_warm_up_is_min_of_decay_and_one_plus_n_over_ten_plus_n():
     np.testing.assert_allclose(betas, [2 / 11, 10 / 19, 91 / 100, 0.99], rtol=1e-6)
 
 
+def test_averages_are_copies_until_they_begin():
+    values = np.random.default_rng(0).normal(size=6)
+    config = EMAConfig(decays=(0.9,), warmup=False, widths=(0.1,), copy_until=4)
+    for path in averaged(config, values).values():
+        np.testing.assert_allclose(path[:4], values[:4], rtol=1e-6)
+    got = averaged(config, values)["decay_0.9"]
+    np.testing.assert_allclose(got[4], 0.9 * values[3] + 0.1 * values[4], rtol=1e-5)
+
+
 def test_half_life_in_images():
     config = EMAConfig(decays=(), half_lives=(1000.0,), ramp=None)
     steps = np.concatenate([np.ones(1), np.zeros(50)])  # one impulse, then 50 steps of 20 images
@@ -128,7 +137,13 @@ def test_reconstruction_gives_back_what_was_tracked():
 
 
 def test_bad_values_are_refused():
-    for bad in (dict(decays=(1.0,)), dict(half_lives=(0.0,)), dict(widths=(0.3,)), dict(ramp=0.0)):
+    for bad in (
+        dict(decays=(1.0,)),
+        dict(half_lives=(0.0,)),
+        dict(widths=(0.3,)),
+        dict(ramp=0.0),
+        dict(copy_until=-1),
+    ):
         with pytest.raises(ValueError, match="ema"):
             EMAConfig(**bad)
     with pytest.raises(ValueError, match="differ"):

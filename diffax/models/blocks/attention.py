@@ -120,6 +120,7 @@ class Attention(nn.Module):
         norm_groups: groups of a GroupNorm before it (`group_norm`); None for no norm.
         qkv_bias: whether the query, key and value maps have a bias; the output map always has.
         causal: token i sees tokens 0 ... i only.
+        features: width of what is gathered; None for that of the tokens.
         names: of the query, key, value and output maps.
 
     Example:
@@ -133,6 +134,7 @@ class Attention(nn.Module):
     norm_groups: int | None = None
     qkv_bias: bool = True
     causal: bool = False
+    features: int | None = None
     names: tuple[str, str, str, str] = ("to_q", "to_k", "to_v", "to_out_0")
 
     @nn.compact
@@ -144,7 +146,7 @@ class Attention(nn.Module):
             context: `[B, M, K]`; None for the tokens themselves, after the norm.
 
         Returns:
-            The shape of `x`; not added to it.
+            The shape of `x`, with `features` channels; not added to it.
 
         Raises:
             ValueError: the channels do not split into that many heads.
@@ -162,7 +164,8 @@ class Attention(nn.Module):
         source = tokens if context is None else context
 
         def project(tokens: jax.Array, name: str) -> jax.Array:
-            out = style.dense(channels, name, use_bias=self.qkv_bias)(tokens)
+            init = style.qkv_init
+            out = style.dense(channels, name, use_bias=self.qkv_bias, kernel_init=init)(tokens)
             return out.reshape(*out.shape[:-1], self.heads, channels // self.heads)
 
         to_query, to_key, to_value, to_out = self.names
@@ -173,5 +176,6 @@ class Attention(nn.Module):
             causal=self.causal,
             query_chunk=style.query_chunk,
         )
-        out = style.dense(channels, to_out, kernel_init=style.out_init)(out.reshape(tokens.shape))
-        return out.reshape(x.shape)
+        features = self.features or channels
+        out = style.dense(features, to_out, kernel_init=style.out_init)(out.reshape(tokens.shape))
+        return out.reshape(*x.shape[:-1], features)

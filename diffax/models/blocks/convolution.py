@@ -56,11 +56,19 @@ def conv2d(
         padding = lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
     top_bottom, left_right = padding
     pads = (tuple(top_bottom), tuple(left_right))
-    if kernel.shape[:2] == strides == (1, 1) and pads == ((0, 0), (0, 0)):
-        return x @ kernel[0, 0]
+    if kernel.shape[:2] == tuple(strides) and pads == ((0, 0), (0, 0)):
+        return _patches(x, strides) @ kernel.reshape(-1, kernel.shape[-1])
     # Other back ends recognise autodiff's own forms and have kernels of their own for them.
     convolve = _cpu_conv if jax.default_backend() == "cpu" else _conv
     return convolve(x, kernel, tuple(strides), pads)
+
+
+def _patches(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """Neighbouring patches, `[B, H // h, W // w, h * w * C]`; what is left over is cut off."""
+    (h, w), (batch, height, width, channels) = size, x.shape
+    rows, columns = height // h, width // w
+    tiles = x[:, : rows * h, : columns * w].reshape(batch, rows, h, columns, w, channels)
+    return tiles.swapaxes(2, 3).reshape(batch, rows, columns, h * w * channels)
 
 
 def _conv(

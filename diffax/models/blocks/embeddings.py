@@ -59,6 +59,33 @@ def sinusoidal_embedding(
     return jnp.pad(embedding, ((0, 0), (0, size % 2)))
 
 
+def grid_embedding(height: int, width: int, size: int) -> jax.Array:
+    """Where each cell of a grid lies: the sinusoidal embeddings of its column and its row.
+
+    The fixed positions of vision transformers (He et al. 2022, Peebles & Xie 2023).
+
+    Args:
+      height: rows.
+      width: columns.
+      size: length of an embedding, a multiple of 4, at least 8; a half each for column and row.
+
+    Returns:
+      `[height * width, size]`, float32, row by row.
+
+    Raises:
+      ValueError: another size.
+
+    Example:
+      >>> grid_embedding(2, 3, 8).shape
+      (6, 8)
+    """
+    if size < 8 or size % 4:
+        raise ValueError(f"grid_embedding: expected a multiple of 4 from 8 on as size, got {size}")
+    rows, columns = jnp.divmod(jnp.arange(height * width), width)
+    halves = [sinusoidal_embedding(place, size // 2, freq_shift=0) for place in (columns, rows)]
+    return jnp.concatenate(halves, axis=-1)
+
+
 def guidance_embedding(scale: jax.Array, size: int) -> jax.Array:
     """The guidance scale that a distilled network is told, in its `condition["guidance"]`.
 
@@ -79,6 +106,23 @@ def guidance_embedding(scale: jax.Array, size: int) -> jax.Array:
       (1, 256)
     """
     return sinusoidal_embedding(1000.0 * scale.astype(jnp.float32), size)
+
+
+def pixel_waves(x: jax.Array, powers: tuple[int, ...]) -> jax.Array:
+    """An image beside fast waves of its values (Kingma et al. 2021, appendix C).
+
+    Args:
+      x: `[..., C]`, in [-1, 1].
+      powers: n of `sin(2^n pi x)` and `cos(2^n pi x)`.
+
+    Returns:
+      `[..., C (1 + 2 len(powers))]`: x, all sines, all cosines; float32 where there are waves.
+    """
+    if not powers:
+        return x
+    x = x.astype(jnp.float32)
+    angles = [2.0**n * jnp.pi * x for n in powers]
+    return jnp.concatenate([x, *map(jnp.sin, angles), *map(jnp.cos, angles)], axis=-1)
 
 
 class TimestepEmbedding(nn.Module):
@@ -143,6 +187,22 @@ def label_embedding(
         case "timestep":
             label = waves(label)
     return TimestepEmbedding(style, features, name="class_embedding")(label)
+
+
+def class_embedding(label: jax.Array, style: Style, rows: int, features: int) -> jax.Array:
+    """A label's row of a table `[B, features]`; the null label, `rows`, adds nothing.
+
+    To be called inside a network, whose `class_embedding` the table is.
+
+    Args:
+        label: int `[B]`, 0 ... rows.
+        style: see `Style`.
+        rows: number of classes.
+        features: width of the time embedding that it is added to.
+    """
+    table = style.embed(rows, features, "class_embedding")
+    row = table(jnp.minimum(label, rows - 1))
+    return jnp.where((label < rows)[:, None], row, jnp.zeros_like(row))
 
 
 class FourierEmbedding(nn.Module):

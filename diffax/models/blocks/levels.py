@@ -66,7 +66,8 @@ class TutorialSpec:
 AttentionSpec = SelfSpec | CrossSpec | TutorialSpec | None
 
 
-def _residual(style: Style, features: int, name: str, **options: Any) -> ResidualBlock:
+def residual(style: Style, features: int, name: str, **options: Any) -> ResidualBlock:
+    """A residual block, recomputed in the backward pass where the style says so."""
     # `train` (the third argument after the module itself) is a Python bool.
     block = nn.remat(ResidualBlock, static_argnums=(3,)) if style.remat else ResidualBlock
     return block(style, features, name=name, **options)
@@ -106,6 +107,7 @@ class DownBlock(nn.Module):
         attentions: one spec (or None) a layer; their number is the number of layers.
         resample: "conv", "max", "average", "resnet" or None (the last block).
         padding: of the downsampling convolution; see `Downsample`.
+        rescale: every residual sum is divided by this.
     """
 
     style: Style
@@ -113,6 +115,7 @@ class DownBlock(nn.Module):
     attentions: tuple[AttentionSpec, ...]
     resample: str | None = None
     padding: int = 1
+    rescale: float = 1.0
 
     @nn.compact
     def __call__(
@@ -123,18 +126,17 @@ class DownBlock(nn.Module):
         train: bool = False,
     ) -> tuple[jax.Array, list[jax.Array]]:
         """Returns the output and every layer's output, for the up path."""
-        skips = []
+        skips, sums = [], {"rescale": self.rescale}
         for i, spec in enumerate(self.attentions):
-            x = _residual(self.style, self.features, f"resnets_{i}")(x, temb, train)
-            x = _attended(self.style, spec, f"attentions_{i}", x, context)
+            x = residual(self.style, self.features, f"resnets_{i}", **sums)(x, temb, train)
+            x = _attended(self.style, spec, f"attentions_{i}", x, context, self.rescale)
             skips.append(x)
         if self.resample == "conv":
             x = Downsample(self.style, self.padding, name="downsamplers_0")(x)
             skips.append(x)
         elif self.resample == "resnet":
-            x = _residual(self.style, self.features, "downsamplers_0", resample="down")(
-                x, temb, train
-            )
+            down = residual(self.style, self.features, "downsamplers_0", resample="down", **sums)
+            x = down(x, temb, train)
             skips.append(x)
         elif self.resample is not None:
             x = POOLS[self.resample](x)
@@ -165,10 +167,10 @@ class MidBlock(nn.Module):
     ) -> jax.Array:
         """`[B, H, W, C]` to the same shape."""
         features = x.shape[-1]
-        x = _residual(self.style, features, "resnets_0", rescale=self.rescale)(x, temb, train)
+        x = residual(self.style, features, "resnets_0", rescale=self.rescale)(x, temb, train)
         for i, spec in enumerate(self.attentions):
             x = _attended(self.style, spec, f"attentions_{i}", x, context, self.rescale)
-            x = _residual(self.style, features, f"resnets_{i + 1}", rescale=self.rescale)(
+            x = residual(self.style, features, f"resnets_{i + 1}", rescale=self.rescale)(
                 x, temb, train
             )
         return x
@@ -183,12 +185,14 @@ class UpBlock(nn.Module):
         attentions: one spec (or None) a layer; their number is the number of layers.
         resample: "conv" (repeat pixels, then a convolution), "bilinear" (interpolate, then a
             convolution), "resnet" or None (the last block).
+        rescale: every residual sum is divided by this.
     """
 
     style: Style
     features: int
     attentions: tuple[AttentionSpec, ...]
     resample: str | None = None
+    rescale: float = 1.0
 
     @nn.compact
     def __call__(
@@ -201,14 +205,16 @@ class UpBlock(nn.Module):
         size: tuple[int, int] | None = None,
     ) -> jax.Array:
         """`skips`: one a layer, the last used first (None: an autoencoder's decoder, no skips)."""
+        sums = {"rescale": self.rescale}
         for i, spec in enumerate(self.attentions):
             if skips is not None:
                 x = jnp.concatenate([x, skips[-1 - i]], axis=-1)
-            x = _residual(self.style, self.features, f"resnets_{i}")(x, temb, train)
-            x = _attended(self.style, spec, f"attentions_{i}", x, context)
+            x = residual(self.style, self.features, f"resnets_{i}", **sums)(x, temb, train)
+            x = _attended(self.style, spec, f"attentions_{i}", x, context, self.rescale)
         if self.resample in ("conv", "bilinear"):
             bilinear = self.resample == "bilinear"
             x = Upsample(self.style, bilinear, name="upsamplers_0")(x, size)
         elif self.resample == "resnet":
-            x = _residual(self.style, self.features, "upsamplers_0", resample="up")(x, temb, train)
+            up = residual(self.style, self.features, "upsamplers_0", resample="up", **sums)
+            x = up(x, temb, train)
         return x

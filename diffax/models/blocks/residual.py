@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from diffax.models.blocks.resampling import average_pool, upsample_nearest
+from diffax.models.blocks.resampling import filter_down, filter_up
 from diffax.models.blocks.style import Style
 
 
@@ -17,9 +17,11 @@ class ResidualBlock(nn.Module):
 
     Attributes:
         style: see `Style`.
-        features: output channels; a 1 x 1 convolution maps the shortcut where they change.
+        features: output channels; a 1 x 1 convolution maps the shortcut where they change (and
+            where `style.map_resampled` asks for one).
         rescale: the residual sum is divided by this.
-        resample: "down" or "up" halves or doubles the image inside the block; None keeps its size.
+        resample: "down" or "up" halves or doubles the image inside the block, through the filter
+            `style.taps`; None keeps its size.
     """
 
     style: Style
@@ -35,9 +37,9 @@ class ResidualBlock(nn.Module):
         style = self.style
         h = nn.silu(style.norm("norm1")(x))
         if self.resample == "down":
-            x, h = average_pool(x), average_pool(h)
+            x, h = filter_down(x, style.taps), filter_down(h, style.taps)
         elif self.resample == "up":
-            x, h = upsample_nearest(x), upsample_nearest(h)
+            x, h = filter_up(x, style.taps), filter_up(h, style.taps)
         h = style.conv(self.features, "conv1")(h)
         if temb is not None:
             width = 2 * self.features if style.scale_shift else self.features
@@ -49,7 +51,8 @@ class ResidualBlock(nn.Module):
             h = style.norm("norm2")(h if temb is None else h + temb)
         h = nn.Dropout(style.dropout, deterministic=not train)(nn.silu(h))
         h = style.conv(self.features, "conv2", kernel_init=style.out_init)(h)
-        if x.shape[-1] != self.features:
+        mapped = style.map_resampled and self.resample is not None
+        if x.shape[-1] != self.features or mapped:
             x = style.conv(self.features, "conv_shortcut", size=1)(x)
         return added(x, h, self.rescale)
 

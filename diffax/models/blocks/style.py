@@ -29,24 +29,30 @@ class Style:
         dropout: probability in the residual blocks, while training; 0 to 1.
         scale_shift: the time embedding scales and shifts after the second norm of a residual block
             (iDDPM) instead of being added before it (DDPM).
+        taps: the filter of residual blocks that halve or double the image, see `filter_down`.
+        map_resampled: such a block maps its shortcut even where the channels stay the same.
         query_chunk: see `diffax.models.blocks.attention.attend`.
         remat: recompute each residual and attention block in the backward pass, to save memory.
         dtype: of the computation; statistics and softmax are float32 inside.
         param_dtype: of the parameters.
         kernel_init: initialiser of linear maps and convolutions.
         out_init: initialiser of the last map of each branch that is added to something.
+        qkv_init: initialiser of the query, key and value maps; None: that of linear maps.
     """
 
     groups: int | None = None
     eps: float = 1e-6
     dropout: float = 0.0
     scale_shift: bool = False
+    taps: tuple[int, ...] = (1, 1)
+    map_resampled: bool = False
     query_chunk: int | None = None
     remat: bool = False
     dtype: str = "float32"
     param_dtype: str = "float32"
     kernel_init: Initializer = _LECUN
     out_init: Initializer = _LECUN
+    qkv_init: Initializer | None = None
 
     @property
     def dtypes(self) -> dict[str, Any]:
@@ -81,6 +87,7 @@ class Style:
         size: int = 3,
         stride: int = 1,
         padding: str | tuple[tuple[int, int], tuple[int, int]] = "SAME",
+        use_bias: bool = True,
         kernel_init: Initializer | None = None,
     ) -> Conv:
         """A convolution with a kernel of `size` x `size` pixels."""
@@ -89,6 +96,7 @@ class Style:
             (size, size),
             (stride, stride),
             padding,
+            use_bias,
             kernel_init=self.kernel_init if kernel_init is None else kernel_init,
             name=name,
             **self.dtypes,

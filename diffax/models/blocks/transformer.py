@@ -13,18 +13,20 @@ from diffax.models.blocks.style import Style
 
 
 class FeedForward(nn.Module):
-    """A linear map to a wider layer, the exact erf GELU, and a linear map back.
+    """A linear map to a wider layer, GELU, and a linear map back.
 
     Attributes:
         style: see `Style`.
         factor: width of the hidden layer over that of the tokens.
         gated: GEGLU (Shazeer 2020): half of a hidden layer of twice the width is multiplied by the
             GELU of the other half; stored as value, gate.
+        exact: the GELU of the error function, instead of its approximation by a tanh.
     """
 
     style: Style
     factor: int = 4
     gated: bool = True
+    exact: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -34,7 +36,7 @@ class FeedForward(nn.Module):
             value, gate = jnp.split(_Projection(self.style, 2 * width, name="net_0")(x), 2, axis=-1)
         else:
             value, gate = 1, _Projection(self.style, width, name="net_0")(x)
-        h = value * nn.gelu(gate, approximate=False)
+        h = value * nn.gelu(gate, approximate=not self.exact)
         return self.style.dense(x.shape[-1], "net_2", kernel_init=self.style.out_init)(h)
 
 

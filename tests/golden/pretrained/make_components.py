@@ -24,8 +24,10 @@ def build(name: str) -> torch.nn.Module:
     """The reference library's network with the formula's weights."""
     config = dict(tiny_models.CONFIGS[name])
     if "architectures" in config:
-        cls = getattr(transformers, config.pop("architectures")[0])
-        model = cls(transformers.CLIPTextConfig(**config))
+        name = config.pop("architectures")[0]
+        kind = "Text" if "Text" in name else "Vision"
+        settings = getattr(transformers, f"CLIP{kind}Config")
+        model = getattr(transformers, name)(settings(**config))
     else:
         model = getattr(diffusers, config["_class_name"]).from_config(config)
     return fill(model)
@@ -43,7 +45,7 @@ def fill(model: torch.nn.Module) -> torch.nn.Module:
 
 def canonical(key: str, model: torch.nn.Module) -> str:
     """The key with `text_model.`, which transformers dropped in version 5."""
-    clip = isinstance(model, transformers.PreTrainedModel)
+    clip = type(model).__name__.startswith("CLIPText")
     bare = clip and not key.startswith(("text_model.", "text_projection."))
     return "text_model." + key if bare else key
 

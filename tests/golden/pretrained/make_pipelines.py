@@ -139,7 +139,7 @@ def main() -> None:
     out = pipe(**options, guidance_rescale=tiny.RESCALE, output_type="np")
     golden["sd2 picture unipc"] = 2 * out.images - 1
 
-    picture = nchw((tiny.picture()[None].repeat(2, 0) + 1) / 2)
+    image = nchw((tiny.image()[None].repeat(2, 0) + 1) / 2)
     mask = torch.from_numpy(tiny.mask())[None, None]
     parts = components("sd")
     for ours, theirs in tiny.SAMPLERS.items():
@@ -149,7 +149,7 @@ def main() -> None:
         module = sys.modules[type(pipe).__module__]
         with NoiseFrom(module):
             out = pipe(
-                **COMMON, image=picture, num_inference_steps=10, strength=0.6, output_type="latent"
+                **COMMON, image=image, num_inference_steps=10, strength=0.6, output_type="latent"
             )
         golden[f"sd image {ours}"] = latents(out)
 
@@ -160,7 +160,7 @@ def main() -> None:
             out = pipe(
                 **COMMON,
                 **SIZE,
-                image=picture,
+                image=image,
                 mask_image=mask,
                 num_inference_steps=5,
                 strength=1.0,
@@ -174,7 +174,7 @@ def main() -> None:
         out = pipe(
             **COMMON,
             **SIZE,
-            image=picture,
+            image=image,
             mask_image=mask,
             num_inference_steps=10,
             strength=0.6,

@@ -16,7 +16,7 @@ KARRAS = {"use_karras_sigmas": True}
 ALL = ("epsilon", "v_prediction", "sample")
 TWO = ("epsilon", "v_prediction")
 
-# Four numbers: a batch of one picture with one channel, 2 x 2.
+# Four numbers: a batch of one image with one channel, 2 x 2.
 START = np.array([0.9, -0.3, 0.05, -1.4]).reshape(1, 1, 2, 2)
 # One draw of standard normal noise a step, for the stochastic schedulers.
 NOISE = np.random.default_rng(7).standard_normal((64, *START.shape))

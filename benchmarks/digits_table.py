@@ -1,0 +1,258 @@
+"""What the objectives of the literature make of 8x8 digits, at the same small budget each.
+
+    python benchmarks/digits_table.py --steps 1500
+    python benchmarks/digits_table.py --part few_steps --steps 1500
+
+Three parts. `quality`: {eps, x0, v, EDM, flow} x {U-Net, DiT}, trained for the same steps on the
+same data and sampled in 50 calls. `few_steps`: progressive distillation of the v U-Net and a
+consistency model of its own, at 1, 2 and 4 calls. `guidance`: how many of the digits are read as
+the class that was asked for, and how varied they are, against the scale.
+
+Runs lie in --workdir and continue; what is measured is kept in
+`benchmarks/results/digits_table.json` after every cell, so that the script may be stopped anywhere.
+`--draw` draws the guidance curve of what is there.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+
+import jax
+
+from diffax import atomic, parameterization, schedules
+from diffax.conditioning import Labels
+from diffax.data import Digits
+from diffax.evaluation import digit_obedience, digit_quality
+from diffax.generation import Sampling, generate
+from diffax.image_range import to_float
+from diffax.losses import LogNormal, Stratified
+from diffax.models import DiT, UNet, parameter_count
+from diffax.objectives import ConsistencyTraining, Denoising, Progressive
+from diffax.solvers import DDIM, Consistency
+from diffax.training import (
+    Config,
+    Cosine,
+    EMAConfig,
+    Optimizer,
+    Options,
+    Recipe,
+    TrainConfig,
+    TrainedRun,
+    load_run,
+    train,
+)
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from sampler_quality import frechet  # noqa: E402
+
+RESULT = ROOT / "benchmarks" / "results" / "digits_table.json"
+PICTURE = ROOT / "docs" / "images" / "guidance.png"
+NUM = 1000
+SCALES = (1.0, 1.5, 2.0, 3.0, 5.0)
+
+
+def unet(time_scale: float) -> UNet:
+    """The network of the recipe `digits`."""
+    return UNet(
+        channels=32,
+        multipliers=(1, 2),
+        num_res_blocks=1,
+        attention_resolutions=(4,),
+        time_scale=time_scale,
+    )
+
+
+def dit(time_scale: float) -> DiT:
+    """About as many parameters as the U-Net."""
+    return DiT(features=128, depth=3, num_heads=4, patch_size=2, time_scale=time_scale)
+
+
+TABLE, FLOW, LEVELS = schedules.Cosine(num_steps=1000), schedules.RectifiedFlow(), schedules.EDM()
+# Parameterization, schedule, times, what makes network times of order 1000, and how it is sampled.
+KINDS = {
+    "eps": (parameterization.Eps(), TABLE, Stratified(), 1.0, "trailing"),
+    "x0": (parameterization.X0(), TABLE, Stratified(), 1.0, "trailing"),
+    "v": (parameterization.V(), TABLE, Stratified(), 1.0, "trailing"),
+    "EDM": (parameterization.EDM(0.6), LEVELS, LogNormal(-1.2, 1.2), 100.0, "karras"),
+    "flow": (parameterization.Velocity(), FLOW, Stratified(), 1000.0, "trailing"),
+}
+NETWORKS = {"U-Net": unet, "DiT": dit}
+
+
+def main() -> None:
+    """Measure what is asked for and not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=1500, help="of every training from scratch")
+    parser.add_argument("--part", choices=("quality", "few_steps", "guidance"), nargs="*")
+    parser.add_argument("--workdir", type=Path, default=ROOT / "runs" / "digits_table")
+    parser.add_argument("--draw", action="store_true")
+    flags = parser.parse_args()
+    result = json.loads(RESULT.read_text()) if RESULT.is_file() else {}
+    if flags.draw:
+        draw(result)
+        return
+    result["machine"] = machine()
+    result["steps"] = flags.steps
+    parts = {"quality": quality, "few_steps": few_steps, "guidance": guidance}
+    for name in flags.part or parts:
+        for cell, measure in parts[name](flags.workdir, flags.steps):
+            if cell in result.setdefault(name, {}):
+                continue
+            began = time.process_time()
+            result[name][cell] = measure() | {"cpu_seconds": round(time.process_time() - began, 1)}
+            print(name, cell, result[name][cell], flush=True)
+            atomic.write(RESULT, (json.dumps(result, indent=1) + "\n").encode())
+
+
+def quality(workdir: Path, steps: int):
+    """Cells of the first table."""
+    for kind in KINDS:
+        for network in NETWORKS:
+            yield (
+                f"{kind} {network}",
+                lambda k=kind, n=network: judged(trained(workdir, k, n, steps)),
+            )
+
+
+def few_steps(workdir: Path, steps: int):
+    """Students of one teacher, each the next one's teacher; and a consistency model."""
+    teacher = folder(workdir, "v", "U-Net")
+    for calls in (1, 2, 4, 50):
+        yield (
+            f"teacher, {calls} calls",
+            lambda c=calls: judged(trained(workdir, "v", "U-Net", steps), steps=c),
+        )
+    for calls in (8, 4, 2, 1):
+        student = workdir / f"progressive_{calls}"
+
+        def measure(teacher=teacher, student=student, calls=calls):
+            objective = Progressive(TrainedRun(str(teacher)), steps=calls)
+            sampling = dataclasses.replace(SAMPLING, steps=calls)
+            run(student, objective, max(steps // 3, 1), sampling, rate=5e-4, ema=0.99)
+            return judged(student)
+
+        yield f"progressive, {calls} calls", measure
+        teacher = student
+    alone = workdir / "consistency"
+    for calls in (1, 2, 4):
+
+        def measure_alone(calls=calls):
+            objective = ConsistencyTraining(
+                unet(100.0), intervals=20, conditioner=Labels(dropout=0.1)
+            )
+            sampling = dataclasses.replace(SAMPLING, solver=Consistency(), spacing="karras")
+            run(alone, objective, steps, sampling, rate=5e-4)
+            return judged(alone, steps=calls)
+
+        yield f"consistency training, {calls} calls", measure_alone
+
+
+def guidance(workdir: Path, steps: int):
+    """As asked and diversity, against the guidance scale."""
+    for scale in SCALES:
+
+        def measure(scale=scale):
+            model = load_run(trained(workdir, "v", "U-Net", steps))
+            samples = generate(model, num=NUM, guidance=scale)
+            return dataclasses.asdict(digit_obedience(samples.images, samples.label))
+
+        yield f"{scale:g}", measure
+
+
+SAMPLING = Sampling(solver=DDIM(), steps=50, batch_size=500)
+
+
+def folder(workdir: Path, kind: str, network: str) -> Path:
+    """Of one cell's run."""
+    return workdir / f"{kind}_{network}".replace("-", "").lower()
+
+
+def trained(workdir: Path, kind: str, network: str, steps: int) -> Path:
+    """The folder of a finished run of one cell."""
+    asked, schedule, times, scale, spacing = KINDS[kind]
+    objective = Denoising(
+        network=NETWORKS[network](scale),
+        schedule=schedule,
+        parameterization=asked,
+        times=times,
+        conditioner=Labels(dropout=0.1),
+    )
+    path = folder(workdir, kind, network)
+    rate = 2e-3 if network == "U-Net" else 1e-3
+    run(path, objective, steps, dataclasses.replace(SAMPLING, spacing=spacing), rate=rate)
+    return path
+
+
+def run(path: Path, objective, steps: int, sampling, *, rate: float, ema: float = 0.995) -> None:
+    """Trains to the end, from wherever the folder has got to."""
+    config = Config(
+        data=Digits(),
+        objective=objective,
+        optimizer=Optimizer(learning_rate=rate, warmup_steps=min(100, steps), decay=Cosine()),
+        ema=EMAConfig(decays=(ema,)),
+        train=TrainConfig(
+            steps=steps,
+            batch_size=128,
+            steps_per_call=10,
+            save_every=250,
+            sample_every=0,
+            tensorboard=False,
+            images=False,
+        ),
+        sample=sampling,
+    )
+    status = train(Recipe("digits_table", "", Path(__file__), config), config, path, Options())
+    if status != 0:
+        raise SystemExit(status)
+
+
+def judged(path: Path, **options) -> dict[str, float]:
+    """Figures of 1,000 samples, all classes in turn, without guidance."""
+    model = load_run(path)
+    samples = generate(model, num=NUM, **options)
+    return {
+        "parameters": parameter_count(model.network.params),
+        **dataclasses.asdict(digit_quality(samples.images)),
+        **dataclasses.asdict(digit_obedience(samples.images, samples.label)),
+        "frechet": frechet(to_float(samples.images), to_float(Digits().load().arrays()["x"])),
+    }
+
+
+def machine() -> dict[str, str]:
+    """Where the figures come from."""
+    return {
+        "jax": jax.__version__,
+        "device": jax.devices()[0].device_kind,
+        "processor": platform.processor() or platform.machine(),
+        "cores": str(os.cpu_count()),
+    }
+
+
+def draw(result: dict) -> None:
+    """Obedience and diversity against the scale."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    rows = result["guidance"]
+    scales = [float(scale) for scale in rows]
+    figure, panel = plt.subplots(figsize=(6, 4))
+    for name, label in (("as_asked", "read as asked"), ("diversity", "diversity within classes")):
+        panel.plot(scales, [row[name] for row in rows.values()], marker="o", label=label)
+    panel.axhline(0.97, color="k", lw=0.8, ls=":")
+    panel.set_xlabel("guidance scale")
+    panel.set_ylim(0, 1.1)
+    panel.legend(frameon=False)
+    figure.tight_layout()
+    figure.savefig(PICTURE, dpi=110)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Another run of ours as a choice of a recipe: where training starts, or a teacher.
+
+    Denoising(network=TrainedRun("runs/digits"), ...)
+
+Like a published network it is kept by reference: a checkpoint holds the folder and a fingerprint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from diffax.codecs import Latent
+from diffax.generation import Model
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run of train.py: its network with the parameters that it has learned."""
+
+    path: str = ""
+    """The run's folder, such as runs/digits."""
+    ema: str | None = None
+    """Which average, "none" for the parameters themselves; None: the first average."""
+    step: int | None = None
+    """Of the checkpoint; None: the newest whole one."""
+
+    def model(self) -> Model:
+        """The run's model.
+
+        Raises:
+            FileNotFoundError: no path, no run, or no such checkpoint.
+            ValueError: as `load_run`.
+
+        Example:
+            >>> TrainedRun("runs/digits").model()  # doctest: +SKIP
+        """
+        # A run's recipe may hold another run: here the two modules meet again.
+        from diffax.training.run import load_run
+
+        if not self.path:
+            raise FileNotFoundError(
+                "starting from a run needs its folder, such as --objective.network.path runs/digits"
+            )
+        return load_run(self.path, self.ema, self.step)
+
+    def open(self) -> tuple[Any, Any]:
+        """The network, and its parameters; raises as `model`."""
+        network = self.model().network
+        return network.module, network.params
+
+
+@dataclass(frozen=True)
+class TrainedAutoencoder:
+    """The latents of an autoencoder that a run of train.py has learned; it stays as it is."""
+
+    path: str = ""
+    """The run's folder, such as runs/emoji_autoencoder."""
+    ema: str | None = None
+    """Which average, "none" for the parameters themselves; None: the first average."""
+    step: int | None = None
+    """Of the checkpoint; None: the newest whole one."""
+    cache: str | None = None
+    """An .npz in which the latents are kept, computed once; None: encoded at every step."""
+
+    def fitted(self, spec: Any) -> Latent:
+        """The codec.
+
+        Raises:
+            FileNotFoundError: no path, no run, or no such checkpoint.
+            ValueError: a run that learned no autoencoder; data that are no images, or of other
+                channels.
+        """
+        from diffax.training.run import load_codec
+
+        if not self.path:
+            raise FileNotFoundError(
+                "codec run needs the folder of an autoencoder's run, such as "
+                "--codec.path runs/emoji_autoencoder"
+            )
+        codec = load_codec(self.path, self.ema, self.step)
+        if not isinstance(codec, Latent):
+            raise ValueError(
+                f"codec run needs the run of an autoencoder; {self.path} has the codec "
+                f"{type(codec).__name__}"
+            )
+        codec = codec.fitted(spec)
+        wanted, channels = codec.module.in_channels, spec.shape[-1]
+        if wanted != channels:
+            raise ValueError(
+                f"the autoencoder of {self.path} takes images of {wanted} channels, the data have "
+                f"{channels}"
+            )
+        return codec
+
+
+@dataclass(frozen=True)
+class TrainedReader:
+    """What a run of train.py is told, with what its conditioner has learned."""
+
+    path: str = ""
+    """The run's folder, such as runs/emoji."""
+    ema: str | None = None
+    """Which average, "none" for the parameters themselves; None: the first average."""
+    step: int | None = None
+    """Of the checkpoint; None: the newest whole one."""
+    dropout: float | None = None
+    """Probability, in [0, 1], of dropping what is told in training; None: as in the run."""
+
+    def fitted(self, spec: Any) -> Any:
+        """The conditioner; raises as `TrainedRun.model`, or where the data do not tell it."""
+        conditioner = TrainedRun(self.path, self.ema, self.step).model().conditioner
+        if self.dropout is not None:
+            conditioner = dataclasses.replace(conditioner, dropout=self.dropout)
+        return conditioner.fitted(spec)
+
+
+RUNS: dict[str, type] = {"run": TrainedRun}
+READERS: dict[str, type] = {"run": TrainedReader}
+CODECS: dict[str, type] = {"run": TrainedAutoencoder}

@@ -1,0 +1,63 @@
+"""What `--pretrained DIR` fills in."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from diffax.pretrained import PublishedNetwork, PublishedSchedule
+from diffax.training import (
+    TrainedReader,
+    TrainedRun,
+    load_recipe,
+    started_from,
+    to_json,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+def recipe(name):
+    return load_recipe(f"{name}:debug", ROOT / "configs").config
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The config of a run, and the folder of its checkpoints."""
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    record = {"recipe": "emoji.py", "config": to_json(recipe("emoji"))}
+    (tmp_path / "run" / "config.json").write_text(json.dumps(record))
+    return tmp_path / "run"
+
+
+def test_a_folder_is_the_place_of_every_part_that_has_none(tmp_path):
+    config = recipe("lora")
+    given = dataclasses.replace(config.objective, schedule=PublishedSchedule("elsewhere"))
+    config = started_from(dataclasses.replace(config, objective=given), str(tmp_path))
+    objective = config.objective
+    assert objective.network == PublishedNetwork(f"{tmp_path}/unet")
+    assert objective.codec.path == f"{tmp_path}/vae"
+    assert objective.conditioner.path == objective.parameterization.path == str(tmp_path)
+    assert objective.schedule.path == "elsewhere"
+
+
+def test_a_run_stands_for_a_published_model(run):
+    emoji = recipe("emoji").objective
+    objective = started_from(recipe("lora"), str(run)).objective
+    assert objective.network == TrainedRun(str(run))
+    assert objective.conditioner == TrainedReader(str(run), dropout=0.1)
+    assert objective.schedule == emoji.schedule and objective.codec == emoji.codec
+    assert objective.parameterization == emoji.parameterization
+    assert objective.adapter == recipe("lora").objective.adapter
+
+
+def test_where_a_run_cannot_it_is_said(run, tmp_path):
+    with pytest.raises(ValueError, match="TokenReader needs a published model"):
+        started_from(recipe("textual_inversion"), str(run))
+    with pytest.raises(ValueError, match="NewControl needs a published model"):
+        started_from(recipe("controlnet"), str(run))
+    with pytest.raises(ValueError, match="this recipe has none"):
+        started_from(recipe("emoji"), str(run))
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        started_from(recipe("lora"), str(tmp_path / "none"))

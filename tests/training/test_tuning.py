@@ -1,0 +1,220 @@
+"""The recipes that tune a published model: what they learn, what they leave, what they refuse."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffax.commands import train as command
+from diffax.pretrained import load_components, save_network, token_vectors
+from diffax.training import choices, load_recipe, make_class_images, open_run, prepare
+from diffax.training.keeping.frozen import fingerprint
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests/pretrained"))
+import tiny_pipelines  # noqa: E402
+
+RECIPES = {
+    "lora": (),
+    "lora:text": ("--data.image_size", "16", "--adapter.rank", "2"),
+    "full_tuning": (),
+    "dreambooth": ("--data.name", "cat"),
+    "textual_inversion": (),
+    "controlnet": (),
+}
+QUICK = ("--train.workers", "1", "--train.tensorboard", "False", "--data.cache_mb", "1")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cached(compiled_once):
+    """Programs are shared with other tests."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A tiny Stable Diffusion, and four captioned images."""
+    folder = tmp_path_factory.mktemp("tuning")
+    tiny_pipelines.components("sd").save(folder / "sd")
+    (folder / "images").mkdir()
+    rng = np.random.default_rng(0)
+    for i, text in enumerate(["a cat", "cat at", "at a cat", "a"]):
+        image = rng.integers(0, 256, (20, 16, 3), dtype=np.uint8)
+        Image.fromarray(image).save(folder / "images" / f"{i}.png")
+        (folder / "images" / f"{i}.txt").write_text(text)
+    return folder
+
+
+def config_of(folder, name, *arguments):
+    """A recipe's debug variant, as the command line gives it."""
+    spec = name if ":" in name else f"{name}:debug"
+    recipe = load_recipe(spec, ROOT / "configs")
+    given = ("--data.dir", str(folder / "images"), *RECIPES[name], *arguments)
+    config = command.with_arguments(recipe.config, given)
+    return command.started_from(config, str(folder / "sd"))
+
+
+def names(tree) -> list[str]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return ["/".join(str(key.key) for key in path) for path, _ in leaves]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("lora:text", "dreambooth", "textual_inversion"),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("lora", "full_tuning", "controlnet")
+        ),
+    ],
+)
+def test_a_recipe_learns_what_it_says_and_nothing_else(folder, name):
+    config = config_of(folder, name)
+    assert choices.from_json(choices.to_json(config)) == config
+    setup = prepare(config)
+    state, frozen = setup.places
+    learned = names(state.trainable)
+    published = load_components(folder / "sd")
+    count = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))
+    unet, text = (count(m.params) for m in (published.unet, published.text_encoders[0]))
+    if name == "lora":
+        assert all(n.startswith("network.") and ".to_" in n for n in learned)
+        assert {leaf["down"].shape[-1] for leaf in state.trainable.values()} == {2}
+        assert count(frozen["adapter"]["network"]) == unet
+    elif name == "lora:text":
+        assert sum(n.startswith("conditioner.text_encoder.") for n in learned) == 2 * 3 * 4
+        assert count(frozen["adapter"]) == unet + text
+    elif name == "textual_inversion":
+        table = "conditioner/text_encoder/params/text_model/embeddings/new_embedding/embedding"
+        assert learned == [table] and count(state.trainable) == 2 * 32
+        assert count(frozen["adapter"]) == unet + text
+    elif name == "controlnet":
+        assert all(n.startswith("network/params/controls_0/") for n in learned)
+        assert count(frozen["adapter"]) == unet
+        first, fixed = setup.start()
+        params = setup.objective.model(first.trainable, fixed, None).network.params["params"]
+        copy, base = params["controls_0"]["down_blocks_0"], params["unet"]["down_blocks_0"]
+        assert fingerprint(copy) == fingerprint(base)
+        assert not np.any(params["controls_0"]["controlnet_mid_block"]["kernel"])
+        assert np.any(params["controls_0"]["controlnet_cond_embedding"]["conv_in"]["kernel"])
+    else:
+        assert count(state.trainable) == unet and count(frozen["conditioner"]) == text
+    assert [reference["source"].partition(":")[0] for reference in setup.references] == [
+        "codec", "conditioner", "network",
+    ]  # fmt: skip
+
+
+def test_what_does_not_fit_is_one_line(folder, tmp_path, capsys):
+    def refused(name, *arguments, pretrained=folder / "sd", images=folder / "images"):
+        given = ("--config", name, "--workdir", tmp_path / "run", "--data.dir", images, *QUICK[:4])
+        given += ("--pretrained", pretrained) if pretrained else ()
+        status = command.main([str(a) for a in (*given, *arguments)], recipes=ROOT / "configs")
+        line = capsys.readouterr().err.strip()
+        assert status == 2 and "\n" not in line and not (tmp_path / "run").exists()
+        return line
+
+    assert "--pretrained DIR" in refused("lora:debug", pretrained=None)
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    shutil.copy(folder / "images" / "0.png", bare)
+    assert "no image in" in refused("lora:debug", images=bare)
+    assert "belong together" in refused("dreambooth:debug", "--data.class_dir", bare)
+    partners = refused("controlnet:debug", "--data.control", bare)
+    assert "3 of 4 images" in partners and "no partner" in partners
+    other = tmp_path / "other"
+    config = json.loads((folder / "sd/unet/config.json").read_text())
+    save_network(tiny_pipelines.network(config | {"cross_attention_dim": 48}), other)
+    mixed = refused("lora:debug", "--network.path", other)
+    assert "reads texts of width 48, the conditioner gives 32" in mixed
+    initial = refused("textual_inversion:debug", "--conditioner.initial", "some cat")
+    assert "give a word that is one" in initial
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_run_stopped_and_continued_is_bitwise_the_same(folder, tmp_path, name):
+    def train(workdir, *arguments):
+        spec = name if ":" in name else f"{name}:debug"
+        given = ("--config", spec, "--pretrained", folder / "sd", "--data.dir", folder / "images",
+                 *RECIPES[name], *QUICK[:4], "--workdir", workdir, "--quiet",
+                 "--train.save_every", "2", "--train.batch_size", "2", "--train.images", "False",
+                 "--train.sample_every", "0")  # fmt: skip
+        given = [str(a) for a in (*given, *arguments)]
+        return command.main(given, recipes=ROOT / "configs")
+
+    files = lambda: {str(f): f.read_bytes() for f in (folder / "sd").rglob("*") if f.is_file()}
+    before = files()
+    assert train(tmp_path / "whole", "--train.steps", "4") == 0
+    assert train(tmp_path / "cut", "--train.steps", "2") == 0
+    assert train(tmp_path / "cut", "--train.steps", "4") == 0
+    whole, cut = (open_run(tmp_path / run, ema="none").model for run in ("whole", "cut"))
+    assert fingerprint(whole.network.params) == fingerprint(cut.network.params)
+    assert fingerprint(whole.conditioner.params) == fingerprint(cut.conditioner.params)
+    # What is not learned is the published model's to the last bit, on the disk and in the run.
+    assert files() == before
+    published = load_components(folder / "sd")
+    assert fingerprint(whole.codec.params) == fingerprint(published.vae.params)
+    if name == "textual_inversion":
+        assert fingerprint(whole.network.params) == fingerprint(published.unet.params)
+        first, _ = prepare(config_of(folder, name)).start()
+        (start,) = jax.tree.leaves(first.trainable)
+        assert np.abs(token_vectors(whole.conditioner)[0] - start).min() > 0
+        record = json.loads((tmp_path / "whole/checkpoints/00000004/record.json").read_text())
+        saved = sum(int(np.prod(shape)) for shape, _ in record["arrays"].values())
+        assert saved < 4 * start.size  # with the optimizer's two moments
+
+
+@pytest.mark.slow
+def test_every_bucket_compiles_once_and_a_run_continues_bitwise(tmp_path):
+    for i, size in enumerate([(32, 16), (32, 16), (16, 16), (16, 32)]):
+        noise = np.random.default_rng(i).integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{i}.png")
+
+    def train(workdir, *arguments):
+        given = ("--config", "image_folder:debug", "--data.dir", tmp_path, "--data.buckets", "4",
+                 "--workdir", tmp_path / workdir, "--quiet", "--train.images", "False",
+                 "--train.save_every", "3", "--train.sample_every", "0", "--train.batch_size", "2",
+                 *QUICK[:4], "--train.steps_per_call", "1")  # fmt: skip
+        return command.main([str(a) for a in (*given, *arguments)], recipes=ROOT / "configs")
+
+    assert train("whole", "--train.steps", "6") == 0
+    assert train("cut", "--train.steps", "3") == 0
+    assert train("cut", "--train.steps", "6") == 0
+    whole, cut = (open_run(tmp_path / run, ema="none").model for run in ("whole", "cut"))
+    assert fingerprint(whole.network.params) == fingerprint(cut.network.params)
+    assert train("cut", "--train.steps", "8", "--train.steps_per_call", "2") == 2
+
+    recipe = load_recipe("image_folder:debug", ROOT / "configs")
+    fields = ("--data.dir", str(tmp_path), "--data.buckets", "4", "--train.batch_size", "2",
+              "--train.steps_per_call", "1")  # fmt: skip
+    setup = prepare(command.with_arguments(recipe.config, fields))
+    call, (state, frozen) = setup.compile(), setup.start()
+    stop = jax.device_put(np.zeros(1, np.int32))
+    for step in range(6):
+        batch = setup.place(setup.dataset.batches(step, 1, seed=0, batch_size=2))
+        state, _, _ = call(state, frozen, batch, np.int32(1), stop)
+    assert len(call.calls) == 3
+
+
+@pytest.mark.slow
+def test_class_images_are_made_first_and_only_those_that_are_missing(folder, tmp_path):
+    config = config_of(
+        folder, "dreambooth", "--data.class_dir", str(tmp_path / "cats"),
+        "--data.class_prompt", "a cat",
+    )  # fmt: skip
+    shutil.copytree(folder / "images", tmp_path / "cats", ignore=shutil.ignore_patterns("[123].*"))
+    read = lambda: {p.name: p.read_bytes() for p in (tmp_path / "cats").glob("0000*.png")}
+    make_class_images(config)  # 3 in all, one of them the user's own
+    made = read()
+    assert sorted(made) == ["00000.png", "00001.png"] and len(set(made.values())) == 2
+    (tmp_path / "cats" / "00001.png").unlink()  # as if it had been interrupted here
+    make_class_images(config)
+    assert read() == made
+    batch = config.data.load().batch(0, seed=0, batch_size=2)
+    assert sorted(batch["caption"]) == ["a cat", "a photo of cat"]
+    assert batch["weight"].tolist() == [2, 2] and batch["x"].shape == (2, 16, 16, 3)
