@@ -52,6 +52,7 @@ def add_asked(parser: argparse.ArgumentParser) -> None:
     add("--prompt", metavar="TEXT", help="what to show; (word:1.3) weights a part")
     add("--negative", metavar="TEXT", help="what not to show")
     add("--guidance", type=float, metavar="W", help="classifier-free guidance scale; 1: none")
+    add("--image-guidance", type=float, metavar="W", help="of the image (InstructPix2Pix)")
     add("--guidance-rescale", type=float, metavar="R", help="against over-exposure, 0 to 1")
     add("--seed", type=int, metavar="K", help="sample i depends on (seed, i) only")
 

@@ -29,6 +29,7 @@ from diffax.commands.opening import Opened, opened
 from diffax.commands.progress import Progress
 from diffax.commands.reading import read_image, read_mask
 from diffax.generation import Request, generate
+from diffax.generation.edit import instructed
 from diffax.generation.tasks import canvas, enlarge
 from diffax.solvers import registry
 
@@ -88,8 +89,9 @@ def _request(flags: argparse.Namespace, source: Opened) -> Request:
     fields: dict[str, Any] = {
         name: getattr(flags, name)
         for name in (
-            "negative", "guidance", "guidance_rescale", "sampler", "steps", "spacing", "karras",
-            "seed", "height", "width", "tile", "batch_size", "clip_skip", "strength",
+            "negative", "guidance", "image_guidance", "guidance_rescale", "sampler", "steps",
+            "spacing", "karras", "seed", "height", "width", "tile", "batch_size", "clip_skip",
+            "strength",
         )
         if getattr(flags, name) not in (None, False)
     }  # fmt: skip
@@ -147,7 +149,7 @@ def _edit(flags: argparse.Namespace, source: Opened) -> dict[str, Any]:
         if source.fixed_size:
             raise UsageError("--outpaint needs a model of images of any size; this one has one")
         fields["image"], fields["mask"] = canvas(image, tuple(flags.outpaint))
-    elif flags.strength is None:
+    elif flags.strength is None and not instructed(model):
         fields["strength"] = 0.6 if flags.variations else source.strength
     return fields
 

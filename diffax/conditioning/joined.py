@@ -99,7 +99,7 @@ class Joined:
     def drop(self, key: Array, told: Told) -> Told:
         """Each part drops with its own probability, independently of the others."""
         for part, own in zip(self.parts, jax.random.split(key, len(self.parts)), strict=True):
-            told = part.drop(own, told)
+            told = told | part.drop(own, told)
         return told
 
     def encode(self, params: Mapping[str, Any], told: Told) -> Condition:

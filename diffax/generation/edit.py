@@ -27,16 +27,18 @@ class Edit:
     Attributes:
         shape: of one sample in model space.
         arrays: with one row a sample: "start", a state to go on from; "known", the clean image in
-            model space; "mask"; "seen", what an inpainting model is shown besides x.
+            model space; "mask"; "seen", what a model of more channels is shown besides x.
         noised: whether the run starts from the noised image instead of from pure noise.
+        instructed: whether what is shown besides x is an image that a text says how to edit.
     """
 
     shape: tuple[int, ...]
     arrays: dict[str, Array]
     noised: bool = False
+    instructed: bool = False
 
     def channels(self, rows: dict[str, Array]) -> dict[str, Array]:
-        """What an inpainting model sees besides x, as a part of its condition."""
+        """What a model that is shown an image sees besides x, as a part of its condition."""
         return {"channels": rows["seen"]} if "seen" in rows else {}
 
     def dynamic(self, rows: dict[str, Array]) -> Start:
@@ -97,6 +99,8 @@ def edit_of(model: Any, codec: Any, request: Any, num: int) -> Edit:
                 "this is an inpainting model: it needs an image and a mask; or load a "
                 "text-to-image model"
             )
+        if instructed(model):
+            raise ValueError("this model edits an image as a text says: give image")
         if request.strength is not None:
             raise ValueError("strength needs an image to start from")
         return Edit(_shape(model, request), {})
@@ -109,6 +113,11 @@ def edit_of(model: Any, codec: Any, request: Any, num: int) -> Edit:
     images = jnp.asarray(image_range.as_images(request.image, num, _channels(model)))
     height, width = images.shape[1:3]
     shape = _shape(model, dataclasses.replace(request, height=height, width=width))
+    if instructed(model):
+        if request.mask is not None or request.strength is not None:
+            raise ValueError("a model that edits as a text says takes no mask and no strength")
+        # Unscaled, as it was trained.
+        return Edit(shape, {"seen": codec.module.unscale(codec.encode(images))}, instructed=True)
     if request.mask is None:
         known = codec.encode(images)
         return Edit(shape, {"known": known}, noised=True)
@@ -122,6 +131,13 @@ def edit_of(model: Any, codec: Any, request: Any, num: int) -> Edit:
         arrays = {"known": known, "seen": jnp.concatenate([small, rest], axis=-1)}
         return Edit(shape, arrays, noised)
     return Edit(shape, {"known": known, "mask": small}, noised)
+
+
+def instructed(model: Any) -> bool:
+    """Whether the model edits an image as a text says (InstructPix2Pix): twice the channels."""
+    channels = getattr(model.network.module, "in_channels", None)
+    twice = model.factor > 1 and channels == 2 * model.shape[-1]
+    return twice and "low_res" not in model.conditioner.asks
 
 
 def _continued(request: Any, num: int) -> Edit:

@@ -15,12 +15,12 @@ from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
 from diffax.denoiser import Denoiser, Network
-from diffax.generation.edit import Edit, Start, edit_of
+from diffax.generation.edit import Edit, Start, edit_of, instructed
 from diffax.generation.model import Model
 from diffax.generation.plan import Plan, cut
 from diffax.generation.request import Request
 from diffax.generation.samples import Samples
-from diffax.guidance import ClassifierFree
+from diffax.guidance import ClassifierFree, Instructed
 from diffax.sampling import sample
 from diffax.schedules import Point
 from diffax.solvers import Solver, initial_noise, registry
@@ -143,6 +143,10 @@ def _batch(
     if guided:
         null = _encoded(model.conditioner, avoided) | seen
         denoiser = ClassifierFree(network, null, guidance, request.guidance_rescale or None)
+        if edit.instructed:
+            image_scale = 1.5 if request.image_guidance is None else request.image_guidance
+            nothing = null | {"channels": jnp.zeros_like(seen["channels"])}
+            denoiser = Instructed(network, null, nothing, guidance, image_scale)
     denoiser = plan.limits(denoiser)
     # As NumPy arrays these go to every device that the parameters live on.
     solver, grid, scale = jax.device_get((plan.solver, plan.grid, plan.start_scale))
@@ -218,6 +222,8 @@ def _check(model: Model, request: Request) -> None:
         raise ValueError(
             "guidance needs a model with a condition (classes or texts); this one has none"
         )
+    if request.image_guidance is not None and not instructed(model):
+        raise ValueError("image_guidance is for models that edit an image as a text says")
     if request.labels is not None:
         labels = request.listed_labels()
         known = getattr(model.conditioner, "numbers", None)

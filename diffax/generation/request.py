@@ -29,6 +29,8 @@ class Request:
         noise_level: standard deviation of the noise that hides the small image's faults; None: 0.
         guidance: scale of classifier-free guidance (Ho & Salimans 2022), finite, >= 0; 1 is none
             at half the cost.
+        image_guidance: of models that edit an image as a text says, how much the image counts
+            (Brooks et al. 2023); 1.5 by default.
         guidance_rescale: 0..1, share of rescaling against over-exposure (Lin et al. 2023, 3.4).
         sampler: a name of `diffax.solvers.registry`, or a `Solver`.
         options: the sampler's own options, such as `{"eta": 0.5}`; keyword arguments of `generate`
@@ -79,6 +81,7 @@ class Request:
     low_res: Any = None
     noise_level: float | None = None
     guidance: float | None = None
+    image_guidance: float | None = None
     guidance_rescale: float = 0.0
     sampler: str | Solver | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -122,6 +125,11 @@ class Request:
         guidance = self.guidance
         if guidance is not None and not (math.isfinite(guidance) and guidance >= 0):
             raise ValueError(f"guidance must be finite and at least 0, got {guidance}")
+        image_guidance = self.image_guidance
+        if image_guidance is not None and not (
+            math.isfinite(image_guidance) and image_guidance >= 0
+        ):
+            raise ValueError(f"image_guidance must be finite and at least 0, got {image_guidance}")
         if not 0 <= self.guidance_rescale <= 1:
             raise ValueError(f"guidance_rescale must be in [0, 1], got {self.guidance_rescale}")
         if self.strength is not None and not 0 < self.strength <= 1:

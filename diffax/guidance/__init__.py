@@ -6,6 +6,7 @@ traced: changing them never recompiles.
 
 from diffax.guidance.classifier import ClassifierGuidance
 from diffax.guidance.classifier_free import ClassifierFree, Guided, rescaled
+from diffax.guidance.instructed import Instructed
 from diffax.guidance.inverse_problem import Reconstruction
 from diffax.guidance.thresholding import Clip, DynamicThreshold, with_x0
 
@@ -15,6 +16,7 @@ __all__ = [
     "Clip",
     "DynamicThreshold",
     "Guided",
+    "Instructed",
     "Reconstruction",
     "rescaled",
     "with_x0",

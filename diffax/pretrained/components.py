@@ -22,6 +22,7 @@ PIPELINES = {
             "StableDiffusionPipeline",
             "StableDiffusionImg2ImgPipeline",
             "StableDiffusionInpaintPipeline",
+            "StableDiffusionInstructPix2PixPipeline",
         ),
         ("unet", "vae", "text_encoder", "tokenizer"),
     ),
@@ -159,6 +160,8 @@ class Components:
         kind = "StableDiffusionXL" if self.xl else "StableDiffusion"
         if self.low_res_scheduler is not None:
             return "StableDiffusionUpscalePipeline"
+        if self.unet.module.in_channels == 8:
+            return "StableDiffusionInstructPix2PixPipeline"
         inpainting = self.unet.module.in_channels == 9
         if self.xl and len(self.text_encoders) == 1:
             return kind + "Img2ImgPipeline"

@@ -111,11 +111,12 @@ class ImagePrompt:
         embedding = encoding.projected.astype(jnp.float32)
         embedding = jnp.where(told["no_image"][:, None], 0.0, embedding)
         own = params["projection"]
-        tokens = embedding @ own["kernel"] + own["bias"]
+        tokens = embedding @ own["kernel"] + own["bias"][None]
         tokens = tokens.reshape(tokens.shape[0], self.tokens, -1)
         mean = jnp.mean(tokens, axis=-1, keepdims=True)
         variance = jnp.var(tokens, axis=-1, keepdims=True)
-        tokens = (tokens - mean) / jnp.sqrt(variance + _EPS) * own["scale"] + own["shift"]
+        normed = (tokens - mean) / jnp.sqrt(variance + _EPS)
+        tokens = normed * own["scale"][None, None] + own["shift"][None, None]
         return {"image_prompt": tokens, "image_scale": told["image_scale"]}
 
 

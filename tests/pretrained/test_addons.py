@@ -58,6 +58,7 @@ def test_two_controls():
     close(text_to_image(model, tiny.PROMPTS, **ASKED, **asked), "control two")
 
 
+@pytest.mark.slow
 def test_guess_mode(one):
     asked = dict(control=tiny.control_images()[0], control_scale=0.7, control_guess=True)
     close(text_to_image(one, tiny.PROMPTS, **ASKED, **asked), "control guess")
@@ -71,7 +72,10 @@ def test_control_of_xl():
     )
 
 
-@pytest.mark.parametrize("name", ["t2i", "t2i_xl", "t2i_light"])
+@pytest.mark.parametrize(
+    "name",
+    ["t2i_light", *(pytest.param(n, marks=pytest.mark.slow) for n in ("t2i", "t2i_xl"))],
+)
 def test_features_of_adapters(name):
     network = tiny_pipelines.network(tiny.ADDONS[name])
     image = (tiny.control_images()[:1] + 1) / 2
@@ -79,9 +83,13 @@ def test_features_of_adapters(name):
         close(feature, f"{name} {i}")
 
 
+@pytest.mark.slow
 def test_adapter():
     asked = dict(control=tiny.control_images()[0], control_scale=0.8)
     close(text_to_image(controlled("sd", "t2i"), tiny.PROMPTS, **ASKED, **asked), "t2i drawn")
+
+
+def test_an_adapter_for_another_model_is_refused():
     with pytest.raises(ValueError, match="T2I-Adapter was made for another base model"):
         controlled("sd", "t2i_xl")
     with pytest.raises(ValueError, match="not both"):

@@ -32,6 +32,7 @@ def draw(place, *arguments):
     return command.main([str(a) for a in [*base, *arguments]])
 
 
+@pytest.mark.slow
 def test_all_of_them_together(place, tmp_path):
     out = tmp_path / "out.png"
     addons = [
@@ -42,9 +43,7 @@ def test_all_of_them_together(place, tmp_path):
     ]
     control = ["--control", place / "control", "--control-image", place / "image.png"]
     assert draw(place, *addons, *control, "--control-scale", 0.5, "--out", out) == 0
-    image = Image.open(out)
-    assert image.size == (32, 32)
-    recipe = json.loads(image.text["diffax"])
+    recipe = json.loads(Image.open(out).text["diffax"])
     assert recipe["control_scale"] == [0.5] and recipe["lora"][0].endswith(":0.5")
 
 

@@ -22,6 +22,7 @@ def written(folder, name="toy.safetensors", **tensors):
     return folder / name
 
 
+@pytest.mark.slow
 def test_images_are_the_references(model, tmp_path):
     vectors = tiny.token_vectors()
     extended = with_embedding(model, written(tmp_path, **{"<toy>": vectors["<toy>"]}))
@@ -47,6 +48,7 @@ def test_a_written_file_is_read_again(model, tmp_path):
         save_embedding(extended, "<missing>", tmp_path / "missing.safetensors")
 
 
+@pytest.mark.slow
 def test_both_encoders_of_xl(tmp_path):
     model = tiny_pipelines.pipeline("sdxl")
     both = {"clip_l": tiny.draws("l", 2, 32), "clip_g": tiny.draws("g", 2, 32)}

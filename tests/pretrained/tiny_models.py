@@ -377,6 +377,10 @@ PIPELINES["upscaler"] = {
     "text_encoder": _TEXT,
     "scheduler": {**SCHEDULER, "prediction_type": "v_prediction"},
 }
+PIPELINES["instructed"] = {
+    **PIPELINES["sd"],
+    "unet": {**CONFIGS["unet_sd1"], "in_channels": 8},
+}
 LOW_RES_SCHEDULER = {
     **SCHEDULER,
     "_class_name": "DDPMScheduler",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import tiny_models
 
 from diffax.generation import Model
@@ -65,5 +67,7 @@ def components(family: str, **options) -> Components:
     )
 
 
+@functools.cache
 def pipeline(family: str, **options) -> Model:
+    """The same model for all tests of a process: nothing in it can be changed."""
     return model_of(components(family, **options))

@@ -195,6 +195,26 @@ def upscaler_cases() -> dict[str, np.ndarray]:
     return {"upscaler": latents(out)}
 
 
+# ---------------------------------------------------------------- InstructPix2Pix
+
+
+def instructed_cases() -> dict[str, np.ndarray]:
+    cls = diffusers.StableDiffusionInstructPix2PixPipeline
+    pipe = make_pipelines.pipeline(cls, "instructed", "DDIMScheduler")
+    pipe.set_progress_bar_config(disable=True)
+    image = nchw((tiny.image()[None].repeat(2, 0) + 1) / 2)
+    with torch.no_grad():
+        out = pipe(
+            **COMMON,
+            image=image,
+            image_guidance_scale=1.2,
+            num_inference_steps=3,
+            latents=nchw(tiny.noise()),
+            output_type="latent",
+        )
+    return {"instructed": latents(out)}
+
+
 CASES = {
     "control": control_cases,
     "image_encoder": image_encoder_cases,
@@ -203,6 +223,7 @@ CASES = {
     "t2i": adapter_cases,
     "image_prompt": image_prompt_cases,
     "upscaler": upscaler_cases,
+    "instructed": instructed_cases,
 }
 
 
