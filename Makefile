@@ -15,9 +15,9 @@ demo: $(VENV)/installed
 	$(BIN)/python sample.py --workdir runs/digits --num 25 --out runs/digits/denoising.gif
 
 # Most of the default suite's time is compilation: programs that run once need no optimisation, nor
-# the slower of the two ways in which XLA writes fusions, nor several modules for each of them.
+# several modules for each of them.
 test: export XLA_FLAGS := $(XLA_FLAGS) --xla_backend_optimization_level=0 \
-	--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
+	--xla_cpu_parallel_codegen_split_count=1
 test: $(VENV)/installed-test lint
 	$(BIN)/python -m pytest -n 2
 	$(BIN)/python -m pytest -n 2 --doctest-modules diffax
