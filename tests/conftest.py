@@ -13,9 +13,9 @@ if "optimization_level=0" in flags and jaxlib.version.__version_info__ < (0, 11)
     # Of two ways to write fusions the one that compiles twice as fast; later versions know one.
     os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false"
 
-import jax
-import pytest
-from jax.experimental.compilation_cache import compilation_cache
+import jax  # noqa: E402
+import pytest  # noqa: E402
+from jax.experimental.compilation_cache import compilation_cache  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
