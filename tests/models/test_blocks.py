@@ -236,3 +236,12 @@ def test_aligned_upsampling_keeps_the_corners_and_is_linear_between():
     for column, old in ((0, 0), (7, 3)):
         expected = np.interp(place, np.arange(3), np.asarray(x)[1, :, old, 1])
         np.testing.assert_allclose(out[1, :, column, 1], expected, atol=1e-6)
+
+
+def test_of_equal_pixels_one_gets_the_gradient_of_their_maximum():
+    gradient = jax.grad(lambda x: jnp.sum(max_pool(x)))
+    np.testing.assert_array_equal(gradient(jnp.ones((1, 2, 4, 1))).sum(axis=(1, 2, 3)), 2)
+    assert set(np.unique(gradient(jnp.ones((1, 2, 4, 1))))) == {0.0, 1.0}
+    x = pixels((1, 4, 4, 3))
+    largest = x == np.repeat(np.repeat(max_pool(x), 2, axis=1), 2, axis=2)
+    np.testing.assert_array_equal(gradient(x), largest.astype(np.float32))
