@@ -178,7 +178,7 @@ def _repr(self: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Arrays by type and shape, large trees by how much is in them."""
+    """Arrays by type and shape, large trees by how much is in them, what takes lines by name."""
     if isinstance(value, jax.Array | np.ndarray | jax.ShapeDtypeStruct) and value.ndim:
         return f"{value.dtype}{list(value.shape)}"
     if isinstance(value, dict | list) and len(leaves := jax.tree.leaves(value)) > 4:
@@ -188,4 +188,5 @@ def _shown(value: Any) -> str:
         return "{" + ", ".join(f"{key!r}: {_shown(v)}" for key, v in value.items()) + "}"
     if hasattr(value, "__qualname__"):
         return value.__qualname__
-    return repr(value)
+    text = repr(value)
+    return text if "\n" not in text else f"{type(value).__name__}(...)"

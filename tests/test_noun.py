@@ -7,6 +7,7 @@ import pytest
 
 import diffax
 from diffax import guidance, parameterization, schedules
+from diffax.models import BoundModule, VectorMLP
 from diffax.noun import check_range, noun, number
 
 KINDS = [
@@ -79,3 +80,10 @@ def test_numbers_out_of_range_are_refused(value):
 def test_numbers_in_range_and_arrays_pass():
     for value in (0, 1.5, np.float32(0.5), jnp.asarray(-1.0)):
         check_range("rate", value, least=0, below=2)
+
+
+def test_nouns_are_printed_in_one_line():
+    """However much is in them: arrays by their number, Flax modules by their name."""
+    params = {str(i): jnp.ones((10, 10)) for i in range(5)}
+    network = BoundModule(VectorMLP(), params)
+    assert repr(network) == "BoundModule(module=VectorMLP(...), params=<5 arrays, 500 numbers>)"

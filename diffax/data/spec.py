@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+
+LARGEST = 2**31  # numbers in one example
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ class Spec:
         """
         try:
             columns = {
-                str(key): Column(tuple(map(_count, column["shape"])), _text(column["dtype"]))
+                str(key): Column(_shape(column["shape"]), _dtype(column["dtype"]))
                 for key, column in data["columns"].items()
             }
             mean, std = (
@@ -109,25 +113,38 @@ class Spec:
             return cls(
                 columns, _count(data["size"]), tuple(map(_text, data["class_names"])), mean, std
             )
-        except (AttributeError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError) as error:
             raise ValueError(
                 f"expected the spec of a data set (columns, size, class_names, mean, std): {error}"
             ) from error
 
 
+def _shape(value: Any) -> tuple[int, ...]:
+    shape = tuple(map(_count, value))
+    if math.prod(shape) > LARGEST:
+        raise TypeError(f"{reprlib.repr(shape)} has more than {LARGEST:,} entries")
+    return shape
+
+
+def _dtype(value: Any) -> str:
+    if value != "str" and (not isinstance(value, str) or value not in np.sctypeDict):
+        raise TypeError(f"{reprlib.repr(value)} is no type of numbers")
+    return value
+
+
 def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise TypeError(f"{value!r} is no count")
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise TypeError(f"{reprlib.repr(value)} is no count")
     return value
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{reprlib.repr(value)} is no text")
     return value
 
 
 def _number(value: Any) -> float:
-    if type(value) not in (int, float):
-        raise TypeError(f"{value!r} is no number")
+    if type(value) not in (int, float) or not abs(value) < math.inf:
+        raise TypeError(f"{reprlib.repr(value)} is no number")
     return float(value)

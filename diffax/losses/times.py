@@ -140,7 +140,7 @@ class LogitNormal:
             ValueError: the schedule's times are steps of a table, or EDM's noise levels.
         """
         if isinstance(schedule, Discrete | EDM):
-            what = "a table of steps" if isinstance(schedule, Discrete) else "EDM's noise levels"
+            what = "steps of a table" if isinstance(schedule, Discrete) else "EDM's noise levels"
             raise ValueError(
                 f"LogitNormal draws times between 0 and 1, which {what} are not; use another "
                 "continuous schedule, or Uniform, Antithetic, Stratified or LogNormal times"

@@ -277,6 +277,11 @@ class ConditionalEncoder(nn.Module):
         for way, depths in ways.items():
             extra, ordered = (1, layers[::-1]) if way == "up" else (0, layers)
             for depth, own in zip(depths, ordered, strict=True):
+                if isinstance(depth, tuple) and any(isinstance(one, tuple) for one in depth):
+                    raise ValueError(
+                        f"{type(self).__name__}.transformer_layers_per_block: expected numbers, "
+                        f"for each level or for each of its layers, got {depth}"
+                    )
                 if isinstance(depth, tuple) and len(depth) != own + extra:
                     raise ValueError(
                         f"{type(self).__name__}.transformer_layers_per_block: expected one number "

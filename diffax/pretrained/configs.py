@@ -33,7 +33,7 @@ from diffax.models import (
 )
 from diffax.models.blocks.clip import ACTIVATIONS
 from diffax.pretrained.saving import LAYOUT_VERSION
-from diffax.pretrained.types import check_types
+from diffax.pretrained.types import check_types, shown
 
 # Module fields that are ours and not a checkpoint's.
 OURS = (
@@ -114,6 +114,8 @@ def read_json(file: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{file}: no such file; expected a published checkpoint's layout")
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(f"{file}: values nested too deep for a setting") from None
     except ValueError as error:
         raise ValueError(f"{file}: not valid JSON ({error}); download it again") from error
     if not isinstance(value, dict):
@@ -141,12 +143,12 @@ def module_from_config(
     """
     name = class_name(config)
     if name not in BY_NAME:
-        raise ValueError(f"network {name!r} is not supported; supported are {sorted(BY_NAME)}")
+        raise ValueError(f"network {shown(name)} is not supported; supported are {sorted(BY_NAME)}")
     cls = BY_NAME[name]
     _check_types(cls, config)
     fields = {f.name for f in dataclasses.fields(cls)} - set(OURS)
     problems = [
-        f"{key} = {value!r} (supported: {', '.join(map(repr, values))})"
+        f"{key} = {shown(value)} (supported: {', '.join(map(repr, values))})"
         for key, values in ONLY[cls].items()
         if key in config
         for value in _unknown(config[key], values)
@@ -155,7 +157,7 @@ def module_from_config(
     if not issubclass(cls, TRANSFORMERS):
         known = fields | set(ONLY[cls]) | set(NO_EFFECT)
         problems += [
-            f"{key} = {value!r} (unknown)"
+            f"{shown(key)[1:-1]} = {shown(value)} (unknown)"
             for key, value in config.items()
             if not key.startswith("_") and key not in known and value is not None
         ]

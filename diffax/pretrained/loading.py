@@ -16,7 +16,7 @@ from diffax.pretrained.network import load_network
 from diffax.pretrained.published import components_of, model_of
 from diffax.pretrained.single_file import load_single_file, network_options
 from diffax.pretrained.tokenizer import load_tokenizer, read_settings
-from diffax.pretrained.types import check_types
+from diffax.pretrained.types import check_types, shown
 
 # Flags of model_index.json that change what is computed.
 FLAGS = ("force_zeros_for_empty_prompt", "requires_aesthetics_score")
@@ -120,7 +120,9 @@ def _load_folder(
     index = read_json(folder / "model_index.json")
     name = index.get("_class_name")
     if not isinstance(name, str) or name not in PIPELINES:
-        raise ValueError(f"{folder}: pipeline {name!r} is not supported; known: {list(PIPELINES)}")
+        raise ValueError(
+            f"{folder}: pipeline {shown(name)} is not supported; known: {list(PIPELINES)}"
+        )
     _check_index(index, folder / "model_index.json")
     present = [part for part in PIPELINES[name] if (index.get(part) or [None, None])[1] is not None]
     unread = [

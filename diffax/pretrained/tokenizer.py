@@ -102,7 +102,7 @@ def load_tokenizer(path: str | Path, pad_token: str | None = None) -> Tokenizer:
     def number(token: str) -> int:
         found = backend.token_to_id(token)
         if found is None:
-            raise ValueError(f"{path}: token {token!r} is not in the vocabulary")
+            raise ValueError(f"{path}: token {shown(token)} is not in the vocabulary")
         return found
 
     pad = pad_token or _content(settings.get("pad_token"), END)
@@ -159,7 +159,9 @@ def _from_folder(folder: Path) -> tokenizers.Tokenizer:
         try:
             backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as error:  # the library has one error class for everything
-            raise ValueError(f"{folder}/tokenizer.json: not a tokenizer ({error})") from error
+            raise ValueError(
+                f"{folder}/tokenizer.json: not a tokenizer ({shown(str(error))})"
+            ) from error
         backend.no_padding()
         backend.no_truncation()
         return backend

@@ -56,7 +56,8 @@ def fits(value: Any, kind: Any) -> bool:
         numbers = int if kind is int else int | float
         if not isinstance(value, numbers) or isinstance(value, bool):
             return False
-        return math.isfinite(value) and abs(value) <= LARGEST
+        # In this order: a whole number of 400 digits cannot be made a float.
+        return abs(value) <= LARGEST and math.isfinite(value)
     return isinstance(value, kind)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import statistics
 from collections import deque
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from diffax.training.keeping import reading
 from diffax.training.keeping.journal import Row
 
 
@@ -16,15 +18,40 @@ class NonFinite(ArithmeticError):
     """A loss or a gradient was not finite."""
 
 
+# Of each step, by metric: whether it was finite, a number, or a total and a count.
+_SAVED = dict[str, list[bool] | list[float] | list[list[float]]]
+
+
+def _checked(saved: Any) -> dict[str, list]:
+    right = reading.matches(saved, _SAVED) and len({len(steps) for steps in saved.values()}) <= 1
+    if right and saved:
+        pairs = [step for steps in saved.values() for step in steps if isinstance(step, list)]
+        right = {"finite", "loss", "gradient_norm", "update_ratio"} <= set(saved)
+        right = right and all(len(pair) == 2 for pair in pairs)
+    if not right:
+        raise ValueError(
+            "window in a checkpoint's record.json should be lists of equal length, one number, or "
+            f"total and count, for each step; got {reprlib.repr(saved)}: continue from an older "
+            "checkpoint"
+        )
+    return saved
+
+
 class Window:
     """The metrics of the steps since the last line, in order.
 
     They stay on the devices until somebody wants them, so that the devices never wait.
+
+    Args:
+        saved: what `saved` gave to a checkpoint's record, to go on from; None: nothing.
+
+    Raises:
+        ValueError: it is not that.
     """
 
     def __init__(self, saved: dict[str, list] | None = None) -> None:
         self._pending: deque[tuple[int, int, Any]] = deque()
-        self._steps: dict[str, list] = {} if saved is None else dict(saved)
+        self._steps: dict[str, list] = {} if saved is None else dict(_checked(saved))
 
     def add(self, first: int, count: int, metrics: dict[str, jax.Array]) -> None:
         """Takes a call's metrics, [k, ...], of which the first `count` count."""

@@ -51,6 +51,34 @@ def test_a_window_goes_on_from_what_was_saved():
     assert whole.row() == second.row()
 
 
+WHOLE = {"loss": [0.5], "gradient_norm": [1], "update_ratio": [0.1], "finite": [True]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"loss": 3},
+        {"loss": [None]},
+        {"loss": ["0.5"]},
+        {"loss": [0.5, 0.25]},
+        {"loss": [[0.5]]},
+        {"loss_t1": [[1, 2, 3]]},
+        {"loss_t1": [[[1, 2]]]},
+        {"loss_t1": {}},
+        {"loss_t1": [10**400]},
+    ],
+)
+def test_a_damaged_window_is_one_line(change):
+    assert Window(WHOLE | {"loss_t1": [[1, 2]]}).row()["loss_t1"] == 0.5
+    with pytest.raises(ValueError, match="^window in a checkpoint's record.json should be [^\n]*$"):
+        Window(WHOLE | change)
+    for name in WHOLE:
+        with pytest.raises(ValueError, match="window in a checkpoint's record.json"):
+            Window({k: v for k, v in WHOLE.items() if k != name})
+    with pytest.raises(ValueError, match="window in a checkpoint's record.json"):
+        Window([1])
+
+
 def test_the_step_that_went_wrong_is_named():
     window = Window()
     window.add(10, 3, call([1.0, np.nan, 1.0], [True, False, True]))

@@ -83,10 +83,10 @@ def names(tree) -> list[str]:
 @pytest.mark.parametrize(
     "name",
     [
-        *("lora:text", "dreambooth", "textual_inversion"),
+        *("lora:text", "textual_inversion"),
         *(
             pytest.param(name, marks=pytest.mark.slow)
-            for name in ("lora", "full_tuning", "controlnet")
+            for name in ("lora", "full_tuning", "dreambooth", "controlnet")
         ),
     ],
 )

@@ -48,7 +48,7 @@ _OPTIONAL = {
     "frozen": list[dict],
 }
 _REFERENCE = {"source": str, "fingerprint": str}
-_DEFAULTS = {"metrics": {}, "frozen": []}
+_DEFAULTS = {"metrics": {}, "frozen": [], "window": {}}
 
 _STEP = re.compile("[0-9]{8,18}")  # the name of a checkpoint's folder
 
