@@ -23,6 +23,7 @@ def extended(folder, encoder, changes=None, family="sd"):
     return with_image_prompt(tiny_pipelines.pipeline(family), folder / "ip.safetensors", encoder)
 
 
+@pytest.mark.slow
 def test_images_are_the_references(encoder, tmp_path):
     model = extended(tmp_path, encoder)
     asked = dict(image_prompt=tiny.image(), image_prompt_scale=0.6)
