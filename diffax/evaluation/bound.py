@@ -45,7 +45,9 @@ class BoundBits:
     seed: int = 0
     """Of times and noise: the same at every evaluation."""
 
-    better: ClassVar[Mapping[str, str]] = {"bound_bits": "lower"}
+    better: ClassVar[Mapping[str, str]] = {
+        f"bound_bits{part}": "lower" for part in ("", "_t1", "_t2", "_t3", "_t4", "_prior")
+    }
 
     def __post_init__(self) -> None:
         """Checks every value."""

@@ -29,9 +29,9 @@ class FeatureNetwork:
         batch_size: examples in one compiled call, shared by the devices of this process.
 
     Example:
-        >>> from diffax.models import CIFARResNet
-        >>> module = CIFARResNet(blocks=1)
-        >>> images = np.zeros((5, 8, 8, 3), np.uint8)
+        >>> from diffax.models import SmallClassifier
+        >>> module = SmallClassifier(classes=3)
+        >>> images = np.zeros((5, 4, 4, 1), np.uint8)
         >>> network = feature_network("tiny", module, module.init(jax.random.key(0), images))
         >>> network(images).pooled.shape
         (5, 64)

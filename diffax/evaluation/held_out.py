@@ -31,7 +31,9 @@ class HeldOutLoss:
     seed: int = 0
     """Of times and noise."""
 
-    better: ClassVar[Mapping[str, str]] = {"held_out_loss": "lower"}
+    better: ClassVar[Mapping[str, str]] = {
+        f"held_out_loss{part}": "lower" for part in ("", "_t1", "_t2", "_t3", "_t4")
+    }
 
     def __post_init__(self) -> None:
         """Checks every number."""

@@ -38,8 +38,8 @@ def reference_statistics(
     Example:
         >>> import tempfile, jax
         >>> from diffax.evaluation import feature_network
-        >>> from diffax.models import CIFARResNet
-        >>> module, images = CIFARResNet(blocks=1), np.zeros((4, 8, 8, 3), np.uint8)
+        >>> from diffax.models import SmallClassifier
+        >>> module, images = SmallClassifier(classes=3), np.zeros((4, 4, 4, 1), np.uint8)
         >>> network = feature_network("tiny", module, module.init(jax.random.key(0), images))
         >>> folder = tempfile.mkdtemp()
         >>> reference_statistics(network, lambda: [images], folder).count

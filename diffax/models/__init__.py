@@ -17,6 +17,7 @@ from diffax.models.clip_vision import CLIPVisionModel, CLIPVisionModelWithProjec
 from diffax.models.controlnet import ControlledUNet, ControlNetModel, controlled
 from diffax.models.discriminator import PatchDiscriminator
 from diffax.models.dit import DiT
+from diffax.models.edm2_unet import EDM2UNet
 from diffax.models.features import Features
 from diffax.models.inception import FIDInception
 from diffax.models.mlp import StepMLP, VectorMLP
@@ -34,6 +35,7 @@ from diffax.models.unet_condition import UNet2DConditionModel
 BY_NAME: dict[str, type] = {
     "unet": UNet,
     "song_unet": SongUNet,
+    "edm2_unet": EDM2UNet,
     "adm": ADM,
     "dit": DiT,
     "tutorial_unet": TutorialUNet,
@@ -61,6 +63,7 @@ __all__ = [
     "ControlledUNet",
     "DiT",
     "DiagonalGaussian",
+    "EDM2UNet",
     "FIDInception",
     "Features",
     "ImageEncoding",

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from diffax.models import fields
 from diffax.models.blocks.convolution import Conv
@@ -20,7 +19,14 @@ from diffax.models.blocks.embeddings import (
 from diffax.models.blocks.levels import AttentionSpec, DownBlock, MidBlock, SelfSpec, UpBlock
 from diffax.models.blocks.normalization import GroupNorm, group_count
 from diffax.models.blocks.style import Style
-from diffax.models.condition import NOTHING, Condition, check_images, checked, labels, sized
+from diffax.models.condition import (
+    NOTHING,
+    Condition,
+    augment_labels,
+    check_images,
+    checked,
+    labels,
+)
 
 # Uniform within 1 / sqrt(fan_in), as the originals. Their biases begin within the same bound; zero
 # here.
@@ -168,13 +174,9 @@ class ADM(nn.Module):
             t * self.time_scale, self.channels, flip_sin_to_cos=True, freq_shift=0
         )
         if self.augment_size is not None:
-            told = jnp.zeros((t.shape[0], self.augment_size))
-            if "augment" in condition:
-                told = sized(self, condition, "augment", 2, self.augment_size)
-            to_waves = style.dense(
-                self.channels, "augment_embedding", use_bias=False, kernel_init=ZERO
-            )
-            waves = waves + to_waves(told)
+            told = augment_labels(self, condition, t.shape[0])
+            name = "augment_embedding"
+            waves += style.dense(self.channels, name, use_bias=False, kernel_init=ZERO)(told)
         embedding = TimestepEmbedding(style, size, name="time_embedding")(waves)
         if self.num_classes is not None:
             label = labels(condition, t.shape[0], self.num_classes)

@@ -81,6 +81,13 @@ def sized(network: Any, condition: Condition, name: str, rank: int, size: int) -
     return value
 
 
+def augment_labels(network: Any, condition: Condition, batch: int) -> jax.Array:
+    """How each image was changed `[B, network.augment_size]`; zeros where nothing is said of it."""
+    if "augment" not in condition:
+        return jnp.zeros((batch, network.augment_size))
+    return sized(network, condition, "augment", 2, network.augment_size)
+
+
 def check_images(network: Any, x: jax.Array, t: jax.Array, factor: int, why: str) -> None:
     """Refuses what is not images `[B, H, W, C]` with times `[B]`, or does not divide.
 

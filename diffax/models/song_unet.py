@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from diffax.models import fields
 from diffax.models.blocks.convolution import Conv
@@ -29,7 +28,14 @@ from diffax.models.blocks.levels import (
 from diffax.models.blocks.normalization import GroupNorm, group_count
 from diffax.models.blocks.resampling import filter_down, filter_up
 from diffax.models.blocks.style import Initializer, Style
-from diffax.models.condition import NOTHING, Condition, check_images, checked, labels, sized
+from diffax.models.condition import (
+    NOTHING,
+    Condition,
+    augment_labels,
+    check_images,
+    checked,
+    labels,
+)
 
 
 def _xavier(scale: float = 1.0) -> Initializer:
@@ -234,9 +240,7 @@ class SongUNet(nn.Module):
             rows = jax.nn.one_hot(label, self.num_classes) * math.sqrt(self.num_classes)
             waves = waves + style.dense(size, "class_embedding")(rows)
         if self.augment_size is not None:
-            told = jnp.zeros((t.shape[0], self.augment_size))
-            if "augment" in condition:
-                told = sized(self, condition, "augment", 2, self.augment_size)
+            told = augment_labels(self, condition, t.shape[0])
             waves = waves + style.dense(size, "augment_embedding", use_bias=False)(told)
         return TimestepEmbedding(style, 4 * self.channels, name="time_embedding")(waves)
 

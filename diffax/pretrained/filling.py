@@ -48,7 +48,7 @@ def fill(
         value = _part(tensors[sources[path].key], sources[path])
         value = naming.to_flax(path[-1], value, wanted.shape)
         # asarray may keep a view of a foreign buffer; copying makes the array independent of it.
-        filled[path] = jnp.array(np.ascontiguousarray(value, dtype=wanted.dtype))
+        filled[path] = jnp.array(np.asarray(value, dtype=wanted.dtype, order="C"))
     return {"params": unflatten_dict(filled)}
 
 

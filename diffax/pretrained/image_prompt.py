@@ -140,7 +140,10 @@ def with_image_prompt(model: Model, file: str | Path, encoder: BoundModule) -> M
     """
     file, unet = Path(file), model.network.module
     if not isinstance(unet, UNet2DConditionModel) or unet.image_prompt:
-        raise ValueError(f"an IP-Adapter needs a plain U-Net with text, this is {_kind(unet)}")
+        raise ValueError(
+            "an IP-Adapter needs a U-Net with text, without controls or another image prompt; "
+            f"this is {type(unet).__name__}"
+        )
     if not isinstance(encoder.module, CLIPVisionModelWithProjection):
         raise ValueError("an IP-Adapter needs CLIP's image encoder with its projection")
     tensors = open_file(file)
@@ -242,7 +245,3 @@ def clip_pixels(image: np.ndarray, size: int) -> np.ndarray:
     top, left = ((n - size) // 2 for n in small.shape[:2])
     middle = small[top : top + size, left : left + size]
     return ((middle / 255.0 - np.array(MEAN)) / np.array(STD)).astype(np.float32)
-
-
-def _kind(module: Any) -> str:
-    return f"{type(module).__name__} with an image prompt or controls"

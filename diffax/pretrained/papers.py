@@ -1,8 +1,8 @@
 """Networks of the literature from the files that their authors published.
 
 DiT (facebookresearch/DiT), ADM and its classifier (openai/guided-diffusion), EDM's DDPM++, NCSN++
-and ADM (NVlabs/edm, converted to safetensors: its `.pkl` files hold code, which is never run), and
-the tutorials' U-Net (dome272/Diffusion-Models-pytorch).
+and ADM and EDM2's U-Net (NVlabs/edm and edm2, converted to safetensors: their `.pkl` files hold
+code, which is never run), and the tutorials' U-Net (dome272/Diffusion-Models-pytorch).
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from diffax.models import ADM, BoundModule, DiT, NoisyClassifier, SongUNet, TutorialUNet
+from diffax.models import (
+    ADM,
+    BoundModule,
+    DiT,
+    EDM2UNet,
+    NoisyClassifier,
+    SongUNet,
+    TutorialUNet,
+)
 from diffax.models.adm import level_attentions
 from diffax.pretrained import original
 from diffax.pretrained.filling import fill
@@ -22,7 +30,7 @@ from diffax.pretrained.naming import HARMLESS, Source
 from diffax.pretrained.pickled import PickledCheckpoint
 from diffax.pretrained.weights import SafetensorsFiles, Subset, Tensors
 
-PaperNetwork = DiT | ADM | NoisyClassifier | SongUNet | TutorialUNet
+PaperNetwork = DiT | ADM | EDM2UNet | NoisyClassifier | SongUNet | TutorialUNet
 Rules = tuple[tuple[str, str | Callable[[re.Match], str]], ...]
 
 # What such files hold besides the parameters.
@@ -77,6 +85,22 @@ EDM_BLOCK: Rules = (
     (r"^group_norm\.", "norm2."),
     (r"^to_out\.0\.", "proj."),
     (r"^to_[qkv]\.", "qkv."),
+)
+
+EDM2: Rules = (
+    (r"^waves\.frequencies$", "emb_fourier.freqs"),
+    (r"^waves\.phases$", "emb_fourier.phases"),
+    (r"^time_embedding\.", "emb_noise."),
+    (r"^class_embedding\.", "emb_label."),
+    (r"^conv_out\.", "out_conv."),
+    (r"^gain$", "out_gain"),
+    (r"\.gain$", ".emb_gain"),
+    (r"\.embedding\.", ".emb_linear."),
+    (r"\.conv1\.", ".conv_res0."),
+    (r"\.conv2\.", ".conv_res1."),
+    (r"\.shortcut\.", ".conv_skip."),
+    (r"\.to_[qkv]\.", ".attn_qkv."),
+    (r"\.to_out\.", ".attn_proj."),
 )
 
 TUTORIAL: Rules = (
@@ -167,6 +191,8 @@ def locator(
             return lambda key: _fused(key, _renamed(key, DIT))
         case TutorialUNet():
             return lambda key: _fused(key, _renamed(key, TUTORIAL))
+        case EDM2UNet():
+            return _edm2(module, x.shape[1])
         case SongUNet():
             return _edm(module, x.shape[1])
         case ADM() if edm:
@@ -251,6 +277,22 @@ def _edm(module: SongUNet | ADM, side: int) -> Callable[[str], Source]:
         return _fused(key, place(key), 1)
 
     return locate
+
+
+def _edm2(module: EDM2UNet, side: int) -> Callable[[str], Source]:
+    def at(level: str | int) -> str:
+        return f"{side >> int(level)}x{side >> int(level)}"
+
+    lowest = at(len(module.multipliers) - 1)
+    places: Rules = (
+        (r"^conv_in\.", f"enc.{at(0)}_conv."),
+        (r"^down\.(\d+)\.", lambda m: f"enc.{at(m[1])}_down."),
+        (r"^down_(\d+)\.(\d+)\.", lambda m: f"enc.{at(m[1])}_block{m[2]}."),
+        (r"^middle\.(\d)\.", rf"dec.{lowest}_in\1."),
+        (r"^up\.(\d+)\.", lambda m: f"dec.{at(m[1])}_up."),
+        (r"^up_(\d+)\.(\d+)\.", lambda m: f"dec.{at(m[1])}_block{m[2]}."),
+    )
+    return lambda key: _fused(key, _renamed(_renamed(key, EDM2), places), 1)
 
 
 def _fused(key: str, name: str, run: int | None = None) -> Source:

@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 
 from diffax.adapters.paths import matching
 from diffax.objectives.objective import ASSIGNED
+from diffax.training.unit_weights import unit_weights
 
 Rate = Any  # step -> learning rate
 
@@ -265,6 +266,9 @@ class Optimizer:
     """What follows the warm-up: constant, cosine, inverse_sqrt."""
     groups: tuple[Group, ...] = ()
     """Parameters with an optimizer of their own; the first group that matches a name counts."""
+    unit_weights: str | None = None
+    """Parameters, by a regular expression, that every step brings back to unit magnitude: `kernel$`
+    for edm2_unet; None: none."""
 
     def __post_init__(self) -> None:
         """Checks every number."""
@@ -323,10 +327,15 @@ class Optimizer:
                 updates | {"rest": update}, jax.tree.map(group_of, names)
             )
         learned = optax.chain(clip, update)
-        if not assigned:
+        if assigned:
+            kinds = {name: ASSIGNED if name == ASSIGNED else "learned" for name in trainable}
+            learned = optax.multi_transform({"learned": learned, ASSIGNED: optax.sgd(1.0)}, kinds)
+        if self.unit_weights is None:
             return learned
-        kinds = {name: ASSIGNED if name == ASSIGNED else "learned" for name in trainable}
-        return optax.multi_transform({"learned": learned, ASSIGNED: optax.sgd(1.0)}, kinds)
+        names = _names(trainable)
+        taught = {k: v for k, v in names.items() if k != ASSIGNED} if assigned else names
+        found = matching(jax.tree.leaves(taught), self.unit_weights, "optimizer.unit_weights")
+        return optax.chain(learned, unit_weights(jax.tree.map(lambda n: n in found, names)))
 
     def _rate(self, highest: float, steps: int, batch_size: int) -> Rate:
         warmup = self.warmup_steps or self.warmup_images / batch_size

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.linalg
 
 from diffax.evaluation.frechet import few_samples, frechet_distance
 from diffax.evaluation.statistics import Moments, Statistics
@@ -37,6 +38,14 @@ def test_covariances_that_do_not_commute():
     expected = np.trace(a) + np.trace(b) - 2 * root_trace
     found = frechet_distance(Statistics(np.zeros(2), a), Statistics(np.zeros(2), b))
     assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_matrix_root_of_scipy():
+    x, y = normal(200, 24, 0), normal(300, 24, 1)
+    a, b = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    step = x.mean(axis=0) - y.mean(axis=0)
+    expected = step @ step + np.trace(a + b - 2 * scipy.linalg.sqrtm(a @ b).real)
+    assert frechet_distance(statistics(x), statistics(y)) == pytest.approx(expected, rel=1e-9)
 
 
 def test_fewer_examples_than_features():

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tiny_models
 
-from diffax.models import ADM, DiT, NoisyClassifier, SongUNet, TutorialUNet
+from diffax.models import ADM, DiT, EDM2UNet, NoisyClassifier, SongUNet, TutorialUNet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Case:
 
     Attributes:
         module: ours.
-        family: "dit", "edm", "guided" or "tutorial".
+        family: "dit", "edm", "edm2", "guided" or "tutorial".
         original: the fields of the original's class.
         size: height and width.
         channels: of the input.
@@ -43,6 +43,11 @@ class Case:
     def x(self) -> np.ndarray:
         """The input, `[2, size, size, channels]`."""
         return tiny_models.draws("paper x", 2, self.size, self.size, self.channels)
+
+
+def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """The original's tensor called `name`."""
+    return np.asarray(tiny_models.weight(name, shape))
 
 
 LABELS = {"label": np.array([1, 4])}
@@ -131,6 +136,13 @@ CASES = {
         size=4,
         t=(-1.3, 0.4),
         told=LABELS | AUGMENT,
+    ),
+    "edm2": Case(
+        EDM2UNet(**SONG, head_size=16, num_classes=5),
+        "edm2",
+        SONG_ORIGINAL | {"class": "UNet", "channels_per_head": 16, "label_dim": 5},
+        t=(-1.3, 0.4),
+        told=LABELS,
     ),
     "adm": Case(
         ADM(**GUIDED, multipliers=(1, 1.5), num_classes=5, learned_variance=True),

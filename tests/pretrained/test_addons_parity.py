@@ -26,8 +26,11 @@ from diffax.pretrained import (  # noqa: E402
     save_lora,
     save_network,
     save_pipeline,
+    token_vectors,
     with_embedding,
+    with_image_prompt,
 )
+from diffax.pretrained.parts import text_of  # noqa: E402
 
 pytestmark = pytest.mark.parity
 
@@ -92,3 +95,23 @@ def test_an_upscaler_both_ways(tmp_path):
     ours = again.unet.state_dict()
     assert all(torch.equal(ours[key], value) for key, value in theirs.items())
     assert again.config.max_noise_level == 39
+
+
+def test_small_pickles_of_tables(tmp_path):
+    """A web interface's `.pt` of a token, and an IP-Adapter's `.bin`: tables of tables."""
+    rows = torch.from_numpy(tiny.token_vectors()["<toy>"])
+    content = {"string_to_token": {"*": 265}, "string_to_param": {"*": rows}, "name": "x"}
+    torch.save(content, tmp_path / "toy.pt")
+    model = with_embedding(tiny_pipelines.pipeline("sd"), tmp_path / "toy.pt")
+    (read,) = token_vectors(text_of(model), "toy")
+    np.testing.assert_array_equal(read, rows.numpy())
+    tables = {"image_proj": {}, "ip_adapter": {}}
+    for key, value in tiny.image_prompt().items():
+        table, name = key.split(".", 1)
+        tables[table][name] = torch.from_numpy(value)
+    torch.save(tables, tmp_path / "ip.bin")
+    encoder = tiny_pipelines.network(tiny.ADDONS["clip_vision"])
+    model = with_image_prompt(tiny_pipelines.pipeline("sd"), tmp_path / "ip.bin", encoder)
+    kernel = model.network.params["params"]["mid_block"]["attentions_0"]
+    kernel = kernel["transformer_blocks_0"]["attn2"]["to_k_ip"]["kernel"]
+    np.testing.assert_array_equal(kernel, tiny.image_prompt()["ip_adapter.7.to_k_ip.weight"].T)

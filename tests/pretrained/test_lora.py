@@ -12,7 +12,18 @@ from test_addons import ASKED, close
 from diffax.adapters import LowRank
 from diffax.adapters.paths import flat
 from diffax.generation import text_to_image
-from diffax.pretrained import load_lora, naming, parts_of, save_lora, trained_lora, with_loras
+from diffax.models import BoundModule
+from diffax.pretrained import (
+    families,
+    load_lora,
+    lora_names,
+    naming,
+    parts_of,
+    save_lora,
+    trained_lora,
+    with_loras,
+)
+from diffax.pretrained.configs import module_from_config, parameter_shapes
 from diffax.pretrained.lora import METADATA
 
 
@@ -193,3 +204,37 @@ def test_what_is_refused(model, tmp_path, name):
         load_lora(tmp_path / "a.safetensors", model)
     with pytest.raises(FileNotFoundError):
         load_lora(tmp_path / "missing.safetensors", model)
+
+
+# Names in XL's files of kohya's trainer, which knows the original U-Net only -> ours.
+XL = {
+    "lora_unet_input_blocks_0_0": "conv_in",
+    "lora_unet_input_blocks_1_0_in_layers_2": "down_blocks_0/resnets_0/conv1",
+    "lora_unet_input_blocks_1_0_emb_layers_1": "down_blocks_0/resnets_0/time_emb_proj",
+    "lora_unet_input_blocks_3_0_op": "down_blocks_0/downsamplers_0/conv",
+    "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_k": (
+        "down_blocks_1/attentions_0/transformer_blocks_0/attn1/to_k"
+    ),
+    "lora_unet_middle_block_1_transformer_blocks_9_ff_net_0_proj": (
+        "mid_block/attentions_0/transformer_blocks_9/ff/net_0/proj"
+    ),
+    "lora_unet_output_blocks_0_0_skip_connection": "up_blocks_0/resnets_0/conv_shortcut",
+    "lora_unet_output_blocks_2_2_conv": "up_blocks_0/upsamplers_0/conv",
+    "lora_unet_output_blocks_5_1_proj_in": "up_blocks_1/attentions_2/proj_in",
+    "lora_unet_label_emb_0_0": "add_embedding/linear_1",
+    "lora_unet_out_2": "conv_out",
+    "lora_te1_text_model_encoder_layers_0_mlp_fc1": "text_model/encoder/layers_0/mlp/fc1",
+    "lora_te2_text_model_encoder_layers_31_self_attn_out_proj": (
+        "text_model/encoder/layers_31/self_attn/out_proj"
+    ),
+}
+
+
+@pytest.mark.slow
+def test_full_size_names_of_xl():
+    parts = {}
+    for part in ("unet", "text_encoder", "text_encoder_2"):
+        module = module_from_config(families.FAMILIES["sdxl"][part])
+        parts[part] = BoundModule(module, parameter_shapes(module))
+    places = lora_names.places(parts)
+    assert {name: places[name].path for name in XL} == {k: f"{v}/kernel" for k, v in XL.items()}

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import paper_networks
 import pytest
-import tiny_models
 from safetensors.numpy import save_file
 
 from diffax.models import DiT
@@ -23,7 +22,7 @@ TOLERANCE = 2e-5
 def drawn(name):
     """The original's weights, by its names."""
     shapes = json.loads(str(GOLDEN[f"{name} weights"]))
-    return {key: tiny_models.weight(key, tuple(shape)) for key, shape in shapes.items()}
+    return {key: paper_networks.weight(key, tuple(shape)) for key, shape in shapes.items()}
 
 
 def loaded(name, folder, **others):
@@ -35,7 +34,7 @@ def loaded(name, folder, **others):
     return load_original(case.module, file, **options | others)
 
 
-QUICK = ("dit", "ncsn++", "adm", "tutorial")
+QUICK = ("dit", "ncsn++", "adm", "tutorial", "edm2")
 
 
 @pytest.mark.parametrize(
@@ -51,7 +50,7 @@ def test_the_answer_is_the_original_s(name, tmp_path):
     apply = jax.jit(network.module.apply, compiler_options={"xla_backend_optimization_level": 0})
     answer = apply(network.params, case.x, jnp.asarray(case.t), *told)
     expected = GOLDEN[f"{name} answer"]
-    assert np.std(expected) > 0.1
+    assert np.std(expected) > 0.05  # it says something
     np.testing.assert_allclose(answer, expected, atol=TOLERANCE * np.abs(expected).max())
 
 

@@ -11,13 +11,14 @@ import pytest
 
 from diffax.conditioning import Nothing
 from diffax.data import Toy
-from diffax.losses import LogitNormal
+from diffax.losses import EvenLogSNR, Likelihood, LogitNormal, Shifted
 from diffax.models import UNet, VectorMLP
 from diffax.objectives import Denoising
-from diffax.schedules import RectifiedFlow
+from diffax.schedules import VP
 from diffax.training import EMAConfig, Optimizer, choices
 
 SPEC = Toy("moons", num=8).load().spec
+CONTINUOUS = (EvenLogSNR, Likelihood, LogitNormal, Shifted)  # nothing for a table
 
 
 def other_values(kind, name, value):
@@ -54,8 +55,8 @@ def traced(f, *arguments):
 def objective(family, noun):
     """The program of a loss."""
     fields = {"network": VectorMLP(features=4), "conditioner": Nothing(), family: noun}
-    if isinstance(noun, LogitNormal):  # no times for a table
-        fields["schedule"] = RectifiedFlow()
+    if isinstance(noun, CONTINUOUS):
+        fields["schedule"] = VP()
     built = Denoising(**fields).build(SPEC)
     batch = {"x": jnp.zeros((2, 2))}
     trainable, frozen = jax.eval_shape(

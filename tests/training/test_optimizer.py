@@ -120,3 +120,26 @@ def test_a_group_of_nothing_is_refused():
 def test_bad_values_are_refused(make, word):
     with pytest.raises(ValueError, match=word):
         make()
+
+
+def test_chosen_weights_keep_their_magnitude_and_learn_their_direction():
+    """EDM2's: the rest of the parameters does what it would have done."""
+    params = {"a": {"kernel": jnp.ones((3, 3, 2, 4)), "gain": jnp.ones(())}}
+    gradient = jax.tree.map(lambda p: jax.random.normal(jax.random.key(0), p.shape), params)
+    both = []
+    for config in (
+        Optimizer(SGD(), 1.0, None),
+        Optimizer(SGD(), 1.0, None, unit_weights="kernel$"),
+    ):
+        optimizer = config.build(params, steps=1, batch_size=1)
+        updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+        both.append(optax.apply_updates(params, updates)["a"])
+    plain, kept = both
+    np.testing.assert_array_equal(kept["gain"], plain["gain"])
+    # In EDM2 a weight's magnitude is told up to 1e-4.
+    magnitude = jnp.sqrt(jnp.mean(kept["kernel"] ** 2, axis=(0, 1, 2)))
+    np.testing.assert_allclose(magnitude, 1, atol=2e-4)
+    same = np.sqrt(np.mean(plain["kernel"] ** 2, axis=(0, 1, 2))) * np.asarray(kept["kernel"])
+    np.testing.assert_allclose(same, plain["kernel"], atol=1e-3)
+    with pytest.raises(ValueError, match="unit_weights"):
+        Optimizer(unit_weights="nothing").build(params, steps=1, batch_size=1)

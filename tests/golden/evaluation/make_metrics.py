@@ -30,8 +30,8 @@ def frechet(x: np.ndarray, y: np.ndarray) -> float:
     return fid_statistics_to_metric(one, other, verbose=False)["frechet_inception_distance"]
 
 
-def main() -> None:
-    x, y = features(0, 150), features(1, 120)
+def figures(x: np.ndarray, y: np.ndarray) -> dict[str, object]:
+    """Of generated features x and real ones y."""
     x_in, y_in = torch.from_numpy(x), torch.from_numpy(y)
     kernel = kid_features_to_metric(x_in, y_in, kid_subsets=10, kid_subset_size=50, verbose=False)
     score = isc_features_to_metric(4 * x_in, splits=5, rng_seed=2020)
@@ -39,17 +39,19 @@ def main() -> None:
     ratio = prc_features_to_metric(x_in, y_in, prc_neighborhood=3, verbose=False)
     wide_x, wide_y = x.astype("f8"), y.astype("f8")
     mix = np.random.RandomState(0).standard_normal((16, 32))
-    np.savez_compressed(
-        HERE / "metrics.npz",
-        generated=x,
-        real=y,
-        kernel=list(kernel.values()),
-        score=list(score.values()),
-        precision_recall=[ratio["precision"], ratio["recall"]],
-        frechet_full=frechet(wide_x, wide_y),
-        frechet_rank=frechet(wide_x @ mix, wide_y @ mix),
-        frechet_few=frechet(wide_x[:12], wide_y[:9]),
-    )
+    return {
+        "kernel": list(kernel.values()),
+        "score": list(score.values()),
+        "precision_recall": [ratio["precision"], ratio["recall"]],
+        "frechet_full": frechet(wide_x, wide_y),
+        "frechet_rank": frechet(wide_x @ mix, wide_y @ mix),
+        "frechet_few": frechet(wide_x[:12], wide_y[:9]),
+    }
+
+
+def main() -> None:
+    x, y = features(0, 150), features(1, 120)
+    np.savez_compressed(HERE / "metrics.npz", generated=x, real=y, **figures(x, y))
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 Needs torch, timm (for DiT), and checkouts of the originals:
 
     python tests/golden/networks/make.py --edm DIR --dit DIR --guided DIR --tutorial DIR
+    python tests/golden/networks/make.py --edm2 DIR
 
-of NVlabs/edm, facebookresearch/DiT, openai/guided-diffusion and
-dome272/Diffusion-Models-pytorch. A family that is left out keeps its stored answers.
+of NVlabs/edm, facebookresearch/DiT, openai/guided-diffusion, dome272/Diffusion-Models-pytorch and
+NVlabs/edm2, whose modules have the names of edm's. A family that is left out keeps its answers.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1] / "pretrained"))
 
 import paper_networks  # noqa: E402
-import tiny_models  # noqa: E402
 
 # What a network keeps beside its weights: computed by us, or one of our fields.
 KEPT = ("pos_embed", "resample_filter")
@@ -39,6 +39,14 @@ def edm(case: paper_networks.Case) -> tuple[torch.nn.Module, dict]:
     if "augment" in case.told:
         told["augment_labels"] = torch.from_numpy(case.told["augment"])
     return cls(img_resolution=case.size, **channels, **fields), told
+
+
+def edm2(case: paper_networks.Case) -> tuple[torch.nn.Module, dict]:
+    fields = dict(case.original)
+    cls = getattr(importlib.import_module("training.networks_edm2"), fields.pop("class"))
+    labels = torch.eye(fields["label_dim"])[case.told["label"]]
+    network = cls(img_resolution=case.size, img_channels=case.channels, **fields)
+    return network, {"class_labels": labels}
 
 
 def dit(case: paper_networks.Case) -> tuple[torch.nn.Module, dict]:
@@ -74,7 +82,7 @@ def tutorial(case: paper_networks.Case) -> tuple[torch.nn.Module, dict]:
     return net, {"y": torch.from_numpy(case.told["label"])}
 
 
-FAMILIES = {"edm": edm, "dit": dit, "guided": guided, "tutorial": tutorial}
+FAMILIES = {"edm": edm, "edm2": edm2, "dit": dit, "guided": guided, "tutorial": tutorial}
 
 
 @torch.no_grad()
@@ -83,7 +91,7 @@ def answered(case: paper_networks.Case) -> tuple[dict, np.ndarray]:
     network, told = FAMILIES[case.family](case)
     state = network.eval().state_dict()
     drawn = {
-        name: torch.from_numpy(tiny_models.weight(name, tuple(value.shape)))
+        name: torch.from_numpy(paper_networks.weight(name, tuple(value.shape)))
         for name, value in state.items()
         if not name.endswith(KEPT)
     }
