@@ -6,6 +6,7 @@
 >>> images = text_to_image(model, "an astronaut riding a horse", seed=0)  # doctest: +SKIP
 """
 
+from diffax.pretrained.clip import PublishedCLIP, load_clip
 from diffax.pretrained.components import Components
 from diffax.pretrained.loading import load_components, load_pipeline, save_pipeline
 from diffax.pretrained.network import load_network, save_network
@@ -43,6 +44,7 @@ __all__ = [
     "NewControl",
     "Published",
     "PublishedAutoencoder",
+    "PublishedCLIP",
     "PublishedNetwork",
     "PublishedReader",
     "PublishedSchedule",
@@ -51,6 +53,7 @@ __all__ = [
     "Tokenizer",
     "components_of",
     "from_diffusers",
+    "load_clip",
     "load_components",
     "load_network",
     "load_original",
