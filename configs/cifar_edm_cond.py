@@ -14,6 +14,8 @@ from diffax.training import Config, load_recipe
 
 VARIANTS = ("", "debug", "ncsnpp")
 
+VARIANTS = ("", "debug", "ncsnpp")
+
 
 def config(variant: str = "") -> Config:
     """The recipe; the variants are those of `cifar_edm`."""

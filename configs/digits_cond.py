@@ -17,6 +17,8 @@ from diffax.training import Config, Run, load_recipe
 
 VARIANTS = ("", "debug")
 
+VARIANTS = ("", "debug")
+
 
 def config(variant: str = "") -> Config:
     """The recipe; the variants are those of `digits`."""
