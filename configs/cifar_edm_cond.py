@@ -14,8 +14,6 @@ from diffax.training import Config, load_recipe
 
 VARIANTS = ("", "debug", "ncsnpp")
 
-VARIANTS = ("", "debug", "ncsnpp")
-
 
 def config(variant: str = "") -> Config:
     """The recipe; the variants are those of `cifar_edm`."""

@@ -17,8 +17,6 @@ from diffax.training import Config, Run, load_recipe
 
 VARIANTS = ("", "debug")
 
-VARIANTS = ("", "debug")
-
 
 def config(variant: str = "") -> Config:
     """The recipe; the variants are those of `digits`."""
