@@ -1,54 +1,56 @@
 # make demo   train on handwritten digits and leave images in runs/digits
 # make test   lint, types, import rules, and the default test suite
-# Each creates .venv and installs what it needs; PYTHON=... picks another interpreter (3.11+).
+# Each creates .venv and installs what it needs; PYTHON=... picks another interpreter (3.11+) for it.
+# Beside an old one: make test PYTHON=python3.12 VENV=.venv312
 
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 
 .PHONY: demo test test-slow test-parity lint clean
 
-demo: .venv/installed
+demo: $(VENV)/installed
 	$(BIN)/python train.py --config digits
 	$(BIN)/python sample.py --workdir runs/digits --num 100 --out runs/digits/digits.png
 	$(BIN)/python sample.py --workdir runs/digits --num 25 --out runs/digits/denoising.gif
 
 # Most of the default suite's time is compilation: programs that run once need no optimisation, nor
-# the slower of the two ways in which XLA writes fusions, nor several modules for each of them.
+# several modules for each of them.
 test: export XLA_FLAGS := $(XLA_FLAGS) --xla_backend_optimization_level=0 \
-	--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
-test: .venv/installed-test lint
+	--xla_cpu_parallel_codegen_split_count=1
+test: $(VENV)/installed-test lint
 	$(BIN)/python -m pytest -n 2
 	$(BIN)/python -m pytest -n 2 --doctest-modules diffax
 
-test-slow: .venv/installed-test
+test-slow: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m slow
 
-test-parity: .venv/installed-parity
+test-parity: $(VENV)/installed-parity
 	$(BIN)/python -m pytest -m parity
 
-lint: .venv/installed-test
+lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyrefly check
 	$(BIN)/lint-imports
 
-.venv/bin/python:
+$(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "expected Python 3.11 or newer, got $$($(PYTHON) --version); set PYTHON=..."; exit 1; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 
-.venv/installed: pyproject.toml | .venv/bin/python
+$(VENV)/installed: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
-.venv/installed-test: pyproject.toml | .venv/bin/python
+$(VENV)/installed-test: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
-	@touch $@ .venv/installed
+	@touch $@ $(VENV)/installed
 
-.venv/installed-parity: .venv/installed-test
+$(VENV)/installed-parity: $(VENV)/installed-test
 	$(BIN)/python -m pip install --quiet --editable '.[test,parity]'
 	@touch $@
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv* build *.egg-info

@@ -121,7 +121,8 @@ def _controls(source: Opened, flags: argparse.Namespace, edit: dict[str, Any]) -
         for file, channels in zip(flags.control_image, wide, strict=True)
     ]
     if flags.control_edges:
-        images = [controls.edges(image) for image in images]
+        # White on black: all channels are alike.
+        images = [controls.edges(image)[..., : image.shape[-1]] for image in images]
     told: dict[str, Any] = {"control": images, "control_guess": flags.control_guess}
     scales = flags.control_scale
     if scales:

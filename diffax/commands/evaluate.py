@@ -25,7 +25,7 @@ from diffax.commands.flags import (
     positive,
 )
 from diffax.commands.subject import are_statistics, subject_of
-from diffax.evaluation import BY_NAME, FEATURES, Measured, Watched, measure
+from diffax.evaluation import BY_NAME, FEATURES, Evaluation, Measured, Watched, measure
 from diffax.evaluation.report import Report, Sweep
 from diffax.nearest import nearest
 from diffax.solvers import registry
@@ -58,7 +58,8 @@ def _evaluate(flags: argparse.Namespace, rest: Sequence[str]) -> int:
         _metrics(flags, fields, flags.metrics)  # refused before anything is opened
     subject = subject_of(flags)
     looked_at = [] if flags.features is None else ["frechet"]
-    metrics = _metrics(flags, fields, flags.metrics or [*subject.usual_metrics(), *looked_at])
+    names = flags.metrics or [*subject.usual_metrics(), *looked_at]
+    metrics = _metrics(flags, fields, names, subject.recipe)
     out = Path(flags.out or subject.folder)
     plotting.check_output(out / "evaluation.png", images=None)
     measured: dict[str, dict[str, Measured]] = {}
@@ -86,14 +87,21 @@ def _evaluate(flags: argparse.Namespace, rest: Sequence[str]) -> int:
 
 
 def _metrics(
-    flags: argparse.Namespace, fields: Mapping[str, list[str]], names: Sequence[str]
+    flags: argparse.Namespace,
+    fields: Mapping[str, list[str]],
+    names: Sequence[str],
+    recipe: tuple[Any, ...] = (),
 ) -> dict[str, Any]:
-    """The metrics of these names, with `--NAME.FIELD VALUE` and what is said for all of them."""
+    """The metrics of these names, with `--NAME.FIELD VALUE` and what is said for all of them.
+
+    Those that the run's recipe has keep its numbers.
+    """
+    kinds = BY_NAME | {choices.choice_name("metrics", metric): type(metric) for metric in recipe}
     listed = [name for text in names for name in text.split(",") if name]
     items = choices.item_names(listed)
     given: dict[str, list[str]] = {"evaluation.metrics": listed}
     for item, name in zip(items, listed, strict=True):
-        kind = BY_NAME.get(name)
+        kind = kinds.get(name)
         known = {f.name for f in dataclasses.fields(kind)} if kind is not None else set()
         if "samples" in known and flags.num is not None:
             given[f"evaluation.metrics.{item}.samples"] = [str(flags.num)]
@@ -112,7 +120,7 @@ def _metrics(
         elif first != "features":
             flags_known = [a.option_strings[0][2:] for a in _parser()._actions if a.option_strings]
             raise UsageError(f"unknown option --{field}; {nearest(field, [*flags_known, *items])}")
-    config = override(Config(data=None, objective=None), given)
+    config = override(Config(None, None, evaluation=Evaluation(metrics=recipe)), given)
     return dict(zip(items, config.evaluation.metrics, strict=True))
 
 

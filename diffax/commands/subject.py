@@ -19,6 +19,7 @@ from diffax.generation import Samples
 from diffax.nearest import nearest
 from diffax.schedules import Discrete
 from diffax.solvers import choice
+from diffax.training.choices import choice_name
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Subject:
         folder: where its report goes where nothing else is said.
         rows: lines of its metrics.jsonl.
         summary: the figures that it printed at its end.
+        recipe: the metrics of its recipe.
     """
 
     name: str
@@ -38,13 +40,14 @@ class Subject:
     folder: Path
     rows: Sequence[Mapping[str, float]] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
+    recipe: tuple[Any, ...] = ()
 
     def usual_metrics(self) -> list[str]:
-        """The metrics that mean something here and need no further file."""
+        """The recipe's metrics, and those that mean something here and need no further file."""
         watched = next(iter(self.watched.values()))
         model = watched.model
         has_splits = watched.data is not None and hasattr(watched.data, "split")
-        names = []
+        names = [choice_name("metrics", metric) for metric in self.recipe]
         if has_splits and watched.loss is not None:
             names.append("held_out_loss")
         if has_splits and model is not None and hasattr(model.codec, "log_stretch"):
@@ -59,7 +62,7 @@ class Subject:
             names.append("digit_quality")
         if not names:
             raise UsageError("nothing can be measured without more words: say --metrics NAME ...")
-        return names
+        return list(dict.fromkeys(names))
 
     def how(self, flags: argparse.Namespace, watched: Watched) -> dict[str, Any]:
         """How its samples were made, in words."""
@@ -166,7 +169,7 @@ def _run(flags: argparse.Namespace, reference: Any) -> Subject:
         summary = {}  # of other weights
     return Subject(
         f"{workdir} (step {run.step:,})", views, workdir / "evaluation",
-        [row for row in rows if row["step"] <= run.step], summary,
+        [row for row in rows if row["step"] <= run.step], summary, run.config.evaluation.metrics,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ Condition:  what the network takes: {"label"}, {"context", "pooled"}, ...; {} wh
 from diffax.conditioning.captions import Captions
 from diffax.conditioning.conditioner import Condition, Conditioner, Told
 from diffax.conditioning.control import Control
+from diffax.conditioning.edited_image import EditedImage
 from diffax.conditioning.features import Features
 from diffax.conditioning.joined import Joined
 from diffax.conditioning.labels import Labels
@@ -27,6 +28,7 @@ __all__ = [
     "Condition",
     "Conditioner",
     "Control",
+    "EditedImage",
     "Features",
     "Joined",
     "Labels",

@@ -150,14 +150,14 @@ class ImageFolder(ImageOptions):
             others -= files_read
             notes += lines
         notes += [f"{others:,} other files ignored"] if others else []
-        columns_ = columns(shape, "uint8", label=labels is not None, caption=texts is not None)
+        given = columns(shape, "uint8", label=labels is not None, caption=texts is not None)
         shown = None
         if self.control is not None:
             shown = controls.reader(self.control, root, names, ENDINGS)
-            columns_["control"] = Column((*size, 3), "uint8")
+            given["control"] = Column((*size, 3), "uint8")
             notes.append(f"control images: {self.control}")
         source = Source(
-            columns=columns_,
+            columns=given,
             size=len(names),
             read=_with_columns(read, labels, texts, shown),
             arrange=arrange,

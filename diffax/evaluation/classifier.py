@@ -13,7 +13,7 @@ import optax
 
 from diffax.data import Dataset
 from diffax.evaluation.features import FeatureNetwork, feature_network
-from diffax.models.classifier import SmallClassifier
+from diffax.models import BoundModule, SmallClassifier
 from diffax.noun import check_range
 
 _CALL = 50  # steps in one compiled call
@@ -72,9 +72,7 @@ class Classifier:
                 f"a classifier learns from images or vectors, {dataset.title} has examples of "
                 f"shape {list(spec.shape)}"
             )
-        module = SmallClassifier(spec.num_classes, self.width)
-        if spec.mean is not None and spec.std is not None:
-            module = module.clone(mean=spec.mean, std=spec.std)
+        module = SmallClassifier(spec.num_classes, self.width, spec.mean or (), spec.std or ())
         params = self._trained(module, dataset)
         return feature_network("classifier", module, params, batch_size=self.batch_size)
 
@@ -104,7 +102,7 @@ def _train(
     """Several steps: one for each of the stacked batches."""
 
     def loss(params: Any, batch: Any) -> jax.Array:
-        logits = module.apply(params, batch["x"]).logits  # pyrefly: ignore[missing-attribute]
+        logits = BoundModule(module, params)(batch["x"]).logits
         return optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"]).mean()
 
     def step(state: Any, batch: Any) -> tuple[Any, jax.Array]:

@@ -7,7 +7,13 @@ from typing import Any
 
 from diffax.conditioning import Control, Features, Joined, Nothing
 from diffax.generation.model import Model
-from diffax.models import BoundModule, T2IAdapter, UNet2DConditionModel, controlled
+from diffax.models import (
+    BoundModule,
+    ControlNetModel,
+    T2IAdapter,
+    UNet2DConditionModel,
+    controlled,
+)
 from diffax.models.controlnet import guess_scales
 
 
@@ -35,6 +41,10 @@ def with_controls(model: Model, *controls: BoundModule) -> Model:
         raise ValueError("this model has controls already; give all of them at once")
     told = tuple(part for part in parts if not isinstance(part, Nothing))
     modules: list[Any] = [control.module for control in controls]
+    for module in modules:
+        if not isinstance(module, ControlNetModel | T2IAdapter):
+            name = type(module).__name__
+            raise ValueError(f"expected a ControlNet or a T2I-Adapter, got a {name}")
     kinds = {isinstance(module, T2IAdapter) for module in modules}
     if len(kinds) > 1:
         raise ValueError("give ControlNets or T2I-Adapters, not both")

@@ -243,7 +243,7 @@ def class_to_image(
 
 
 def upscale(model: Model, image: Any, **options: Any) -> Array | np.ndarray:
-    """Images made larger by a model that was trained to: a run of the recipe `upscale`.
+    """Images made larger by a model that was trained to: a run of `upscale`, or a published one.
 
     Args:
         model: conditioned on small images.

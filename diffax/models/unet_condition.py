@@ -90,10 +90,8 @@ class UNet2DConditionModel(ConditionalEncoder):
     @property
     def reads(self) -> tuple[str, ...]:
         """Names of what it can be told."""
-        told = self.embeds | {"guidance": self.time_cond_proj_dim is not None, "channels": True}
-        told |= {"image_prompt": self.image_prompt, "image_scale": self.image_prompt}
-        names = tuple(name for name, asked in told.items() if asked)
-        return (*names, *self._feature_names())
+        guided = ("guidance",) if self.time_cond_proj_dim is not None else ()
+        return (*self._needed(), *guided, "channels", *self._feature_names())
 
     @nn.compact
     def __call__(
@@ -134,9 +132,7 @@ class UNet2DConditionModel(ConditionalEncoder):
         Raises:
             ValueError: a condition that is missing, or that the network does not read.
         """
-        prompted = {"image_prompt": self.image_prompt, "image_scale": self.image_prompt}
-        needed = tuple(name for name, asked in (self.embeds | prompted).items() if asked)
-        condition = checked(self, condition, x.shape[0], needed)
+        condition = checked(self, condition, x.shape[0], self._needed())
         style = self._style(self.dropout)
         channels = self.block_out_channels
         count = len(channels)
@@ -185,6 +181,11 @@ class UNet2DConditionModel(ConditionalEncoder):
         x = nn.silu(style.norm("conv_norm_out")(x))
         out = style.conv(self.out_channels, "conv_out", size=self.conv_out_kernel)(x)
         return out.astype(jnp.float32)
+
+    def _needed(self) -> tuple[str, ...]:
+        """Names of what it must be told."""
+        names = tuple(name for name, asked in self.embeds.items() if asked)
+        return (*names, "image_prompt", "image_scale") if self.image_prompt else names
 
     def _feature_names(self) -> tuple[str, ...]:
         """One for each level and one for the middle."""

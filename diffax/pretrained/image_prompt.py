@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -19,15 +20,14 @@ from diffax.conditioning import Joined
 from diffax.generation import Model
 from diffax.models import BoundModule, CLIPVisionModelWithProjection, UNet2DConditionModel
 from diffax.models.clip_vision import MEAN, STD
-from diffax.noun import noun, structure
+from diffax.models.image_projection import HEAD_SIZE, ImageProjection, Resampler
+from diffax.noun import noun
 from diffax.pretrained.files import open_file
-from diffax.pretrained.weights import Tensors
-
-_EPS = 1e-5  # of the projection's norm
+from diffax.pretrained.filling import fill
+from diffax.pretrained.weights import Subset, Tensors
 
 # Projections of other kinds, by a tensor that only they have.
 _REFUSED = {
-    "image_proj.latents": "IP-Adapter Plus (a resampler)",
     "image_proj.proj.3.weight": "IP-Adapter Full Face",
     "image_proj.perceiver_resampler.proj_in.weight": "IP-Adapter Face ID Plus",
     "image_proj.proj.0.weight": "IP-Adapter Face ID",
@@ -42,14 +42,11 @@ class ImagePrompt:
 
     Attributes:
         encoder: CLIP's image encoder with its projection.
-        projection: `{"kernel", "bias", "scale", "shift"}`: a linear map to all tokens, and the norm
-            of each.
-        tokens: how many.
+        projection: an `ImageProjection` of the image's embedding, or a `Resampler` of its states.
     """
 
     encoder: BoundModule
-    projection: Any
-    tokens: int = structure(default=4)
+    projection: BoundModule
 
     reads: ClassVar[tuple[str, ...]] = ()
     asks: ClassVar[tuple[str, ...]] = ("image_prompt", "image_prompt_scale")
@@ -58,12 +55,13 @@ class ImagePrompt:
     @property
     def params(self) -> dict[str, Any]:
         """The encoder's parameters and the projection's."""
-        return {"encoder": self.encoder.params, "projection": self.projection}
+        return {"encoder": self.encoder.params, "projection": self.projection.params}
 
     def with_params(self, params: Mapping[str, Any]) -> ImagePrompt:
         """The conditioner with other parameters."""
         encoder = BoundModule(self.encoder.module, params["encoder"])
-        return dataclasses.replace(self, encoder=encoder, projection=params["projection"])
+        projection = BoundModule(self.projection.module, params["projection"])
+        return dataclasses.replace(self, encoder=encoder, projection=projection)
 
     def fitted(self, spec: Any) -> ImagePrompt:
         """Refused: training with image prompts is not supported.
@@ -82,7 +80,7 @@ class ImagePrompt:
         return {}
 
     def request(self, request: Any, num: int) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The image as CLIP sees it; what is guided away from sees zeros for its embedding.
+        """The image as CLIP sees it; what is guided away from sees none.
 
         Raises:
             ValueError: no image, or a scale that is no finite number.
@@ -95,10 +93,10 @@ class ImagePrompt:
         images = image_range.as_images(request.image_prompt, num)
         size = self.encoder.module.image_size
         seen = np.stack([clip_pixels(image, size) for image in image_range.to_uint8(images)])
-        told = {"clip_image": seen, "image_scale": np.full(num, scale, np.float32)}
+        told = {"image_scale": np.full(num, scale, np.float32)}
         return (
-            told | {"no_image": np.zeros(num, bool)},
-            told | {"no_image": np.ones(num, bool)},
+            told | {"clip_image": seen, "no_image": np.zeros(num, bool)},
+            told | {"clip_image": np.zeros_like(seen), "no_image": np.ones(num, bool)},
         )
 
     def drop(self, key: Array, told: dict[str, Any]) -> dict[str, Any]:
@@ -108,15 +106,12 @@ class ImagePrompt:
     def encode(self, params: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Array]:
         """The image's tokens."""
         encoding: Any = self.encoder.module.apply(params["encoder"], told["clip_image"])
-        embedding = encoding.projected.astype(jnp.float32)
-        embedding = jnp.where(told["no_image"][:, None], 0.0, embedding)
-        own = params["projection"]
-        tokens = embedding @ own["kernel"] + own["bias"][None]
-        tokens = tokens.reshape(tokens.shape[0], self.tokens, -1)
-        mean = jnp.mean(tokens, axis=-1, keepdims=True)
-        variance = jnp.var(tokens, axis=-1, keepdims=True)
-        normed = (tokens - mean) / jnp.sqrt(variance + _EPS)
-        tokens = normed * own["scale"][None, None] + own["shift"][None, None]
+        if isinstance(self.projection.module, Resampler):
+            seen = encoding.hidden[-2].astype(jnp.float32)
+        else:
+            # No image is zeros for its embedding; a resampler looks at a grey one.
+            seen = jnp.where(told["no_image"][:, None], 0.0, encoding.projected)
+        tokens: Any = self.projection.module.apply(params["projection"], seen.astype(jnp.float32))
         return {"image_prompt": tokens, "image_scale": told["image_scale"]}
 
 
@@ -140,43 +135,56 @@ def with_image_prompt(model: Model, file: str | Path, encoder: BoundModule) -> M
     """
     file, unet = Path(file), model.network.module
     if not isinstance(unet, UNet2DConditionModel) or unet.image_prompt:
-        raise ValueError(f"an IP-Adapter needs a plain U-Net with text, this is {_kind(unet)}")
+        raise ValueError(
+            "an IP-Adapter needs a U-Net with text, without controls or another image prompt; "
+            f"this is {type(unet).__name__}"
+        )
     if not isinstance(encoder.module, CLIPVisionModelWithProjection):
         raise ValueError("an IP-Adapter needs CLIP's image encoder with its projection")
     tensors = open_file(file)
     for key, kind in _REFUSED.items():
         if key in tensors:
             raise ValueError(f"{file}: {kind} is not supported; use a plain IP-Adapter")
-    if "image_proj.proj.weight" not in tensors:
-        raise ValueError(f"{file}: no IP-Adapter (image_proj.proj.weight is missing)")
     width = unet.cross_attention_dim
     if not isinstance(width, int):
         raise ValueError(f"an IP-Adapter needs texts of one width, this U-Net has {width}")
-    rows, wanted = tensors.shape("image_proj.proj.weight")
-    if tensors.shape("image_proj.norm.weight") != (width,) or rows % width:
-        raise ValueError(
-            f"{file}: this IP-Adapter was made for another base model: its tokens are "
-            f"{tensors.shape('image_proj.norm.weight')[0]} wide, the U-Net's texts {width}"
-        )
-    if wanted != encoder.module.projection_dim:
-        raise ValueError(
-            f"{file}: this IP-Adapter needs an image encoder with embeddings of {wanted} numbers, "
-            f"this one's have {encoder.module.projection_dim}"
-        )
+    projection = _projection(Subset(tensors, "image_proj."), width, encoder, file)
     network = BoundModule(unet.clone(image_prompt=True), _extended(model, tensors, file))
-
-    def read(name: str) -> Array:
-        return jnp.asarray(np.asarray(tensors[f"image_proj.{name}"], np.float32))
-
-    projection = {
-        "kernel": read("proj.weight").T,
-        "bias": read("proj.bias"),
-        "scale": read("norm.weight"),
-        "shift": read("norm.bias"),
-    }
     parts = getattr(model.conditioner, "parts", (model.conditioner,))
-    prompt = ImagePrompt(encoder, projection, rows // width)
+    prompt = ImagePrompt(encoder, projection)
     return dataclasses.replace(model, network=network, conditioner=Joined((*parts, prompt)))
+
+
+def _projection(tensors: Tensors, width: int, encoder: BoundModule, file: Path) -> BoundModule:
+    """What makes tokens of `width` numbers of the encoder's view, from the file's shapes."""
+    clip: Any = encoder.module
+    module: ImageProjection | Resampler
+    if "latents" in tensors:
+        _, count, inner = tensors.shape("latents")
+        features, wanted = tensors.shape("proj_out.weight")[0], tensors.shape("proj_in.weight")[1]
+        heads = tensors.shape("layers.0.0.to_q.weight")[0] // HEAD_SIZE
+        depth = len({key.split(".")[1] for key in tensors if key.startswith("layers.")})
+        module = Resampler(count, inner, features, heads, depth)
+        given, seen = clip.hidden_size, jnp.zeros((1, 1, wanted))
+    elif "proj.weight" in tensors and "norm.weight" in tensors:
+        rows, wanted = tensors.shape("proj.weight")
+        features = tensors.shape("norm.weight")[0]
+        module = ImageProjection(max(1, rows // features), features)
+        given, seen = clip.projection_dim, jnp.zeros((1, wanted))
+    else:
+        raise ValueError(f"{file}: no IP-Adapter (it has no image_proj.proj.weight)")
+    if features != width:
+        raise ValueError(
+            f"{file}: this IP-Adapter was made for another base model: its tokens are {features} "
+            f"wide, the U-Net's texts {width}"
+        )
+    if wanted != given:
+        raise ValueError(
+            f"{file}: this IP-Adapter needs an image encoder that gives {wanted} numbers, this "
+            f"one gives {given}"
+        )
+    shapes = jax.eval_shape(module.init, jax.random.key(0), seen)
+    return BoundModule(module, fill(shapes, tensors, where=str(file)))
 
 
 def _extended(model: Model, tensors: Tensors, file: Path) -> dict[str, Any]:
@@ -242,7 +250,3 @@ def clip_pixels(image: np.ndarray, size: int) -> np.ndarray:
     top, left = ((n - size) // 2 for n in small.shape[:2])
     middle = small[top : top + size, left : left + size]
     return ((middle / 255.0 - np.array(MEAN)) / np.array(STD)).astype(np.float32)
-
-
-def _kind(module: Any) -> str:
-    return f"{type(module).__name__} with an image prompt or controls"

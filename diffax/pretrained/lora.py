@@ -312,8 +312,11 @@ def _metadata(lora: Lora) -> dict[str, str]:
         return {}
     told: dict[str, Any] = {}
     for part, factors in lora.parts.items():
+        # PEFT looks for endings; newer text encoders have no part "text_model".
         named = {
-            published_key(tuple(path.split("/"))).removesuffix(".weight"): own
+            published_key(tuple(path.split("/")))
+            .removesuffix(".weight")
+            .removeprefix("text_model."): own
             for path, own in factors.items()
         }
         rank = Counter(f.rank for f in named.values()).most_common(1)[0][0]

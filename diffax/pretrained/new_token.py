@@ -99,6 +99,21 @@ def token_vectors(conditioner: PublishedText, token: str | None = None) -> tuple
     return tuple(found)
 
 
+def without_new_tokens(conditioner: PublishedText) -> PublishedText:
+    """The conditioner as it was before any token was added."""
+    encoders = []
+    for encoder in conditioner.encoders:
+        if encoder.module.new_tokens:
+            params = {**encoder.params["params"]}
+            tables = {**_embeddings(encoder.params)}
+            del tables["new_embedding"]
+            params["text_model"] = {**params["text_model"], "embeddings": tables}
+            encoder = BoundModule(encoder.module.clone(new_tokens=0), {"params": params})
+        encoders.append(encoder)
+    tokenizers = tuple(dataclasses.replace(t, added=()) for t in conditioner.tokenizers)
+    return dataclasses.replace(conditioner, encoders=tuple(encoders), tokenizers=tokenizers)
+
+
 def _named(tokenizer: Tokenizer, token: str, ids: tuple[int, ...]) -> Tokenizer:
     return dataclasses.replace(tokenizer, added=(*tokenizer.added, (token, ids)))
 

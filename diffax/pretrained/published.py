@@ -17,6 +17,7 @@ from diffax.nearest import nearest
 from diffax.pretrained.components import Components
 from diffax.pretrained.conditioning import PublishedClasses, PublishedLabels, PublishedText
 from diffax.pretrained.image_prompt import without_image_prompt
+from diffax.pretrained.new_token import without_new_tokens
 from diffax.pretrained.parts import parts_of, text_of
 from diffax.pretrained.plan import plan
 from diffax.pretrained.schedulers import Setup, from_diffusers
@@ -147,7 +148,9 @@ def model_of(components: Components) -> Model:
 
 
 def components_of(model: Model) -> Components:
-    """The components of a published model, such as after fine-tuning; without its controls.
+    """The components of a published model, such as after fine-tuning; without add-ons.
+
+    LoRAs are part of its kernels; controls, image prompts and new tokens have files of their own.
 
     Raises:
         ValueError: a model of another kind, for which there is no published layout.
@@ -158,6 +161,7 @@ def components_of(model: Model) -> Components:
             "is kept in its own folder"
         )
     parts, texts = parts_of(model), text_of(model)
+    texts = None if texts is None else without_new_tokens(texts)
     classes = model.conditioner if isinstance(model.conditioner, PublishedClasses) else None
     latent = model.codec if isinstance(model.codec, Latent) else None
     return Components(

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
 from diffax.codecs import Latent
-from diffax.conditioning import Control, Joined
+from diffax.conditioning import Control, EditedImage, Joined
 from diffax.models import BoundModule, UNet2DConditionModel, controlled
 from diffax.models.controlnet import control_for
 from diffax.parameterization import Parameterization
@@ -126,6 +127,25 @@ class NewControl(PublishedNetwork):
 
 
 @dataclass(frozen=True)
+class EditingNetwork(PublishedNetwork):
+    """A published U-Net that is shown an image beside x (InstructPix2Pix, Brooks et al. 2023).
+
+    It starts from a text-to-image U-Net, whose answer the image does not change at first.
+    """
+
+    def open(self) -> tuple[Any, Any]:
+        """The network, and its parameters; raises as `PublishedNetwork.open`."""
+        module, params = super().open()
+        missing = 2 * module.out_channels - module.in_channels
+        if missing <= 0:
+            return module, params
+        inner = params["params"]
+        kernel = jnp.pad(inner["conv_in"]["kernel"], ((0, 0), (0, 0), (0, missing), (0, 0)))
+        inner = inner | {"conv_in": inner["conv_in"] | {"kernel": kernel}}
+        return module.clone(in_channels=module.in_channels + missing), {"params": inner}
+
+
+@dataclass(frozen=True)
 class PublishedAutoencoder:
     """The latents of a published autoencoder, which stays as it is."""
 
@@ -219,6 +239,20 @@ class ControlReader(PublishedReader):
         """The conditioner; raises as `PublishedReader.fitted`, or where data have no controls."""
         control = Control(channels=(self.channels,)).fitted(spec)
         return Joined((super().fitted(spec), control))
+
+
+@dataclass(frozen=True)
+class EditReader(PublishedReader):
+    """The text encoders of a published model, which read instructions, and the image to be edited.
+
+    Its latents are the model's autoencoder's. Text and image are dropped independently.
+    """
+
+    def fitted(self, spec: Any) -> Any:
+        """The conditioner; raises as `PublishedReader.fitted`, or without images to be edited."""
+        vae = load_network(_given(self.path, "conditioner") / "vae")
+        image = EditedImage(Latent(vae.module, vae.params), self.dropout).fitted(spec)
+        return Joined((super().fitted(spec), image))
 
 
 @dataclass(frozen=True)
@@ -316,7 +350,11 @@ def _given(path: str, part: str) -> Path:
     return Path(path)
 
 
-NETWORKS: dict[str, type] = {"published": PublishedNetwork, "new_control": NewControl}
+NETWORKS: dict[str, type] = {
+    "published": PublishedNetwork,
+    "new_control": NewControl,
+    "editing": EditingNetwork,
+}
 SCHEDULES: dict[str, type] = {"published": PublishedSchedule}
 PARAMETERIZATIONS: dict[str, type] = {"published": PublishedTarget}
 CODECS: dict[str, type] = {"published": PublishedAutoencoder}
@@ -324,4 +362,5 @@ CONDITIONERS: dict[str, type] = {
     "published": PublishedReader,
     "new_token": TokenReader,
     "with_control": ControlReader,
+    "instruction": EditReader,
 }

@@ -5,10 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors.numpy import save as safetensors
-
-from diffax import atomic
 from diffax.adapters import LowRank
 from diffax.generation import Model
 from diffax.models import ControlledUNet
@@ -16,10 +12,10 @@ from diffax.models.controlnet import controls_of
 from diffax.pretrained import (
     PublishedReader,
     TokenReader,
+    save_embedding,
     save_lora,
     save_network,
     save_pipeline,
-    token_vectors,
     trained_lora,
 )
 from diffax.pretrained.parts import parts_of, with_parts
@@ -64,21 +60,13 @@ def export_run(
         save_lora(trained_lora(run.trainable, objective.adapter, model), out)
         return "lora"
     if isinstance(reader, TokenReader):
-        _save_embedding(model, reader.token, out)
+        save_embedding(model, reader.token, out)
         return "embedding"
     if isinstance(model.network.module, ControlledUNet):
         save_network(controls_of(model.network)[0], out)
         return "controlnet"
     save_pipeline(_published(run, model), out)
     return "pipeline"
-
-
-def _save_embedding(model: Model, token: str, file: Path) -> None:
-    """The vectors by the token's name; XL's by those of its two encoders."""
-    vectors = [np.asarray(rows, np.float32) for rows in token_vectors(model.conditioner)]
-    names = (token,) if len(vectors) == 1 else ("clip_l", "clip_g")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write(file, safetensors(dict(zip(names, vectors, strict=True))), durable=True)
 
 
 def _published(run: Run, model: Model) -> Model:

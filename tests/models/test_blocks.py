@@ -247,3 +247,12 @@ def test_waves_of_pixels_are_the_formula():
     np.testing.assert_allclose(
         got, np.concatenate([x, np.sin(angles), np.cos(angles)], -1), atol=1e-6
     )
+
+
+def test_of_equal_pixels_one_gets_the_gradient_of_their_maximum():
+    gradient = jax.grad(lambda x: jnp.sum(max_pool(x)))
+    np.testing.assert_array_equal(gradient(jnp.ones((1, 2, 4, 1))).sum(axis=(1, 2, 3)), 2)
+    assert set(np.unique(gradient(jnp.ones((1, 2, 4, 1))))) == {0.0, 1.0}
+    x = pixels((1, 4, 4, 3))
+    largest = x == np.repeat(np.repeat(max_pool(x), 2, axis=1), 2, axis=2)
+    np.testing.assert_array_equal(gradient(x), largest.astype(np.float32))

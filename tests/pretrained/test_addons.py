@@ -94,6 +94,8 @@ def test_an_adapter_for_another_model_is_refused():
         controlled("sd", "t2i_xl")
     with pytest.raises(ValueError, match="not both"):
         controlled("sd", "t2i", "controlnet")
+    with pytest.raises(ValueError, match="got a CLIPVisionModelWithProjection"):
+        controlled("sd", "clip_vision")
 
 
 REFUSED = {

@@ -23,6 +23,7 @@ def extended(folder, encoder, changes=None, family="sd"):
     return with_image_prompt(tiny_pipelines.pipeline(family), folder / "ip.safetensors", encoder)
 
 
+@pytest.mark.slow
 def test_images_are_the_references(encoder, tmp_path):
     model = extended(tmp_path, encoder)
     asked = dict(image_prompt=tiny.image(), image_prompt_scale=0.6)
@@ -39,8 +40,20 @@ def test_the_base_model_is_saved_without_it(encoder, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, saved.params, base.params)
 
 
+@pytest.mark.slow
+def test_a_resampler_looks_at_all_of_the_image(encoder, tmp_path):
+    safetensors.numpy.save_file(tiny.image_prompt(plus=True), tmp_path / "plus.safetensors")
+    base = tiny_pipelines.pipeline("sd")
+    model = with_image_prompt(base, tmp_path / "plus.safetensors", encoder)
+    asked = dict(image_prompt=tiny.image(), image_prompt_scale=0.6)
+    close(text_to_image(model, tiny.PROMPTS, **ASKED, **asked), "image prompt plus")
+
+
 REFUSED = {
-    "plus": ({"image_proj.latents": np.zeros((1, 4, 8), np.float32)}, "Plus .* not supported"),
+    "face": (
+        {"image_proj.proj.3.weight": np.zeros(8, np.float32)},
+        "Full Face is not supported",
+    ),
     "encoder": ({"image_proj.proj.weight": np.zeros((128, 20), np.float32)}, "20 numbers"),
     "width": ({"image_proj.norm.weight": np.zeros(48, np.float32)}, "48 wide"),
     "layer": (

@@ -1,5 +1,6 @@
 """Files of textual inversion, on the tiny models."""
 
+import jax
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -8,7 +9,7 @@ import tiny_pipelines
 from test_addons import ASKED, close
 
 from diffax.generation import text_to_image
-from diffax.pretrained import save_embedding, token_vectors, with_embedding
+from diffax.pretrained import components_of, save_embedding, token_vectors, with_embedding
 from diffax.pretrained.parts import text_of
 
 
@@ -46,6 +47,18 @@ def test_a_written_file_is_read_again(model, tmp_path):
         save_embedding(extended, "<toy>", tmp_path / "new.safetensors")
     with pytest.raises(ValueError, match="none of the new tokens"):
         save_embedding(extended, "<missing>", tmp_path / "missing.safetensors")
+
+
+def test_the_base_model_is_saved_without_it(model, tmp_path):
+    extended = with_embedding(model, written(tmp_path, **{"<toy>": tiny.draws("token", 3, 32)}))
+    saved, base = components_of(extended), components_of(model)
+    assert saved.tokenizers == base.tokenizers
+    assert saved.text_encoders[0].module == base.text_encoders[0].module
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        saved.text_encoders[0].params,
+        base.text_encoders[0].params,
+    )
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ def model():
     return tiny_pipelines.pipeline("upscaler")
 
 
+@pytest.mark.slow
 def test_images_are_the_references(model, monkeypatch):
     noise = tiny.small_noise()
     monkeypatch.setattr(PublishedLowRes, "noise", staticmethod(lambda seed, i, shape: noise[i]))

@@ -338,11 +338,40 @@ def lora(layout: str) -> dict[str, np.ndarray]:
     return tensors
 
 
-def image_prompt() -> dict[str, np.ndarray]:
-    """An IP-Adapter of the tiny Stable Diffusion 1: four tokens of 24 numbers' embeddings."""
-    shapes = {"proj.weight": (128, 24), "proj.bias": (128,), "norm.weight": (32,)}
+def image_prompt(plus: bool = False) -> dict[str, np.ndarray]:
+    """An IP-Adapter of the tiny Stable Diffusion 1, of four tokens; `plus`: with a resampler."""
+    shapes = {
+        "proj.weight": (128, 24),
+        "proj.bias": (128,),
+        "norm.weight": (32,),
+        "norm.bias": (32,),
+    }
+    if plus:
+        shapes = {
+            "latents": (1, 4, 16),
+            "proj_in.weight": (16, 32),
+            "proj_in.bias": (16,),
+            "proj_out.weight": (32, 16),
+            "proj_out.bias": (32,),
+            "norm_out.weight": (32,),
+            "norm_out.bias": (32,),
+        }
+        for i in range(4):
+            inside = {
+                "0.norm1.weight": (16,),
+                "0.norm1.bias": (16,),
+                "0.norm2.weight": (16,),
+                "0.norm2.bias": (16,),
+                "0.to_q.weight": (64, 16),
+                "0.to_kv.weight": (128, 16),
+                "0.to_out.weight": (16, 64),
+                "1.0.weight": (16,),
+                "1.0.bias": (16,),
+                "1.1.weight": (64, 16),
+                "1.3.weight": (16, 64),
+            }
+            shapes |= {f"layers.{i}.{name}": shape for name, shape in inside.items()}
     tensors = {f"image_proj.{k}": weight(f"ip {k}", s) for k, s in shapes.items()}
-    tensors["image_proj.norm.bias"] = weight("ip norm.bias", (32,))
     # The way down, twice the way up, the middle: every second attention layer.
     for i, width in enumerate((32, 32, 32, 64)):
         for name in ("to_k_ip", "to_v_ip"):

@@ -43,6 +43,7 @@ RECIPES = {
     "dreambooth": ("--data.name", "cat"),
     "textual_inversion": (),
     "controlnet": (),
+    "instruct": ("--data.control", "canny"),
 }
 QUICK = ("--train.workers", "1", "--train.tensorboard", "False", "--data.cache_mb", "1")
 
@@ -83,10 +84,10 @@ def names(tree) -> list[str]:
 @pytest.mark.parametrize(
     "name",
     [
-        *("lora:text", "dreambooth", "textual_inversion"),
+        *("lora:text", "textual_inversion"),
         *(
             pytest.param(name, marks=pytest.mark.slow)
-            for name in ("lora", "full_tuning", "controlnet")
+            for name in ("lora", "full_tuning", "dreambooth", "controlnet", "instruct")
         ),
     ],
 )
@@ -119,6 +120,12 @@ def test_a_recipe_learns_what_it_says_and_nothing_else(folder, name):
         assert fingerprint(copy) == fingerprint(base)
         assert not np.any(params["controls_0"]["controlnet_mid_block"]["kernel"])
         assert np.any(params["controls_0"]["controlnet_cond_embedding"]["conv_in"]["kernel"])
+    elif name == "instruct":
+        assert count(state.trainable) == unet + 3 * 3 * 4 * 32  # what reads four channels more
+        first, _ = setup.start()
+        kernel = first.trainable["network"]["params"]["conv_in"]["kernel"]
+        old = published.unet.params["params"]["conv_in"]["kernel"]
+        np.testing.assert_array_equal(kernel, np.pad(old, ((0, 0), (0, 0), (0, 4), (0, 0))))
     else:
         assert count(state.trainable) == unet and count(frozen["conditioner"]) == text
     assert [reference["source"].partition(":")[0] for reference in setup.references] == [

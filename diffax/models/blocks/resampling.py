@@ -18,8 +18,15 @@ def average_pool(x: jax.Array) -> jax.Array:
 
 
 def max_pool(x: jax.Array) -> jax.Array:
-    """Maximum of every 2 x 2 square: `[B, H, W, C]`, H and W even, to `[B, H/2, W/2, C]`."""
-    return _squares(x).max(axis=(2, 4))
+    """Maximum of every 2 x 2 square: `[B, H, W, C]`, H and W even, to `[B, H/2, W/2, C]`.
+
+    Where several are largest, the gradient goes to one of them.
+    """
+    # By choosing, not by `max`: its gradient asks which entries equal the maximum, and a compiler
+    # that computes them once more to ask may round otherwise and find none: 0 / 0.
+    squares = _squares(x)
+    rows = _larger(squares[:, :, 0], squares[:, :, 1])
+    return _larger(rows[:, :, :, 0], rows[:, :, :, 1])
 
 
 def upsample_nearest(x: jax.Array) -> jax.Array:
@@ -140,6 +147,10 @@ def _aligned(size: int, dtype: Any) -> jax.Array:
     places = np.arange(2 * size) * (size - 1) / (2 * size - 1)
     away = np.abs(places[:, None] - np.arange(size)[None, :])
     return jnp.asarray(np.maximum(1 - away, 0), dtype)
+
+
+def _larger(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.where(a >= b, a, b)
 
 
 def _squares(x: jax.Array) -> jax.Array:

@@ -144,9 +144,9 @@ def token_cases() -> dict[str, np.ndarray]:
 # ---------------------------------------------------------------- IP-Adapter
 
 
-def image_prompt_cases() -> dict[str, np.ndarray]:
+def image_prompted(plus: bool) -> np.ndarray:
     tables = {"image_proj": {}, "ip_adapter": {}}
-    for key, value in tiny.image_prompt().items():
+    for key, value in tiny.image_prompt(plus).items():
         table, name = key.split(".", 1)
         tables[table][name] = torch.from_numpy(value)
     pipe = diffusers.StableDiffusionPipeline(
@@ -160,7 +160,11 @@ def image_prompt_cases() -> dict[str, np.ndarray]:
     pipe.load_ip_adapter(tables, subfolder="", weight_name="")
     pipe.set_ip_adapter_scale(0.6)
     levels = np.rint((tiny.image() + 1) * 127.5).astype(np.uint8)
-    return {"image prompt": drawn(pipe, ip_adapter_image=Image.fromarray(levels))}
+    return drawn(pipe, ip_adapter_image=Image.fromarray(levels))
+
+
+def image_prompt_cases() -> dict[str, np.ndarray]:
+    return {"image prompt": image_prompted(False), "image prompt plus": image_prompted(True)}
 
 
 # ---------------------------------------------------------------- the x4 upscaler
