@@ -137,6 +137,7 @@ OF_A_UNET = {
     "time_scale": 2.0,
     "flip_sin_to_cos": True,
     "freq_shift": 0.0,
+    "waves": (7,),
     "remat": True,
     "dtype": "bfloat16",
 }
