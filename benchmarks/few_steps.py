@@ -47,7 +47,7 @@ from diffax.training import (
 )
 
 RESULT = Path(__file__).parent / "results" / "few_steps.json"
-NETWORK = VectorMLP(features=128, num_blocks=3)
+NETWORK = VectorMLP(features=128, num_blocks=3)  # for times of a table, 0 to 999
 DDIM_8 = Sampling(solver=DDIM(), steps=8, clip=None, num=10_000, batch_size=10_000)
 JUMPS = dataclasses.replace(DDIM_8, solver=Consistency())
 CALLS = (1, 2, 4)
@@ -84,11 +84,12 @@ def measured(folder: Path, steps: int) -> Iterator[tuple[str, dict[str, float]]]
         yield f"progressive, {n} steps", at(before, (n,))
     objective = ConsistencyDistillation(TrainedRun(str(teacher)), intervals=40)
     yield "consistency distillation", at(trained(folder / "distilled", objective, steps, JUMPS))
-    alone = ConsistencyTraining(NETWORK, intervals=40)
+    alone = ConsistencyTraining(NETWORK.clone(time_scale=100.0), intervals=40)
     jumps = dataclasses.replace(JUMPS, spacing="karras")
     yield "consistency training", at(trained(folder / "alone", alone, steps, jumps))
 
-    flow = Denoising(NETWORK, schedules.RectifiedFlow(), parameterization.Velocity(), Stratified())
+    network = NETWORK.clone(time_scale=1000.0)
+    flow = Denoising(network, schedules.RectifiedFlow(), parameterization.Velocity(), Stratified())
     plain = trained(folder / "flow", flow, steps, DDIM_8)
     yield "flow", at(plain, (*CALLS, 50))
     coupled = dataclasses.replace(flow, coupling=OptimalTransport())
