@@ -3,6 +3,7 @@
 from diffax.evaluation.accuracy import ClassAccuracy, label_accuracy
 from diffax.evaluation.bound import BoundBits
 from diffax.evaluation.classifier import Classifier
+from diffax.evaluation.clip_score import clip_score
 from diffax.evaluation.density_coverage import (
     DensityCoverage,
     DensityCoverageOfSamples,
@@ -97,6 +98,7 @@ __all__ = [
     "SlicedWasserstein",
     "Statistics",
     "Watched",
+    "clip_score",
     "data_fingerprint",
     "density_coverage",
     "digit_obedience",

@@ -6,6 +6,7 @@
 >>> images = text_to_image(model, "an astronaut riding a horse", seed=0)  # doctest: +SKIP
 """
 
+from diffax.pretrained.clip import PublishedCLIP, load_clip
 from diffax.pretrained.components import Components
 from diffax.pretrained.image_prompt import with_image_prompt
 from diffax.pretrained.loading import load_components, load_pipeline, save_pipeline
@@ -55,6 +56,7 @@ __all__ = [
     "NewControl",
     "Published",
     "PublishedAutoencoder",
+    "PublishedCLIP",
     "PublishedNetwork",
     "PublishedReader",
     "PublishedSchedule",
@@ -63,6 +65,7 @@ __all__ = [
     "Tokenizer",
     "components_of",
     "from_diffusers",
+    "load_clip",
     "load_components",
     "load_lora",
     "load_network",

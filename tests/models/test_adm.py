@@ -4,10 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from networks import check_every_example_hears_its_own, quick_jit, shapes, trained
+from networks import check_every_example_hears_its_own, drawn, quick_jit, shapes, trained
 
+from diffax.denoiser import Network
 from diffax.guidance import ClassifierGuidance
 from diffax.models import ADM, NoisyClassifier, parameter_count
+from diffax.parameterization import Eps
+from diffax.schedules import cosine
 
 SMALL = {
     "channels": 8,
@@ -90,7 +93,7 @@ def test_a_classifier_guides():
     fields = SMALL | {"num_classes": 5, "multipliers": (1,)}
     classifier = NoisyClassifier(**fields)
     x, t = jax.random.normal(jax.random.key(0), (2, 4, 4, 3)), jnp.array([1.0, 7.0])
-    params = trained(classifier, x.shape[1:])
+    params = drawn(parameters(classifier, 4))
     logits = quick_jit(classifier.apply)(params, x, t)
     assert logits.shape == (2, 5) and logits.dtype == jnp.float32
 
@@ -101,20 +104,17 @@ def test_a_classifier_guides():
         if "to_k" not in jax.tree_util.keystr(path) or leaf.ndim > 1:
             assert float(jnp.abs(leaf).max()) > 0, path
 
-    from diffax.mixture import GaussianMixture
-    from diffax.schedules import cosine
-
-    data = GaussianMixture(jnp.zeros((1, *x.shape[1:])), jnp.ones(1), jnp.ones(1))
-    guided = ClassifierGuidance(data, classifier.apply, params, jnp.array([2, 2]), 10.0)
+    plain = Network(lambda params, x, t, condition: params * x, 0.5, {}, Eps())
+    guided = ClassifierGuidance(plain, classifier.apply, params, jnp.array([2, 2]), 10.0)
     point = cosine(1000).at(300.0)
-    x0 = jax.jit(guided)(x, point).x0
+    x0 = quick_jit(lambda x: guided(x, point).x0)(x)
 
     def log_p(x):
         times = jnp.full(2, 300.0)
-        return jax.nn.log_softmax(classifier.apply(params, x, times))[:, 2]
+        return jax.nn.log_softmax(quick_jit(classifier.apply)(params, x, times))[:, 2]
 
     # Down the path the guided noise is taken away: the wanted class becomes likelier.
-    step = 1e-2 * (x0 - data(x, point).x0)
+    step = 1e-2 * (x0 - plain(x, point).x0)
     assert np.all(np.asarray(log_p(x + step)) > np.asarray(log_p(x)))
 
 

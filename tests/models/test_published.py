@@ -138,15 +138,16 @@ def test_the_label_changes_what_a_network_with_classes_says():
 
 
 def test_what_is_read_follows_from_the_fields():
-    assert UNET.reads == ("context", "channels")
+    features = ("features_0", "features_1", "features_2")
+    assert UNET.reads == ("context", "channels", *features)
     xl = UNET.clone(
         addition_embed_type="text_time",
         addition_time_embed_dim=8,
         projection_class_embeddings_input_dim=64,
     )
-    assert xl.reads == ("context", "pooled", "size_ids", "channels")
+    assert xl.reads == ("context", "pooled", "size_ids", "channels", *features)
     distilled = UNET.clone(time_cond_proj_dim=8, num_class_embeds=3)
-    assert distilled.reads == ("context", "label", "guidance", "channels")
+    assert distilled.reads == ("context", "label", "guidance", "channels", *features)
     assert UNet2DModel(**SMALL).reads == ()
     assert UNet2DModel(**SMALL, class_embed_type="timestep").reads == ("label",)
 

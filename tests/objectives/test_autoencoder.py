@@ -47,6 +47,7 @@ def with_steps(trainable, steps):
     return trainable | {ASSIGNED: trainable[ASSIGNED] | {"steps": jnp.float32(steps)}}
 
 
+@pytest.mark.slow
 def test_the_second_player_waits_and_then_both_learn_in_one_step():
     _, trainable, frozen, slope = built(adversary=ADVERSARY)
     (_, metrics), before = slope(trainable, frozen, BATCH, jax.random.key(1))
@@ -108,6 +109,7 @@ def test_codes_follow_the_latents_by_the_optimizer_of_the_run():
     assert codec.decode(codec.encode(BATCH["x"])).shape == (4, 8, 8, 1)
 
 
+@pytest.mark.slow
 def test_the_codec_has_latents_of_mean_0_and_deviation_1():
     objective, trainable, frozen, slope = built()
     (_, metrics), found = slope(trainable, frozen, BATCH, jax.random.key(1))

@@ -86,6 +86,7 @@ def test_an_autoencoder_interrupted_and_continued_is_bitwise_the_same(tmp_path, 
     assert state[".trainable['assigned']['steps']"] == STEPS
 
 
+@pytest.mark.slow
 def test_a_run_is_a_codec(learned):
     codec = load_codec(learned)
     images = Digits(split="test").load().arrays()["x"][:4]
@@ -112,6 +113,7 @@ def test_latent_diffusion_resumes_bitwise_and_its_autoencoder_stays(tmp_path, le
     jax.tree.map(np.testing.assert_array_equal, model.codec.params, load_codec(learned).params)
 
 
+@pytest.mark.slow
 def test_latents_from_a_file_are_those_computed_on_the_fly(tmp_path, learned):
     file = tmp_path / "latents.npz"
     setup = prepare(latent_config(learned, file))
@@ -122,6 +124,7 @@ def test_latents_from_a_file_are_those_computed_on_the_fly(tmp_path, learned):
     np.testing.assert_allclose(batch["x"], load_codec(learned).encode(images), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_latents_of_another_autoencoder_are_refused(tmp_path, learned):
     file = tmp_path / "latents.npz"
     prepare(latent_config(learned, file)).dataset.examples(np.arange(1))
@@ -133,11 +136,15 @@ def test_latents_of_another_autoencoder_are_refused(tmp_path, learned):
         prepare(other)
 
 
-def test_what_does_not_fit_is_one_line(tmp_path, learned):
+def test_a_folder_without_a_run_is_one_line(tmp_path):
     with pytest.raises(FileNotFoundError, match="--codec.path runs/emoji_autoencoder"):
         prepare(latent_config(""))
     with pytest.raises(FileNotFoundError, match="holds no run"):
         prepare(latent_config(tmp_path))
+
+
+@pytest.mark.slow
+def test_missing_captions_are_one_line(learned):
     with pytest.raises(ValueError, match="data with captions"):
         prepare(latent_config(learned, conditioner=Captions(length=4, width=4, num_heads=1)))
 
