@@ -138,11 +138,7 @@ def test_the_label_changes_what_a_network_with_classes_says():
 
 
 def test_what_is_read_follows_from_the_fields():
-<<<<<<< HEAD
-    features = ("features_0", "features_1", "features_2")
-=======
     features = ("features_0", "features_1", "features_2")  # of the levels and the middle
->>>>>>> formats
     assert UNET.reads == ("context", "channels", *features)
     xl = UNET.clone(
         addition_embed_type="text_time",
@@ -152,11 +148,8 @@ def test_what_is_read_follows_from_the_fields():
     assert xl.reads == ("context", "pooled", "size_ids", "channels", *features)
     distilled = UNET.clone(time_cond_proj_dim=8, num_class_embeds=3)
     assert distilled.reads == ("context", "label", "guidance", "channels", *features)
-<<<<<<< HEAD
-=======
     prompted = UNET.clone(image_prompt=True)
     assert prompted.reads == ("context", "image_prompt", "image_scale", "channels", *features)
->>>>>>> formats
     assert UNet2DModel(**SMALL).reads == ()
     assert UNet2DModel(**SMALL, class_embed_type="timestep").reads == ("label",)
 
