@@ -8,11 +8,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from diffax.data import Dataset
 from diffax.evaluation.features import FeatureNetwork, feature_network
-from diffax.models.classifier import SmallClassifier
+from diffax.models import BoundModule, SmallClassifier
 from diffax.noun import check_range
 
 _CALL = 50  # steps in one compiled call
@@ -71,15 +72,12 @@ class Classifier:
                 f"a classifier learns from images or vectors, {dataset.title} has examples of "
                 f"shape {list(spec.shape)}"
             )
-        standard = (
-            {} if spec.mean is None or spec.std is None else {"mean": spec.mean, "std": spec.std}
-        )
-        module = SmallClassifier(spec.num_classes, self.width, **standard)
+        module = SmallClassifier(spec.num_classes, self.width, spec.mean or (), spec.std or ())
         params = self._trained(module, dataset)
         return feature_network("classifier", module, params, batch_size=self.batch_size)
 
     def _trained(self, module: SmallClassifier, dataset: Dataset) -> Any:
-        def batches(step: int) -> dict[str, jax.Array]:
+        def batches(step: int) -> dict[str, np.ndarray]:
             drawn = dataset.batches(step, _CALL, seed=self.seed, batch_size=self.batch_size)
             return {name: drawn[name] for name in ("x", "label")}
 
@@ -104,7 +102,7 @@ def _train(
     """Several steps: one for each of the stacked batches."""
 
     def loss(params: Any, batch: Any) -> jax.Array:
-        logits = module.apply(params, batch["x"]).logits
+        logits = BoundModule(module, params)(batch["x"]).logits
         return optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"]).mean()
 
     def step(state: Any, batch: Any) -> tuple[Any, jax.Array]:
