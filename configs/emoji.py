@@ -2,7 +2,7 @@
 
     python train.py --config emoji_autoencoder --data.dir EMOJI
     python train.py --config emoji --data.dir EMOJI
-    python sample.py --workdir runs/emoji --prompt "a red heart" --num 16
+    python sample.py --workdir runs/emoji --prompt "red heart" --num 16
 
 EMOJI holds images with metadata.jsonl ({"file_name": ..., "text": ...}) or a .txt file beside each.
 The model lives in the latents of the first run, computed once into runs/emoji_latents.npz: 32x32

@@ -2,7 +2,7 @@
 
     python train.py --config upscale --data.dir IMAGES
     python sample.py --workdir runs/upscale --low-res SMALL.png --out large.png
-    python sample.py --workdir runs/emoji --prompt "a red heart" --then runs/upscale
+    python sample.py --workdir runs/emoji --prompt "red heart" --then runs/upscale
 
 32x32 -> 64x64, or any other size once it is trained. The network corrects bicubic interpolation and
 is asked for the clean image; the small images are noised in training, so that another model's do as

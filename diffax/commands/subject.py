@@ -157,10 +157,11 @@ def _run(flags: argparse.Namespace, reference: Any) -> Subject:
         runs["none"] = open_run(workdir, "none", run.step, trust=flags.trust)
     evaluate = make_evaluate(run)
     options = {} if run.model is None else _options(flags, run.model)
-    views = {
-        name: watched(run, evaluate, one.trainable, one.frozen, one.model, options)
-        for name, one in runs.items()
-    }
+    views = {}
+    for name, one in runs.items():
+        # All models of the same network object, so that they share what is compiled.
+        model = run.objective.model(one.trainable, one.frozen, run.config.sample)
+        views[name] = watched(run, evaluate, one.trainable, one.frozen, model, options)
     if reference is not None:
         views = {n: dataclasses.replace(view, data=reference) for n, view in views.items()}
     rows, _ = read_rows(workdir / "metrics.jsonl")

@@ -30,11 +30,11 @@ class FlowBits:
 
     split: str = "test"
     """Which split of the data."""
-    num: int = 128
+    num: int = 64
     """Examples looked at, from the split's first on; fewer where it has fewer."""
     method: str = "rk4"
     """heun or rk4, with even steps in log(sigma / alpha); adaptive (diffrax)."""
-    steps: int = 25
+    steps: int = 20
     """Of the fixed-step methods."""
     probes: int = 2
     """Random probes for the divergence; as many as an example has entries: it is exact."""

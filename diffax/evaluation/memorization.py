@@ -119,9 +119,9 @@ class Copies:
 
     def measure(self, watched: Watched) -> Measured:
         """The figures, and the nearest pairs of images."""
-        training = _first(watched.reference("train"), self.num)
-        unseen = watched.reference(self.split)
-        others = _first(unseen, self.samples) if hasattr(unseen, "split") else None
+        unseen = watched.reference(self.split)  # the data themselves where there are no splits
+        training = _first(watched.data, self.num)
+        others = None if unseen == watched.data else _first(unseen, self.samples)
         ours = np.asarray(watched.samples(self.samples).data)
         found = memorization(ours, training, others)
         images = {}

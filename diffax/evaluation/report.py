@@ -172,12 +172,13 @@ class Report:
 
 
 _STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;color:#222;max-width:70em;margin:2em auto}"
+    "body{font:16px/1.5 system-ui,sans-serif;color:#222;max-width:70em;margin:2em auto;"
+    "padding:0 1.5em;box-sizing:border-box}"
     "h1{font-size:1.4em}table{border-collapse:collapse}"
     "th,td{text-align:left;padding:.2em 1.2em .2em 0;border-bottom:1px solid #ddd}"
     "td:not(:first-child){font-variant-numeric:tabular-nums}"
     "main{display:flex;flex-wrap:wrap;gap:1.5em}figure{margin:0;flex:1 1 28em;max-width:34em}"
-    "img{max-width:100%;height:auto;image-rendering:auto}figcaption{font-weight:600}"
+    "img{max-width:100%;height:auto}figcaption{font-weight:600}"
 )
 
 

@@ -36,6 +36,7 @@ class UNet2DConditionModel(ConditionalEncoder):
         dropout: probability in the residual blocks, in [0, 1], while training.
         reverse_transformer_layers_per_block: the same on the way up; None: as on the way down.
         time_embedding_dim: width of the time embedding; None: 4 block_out_channels[0].
+        image_prompt: it looks at an image's tokens, too (IP-Adapter); ours.
         time_cond_proj_dim: width of the guidance embedding of distilled models; None: none.
         conv_in_kernel: side of the first convolution: 1, 3, 5 or 7.
         conv_out_kernel: side of the last convolution: 1, 3, 5 or 7.

@@ -59,6 +59,9 @@ def measure(*arguments):
     return command.main([str(a) for a in (*arguments, "--quiet")])
 
 
+LOSSES = ("loss_t1", "loss_t2", "loss_t3", "loss_t4")
+OF_SAMPLES = ("nearest_median", "nearest_smallest", "nearest_novelty", "copied",
+              "sure", "rarest", "commonest", "novelty")  # fmt: skip
 CHEAP = ["--bound.num", 8, "--bound.parts", 4, "--flow.num", 8, "--flow.steps", 2,
          "--held_out_loss.num", 16]  # fmt: skip
 
@@ -88,7 +91,9 @@ def test_averages_and_weights_are_measured_and_how_is_said(digits):
     told = {"number": 16, "sampler": "ddim", "steps": 5, "guidance": None, "seed": 0}
     assert found["samples"] == told and "step 4" in found["source"]
     assert any(note.startswith("bound: 8 examples of test") for note in found["notes"])
-    assert found["summary_of_the_run"] == {"sure": 0.25}
+    summary = found["summary_of_the_run"]
+    assert summary["sure"] == 0.25
+    assert summary["held_out_loss"] == pytest.approx(one, rel=1e-5)
 
 
 def test_the_held_out_loss_is_that_of_training(digits, runs):
@@ -101,7 +106,7 @@ def test_figures_of_samples_over_steps_and_guidance(digits):
     sweeps = digits[0]["sweeps"]
     assert [entry["value"] for entry in sweeps["steps"]] == [2, 3]
     assert [entry["value"] for entry in sweeps["guidance"]] == [1, 3]
-    assert set(sweeps["steps"][0]) == {"value", "sure", "rarest", "commonest", "novelty"}
+    assert list(sweeps["steps"][0]) == ["value", *OF_SAMPLES]
     assert sweeps["steps"][0] != sweeps["steps"][1]
 
 
@@ -112,16 +117,12 @@ def test_the_page_holds_everything_and_asks_for_nothing(digits):
     assert not re.search(r"https?://|<script|@import|url\(", page)
     titles = re.findall(r"<figcaption>(.*?)</figcaption>", page)
     assert titles == [
-        "samples", "bound by time",
-        *(f"{n} against {s}" for s in ("steps", "guidance")
-          for n in ("sure", "rarest", "commonest", "novelty")),
+        "samples", "nearest pairs: samples above, training images below", "bound by time",
+        *(f"{n} against {s}" for s in ("steps", "guidance") for n in OF_SAMPLES),
         "loss against training step",
         *(f"held_out_{n} against training step" for n in ("loss", *LOSSES)),
     ]  # fmt: skip
     assert "<td>0.25</td>" in page and "sampler ddim" in page
-
-
-LOSSES = ("loss_t1", "loss_t2", "loss_t3", "loss_t4")
 
 
 def test_a_run_of_vectors_with_chosen_metrics(runs, tmp_path, capsys):

@@ -74,7 +74,6 @@ def case(request) -> Case:
 # The published model's programs take long to compile: these tests run on it by default, the others
 # with the slow ones.
 _QUICK = (
-    "test_the_mask_says_what_is_made_anew",
     "test_a_model_is_printed_in_one_line",
     "test_errors",
     "test_what_a_model_does_not_understand_is_refused",

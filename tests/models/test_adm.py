@@ -47,10 +47,7 @@ def parameters(model, side):
 
 @pytest.mark.parametrize(
     "model, side, count",
-    [
-        pytest.param(*p, marks=() if i in (0, 9) else pytest.mark.slow)
-        for i, p in enumerate(PUBLISHED)
-    ],
+    [pytest.param(*p, marks=() if i == 0 else pytest.mark.slow) for i, p in enumerate(PUBLISHED)],
 )
 def test_published_numbers_of_parameters(model, side, count):
     assert parameter_count(parameters(model, side)) == count

@@ -37,6 +37,7 @@ def made():
     return unet, BoundModule(module, {"params": copied}), (x, t, told), hint
 
 
+@pytest.mark.slow
 def test_a_fresh_copy_changes_nothing_and_scales_count_by_sample(made):
     unet, fresh, (x, t, told), hint = made
     both = controlled(unet, fresh)

@@ -44,6 +44,7 @@ def test_published_numbers_of_parameters(name, patch_size):
         assert count + (32 // 2) ** 2 * model.features == 675_129_632
 
 
+@pytest.mark.slow
 def test_it_begins_as_zero_and_every_block_as_the_identity():
     model = DiT(**TINY, num_classes=3)
     x = jax.random.normal(jax.random.key(0), (2, 8, 4, 3))

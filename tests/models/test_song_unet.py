@@ -32,10 +32,7 @@ PUBLISHED = [
 
 @pytest.mark.parametrize(
     "model, side, count",
-    [
-        pytest.param(*p, marks=() if i in (2, 4) else pytest.mark.slow)
-        for i, p in enumerate(PUBLISHED)
-    ],
+    [pytest.param(*p, marks=() if i == 4 else pytest.mark.slow) for i, p in enumerate(PUBLISHED)],
 )
 def test_published_numbers_of_parameters(model, side, count):
     fixed = 128 if model.embedding == "fourier" else 0

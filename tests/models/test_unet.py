@@ -28,7 +28,10 @@ def test_iddpm_and_learned_variance_have_the_expected_shapes():
 @pytest.mark.parametrize(
     "options",
     [
-        {"num_classes": 3, "dropout": 0.5, "upsample": "bilinear", "attention": "tutorial"},
+        pytest.param(
+            {"num_classes": 3, "dropout": 0.5, "upsample": "bilinear", "attention": "tutorial"},
+            marks=pytest.mark.slow,
+        ),
         {
             "downsample": "average",
             "scale_shift_norm": True,
@@ -291,6 +294,7 @@ def test_squares_are_folded_and_unfolded():
     np.testing.assert_array_equal(unfold(folded, 2), x)
 
 
+@pytest.mark.slow
 def test_a_correction_begins_as_the_image_beside_x():
     model = UNet(**SMALL, extra_channels=3, corrects=True, patch=2)
     assert model.reads == ("channels",)

@@ -38,6 +38,7 @@ def test_a_prompt_becomes_an_image_that_knows_its_recipe(folder, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_editing_an_image(folder, tmp_path):
     pixels = np.rint((image() + 1) * 127.5).astype(np.uint8)
     Image.fromarray(pixels.reshape(pixels.shape[-3:])).save(tmp_path / "image.png")

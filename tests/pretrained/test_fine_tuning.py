@@ -141,6 +141,7 @@ def test_it_goes_on_bitwise_and_not_with_another_base(folder, tuned, tmp_path):
         run(swapped, tmp_path / "run", allow_config_change=True)
 
 
+@pytest.mark.slow
 def test_latents_of_a_frozen_autoencoder(folder, tmp_path):
     """A network of our own, from scratch, in the latent space of a published autoencoder."""
     config = Config(

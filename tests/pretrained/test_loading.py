@@ -60,7 +60,7 @@ def test_folder_round_trip(pipes, name, tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
-        name if name in ("sd", "sdxl") else pytest.param(name, marks=pytest.mark.slow)
+        name if name == "sd" else pytest.param(name, marks=pytest.mark.slow)
         for name in tiny.PIPELINES
     ],
 )
@@ -157,7 +157,7 @@ def tokenizer_folder(pipes, tmp_path):
     return tmp_path / "tokenizer"
 
 
-@pytest.mark.parametrize("name", ["sd", "sdxl"])
+@pytest.mark.parametrize("name", ["sd", pytest.param("sdxl", marks=pytest.mark.slow)])
 def test_single_file(pipes, name, tmp_path, tokenizer_folder):
     pipe, configs = pipes[name], tiny.PIPELINES[name]
     tensors = original_tensors(pipe)

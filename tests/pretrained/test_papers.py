@@ -34,7 +34,7 @@ def loaded(name, folder, **others):
     return load_original(case.module, file, **options | others)
 
 
-QUICK = ("dit", "ncsn++", "adm", "tutorial", "edm2")
+QUICK = ("dit", "ncsn++", "adm")
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,7 @@ def test_the_answer_is_the_original_s(name, tmp_path):
     np.testing.assert_allclose(answer, expected, atol=TOLERANCE * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_another_order_of_heads_is_another_network(tmp_path):
     right = loaded("adm", tmp_path).params["params"]["mid_block"]["attentions_0"]
     wrong = loaded("adm", tmp_path, new_attention_order=True).params["params"]["mid_block"]

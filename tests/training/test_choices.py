@@ -15,7 +15,7 @@ import tiny_run
 from diffax.adapters import LowRank
 from diffax.conditioning import Captions
 from diffax.data import TFDS, ImageFolder, Toy
-from diffax.evaluation import Evaluation
+from diffax.evaluation import Evaluation, Frechet
 from diffax.generation import Sampling
 from diffax.losses import LearnedVariance, LogNormal, MinSNR
 from diffax.models import UNet, VectorMLP
@@ -58,6 +58,8 @@ def placed(family: str, node) -> Config:
         return replace(config, sample=Sampling(solver=choice.make("langevin", predictor=node)))
     if family == "metrics":
         return replace(config, evaluation=Evaluation(every=1, metrics=(node,)))
+    if family == "features":
+        return replace(config, evaluation=Evaluation(every=1, metrics=(Frechet(features=node),)))
     if family == "teacher":
         return replace(config, objective=Progressive(teacher=node))
     if family in ("autoencoder", "regularizer", "perceptual", "adversary"):
