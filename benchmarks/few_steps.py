@@ -76,7 +76,7 @@ def measured(folder: Path, steps: int) -> Iterator[tuple[str, dict[str, float]]]
 
     denoising = Denoising(NETWORK, schedules.Cosine(), parameterization.V(), Stratified())
     teacher = trained(folder / "teacher", denoising, steps, DDIM_8)
-    yield "teacher", at(teacher, (*CALLS, 8, 50))
+    yield "teacher", at(teacher, (*CALLS, 8, 16, 50))
     before = teacher
     for n in (8, 4, 2, 1):
         objective = Progressive(TrainedRun(str(before)), steps=n)
