@@ -30,6 +30,8 @@ def other_values(kind, name, value):
         return [not value]
     if isinstance(value, str):
         return []
+    if str in typing.get_args(hint):  # a pattern
+        return [".*"]
     if isinstance(value, int):
         return [value + 1, value * 2 or 7, value - 1]
     number = None if value is None else float(np.asarray(value).ravel()[0])
