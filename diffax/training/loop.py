@@ -191,6 +191,7 @@ class _Session:
             total=train.steps, initial=first, unit="step", disable=self.options.quiet
         )
         step, stopping = first, self._asked_to_stop(None)
+        newest: dict[str, float] = {}  # the evaluation's figures
         try:
             # A run that was stopped here left the line, and what it needs, for us.
             if self._is_evaluated(first) and window.saved() and not stopping:
@@ -218,7 +219,8 @@ class _Session:
                     elif evaluate or step % train.log_every == 0 or step == train.steps:
                         figures = self._evaluate(state, clock) if evaluate else {}
                         row = self._log(step, window, journal, spikes, clock, figures)
-                        bar.set_postfix_str(_postfix(row, clock))
+                        newest = figures or newest
+                        bar.set_postfix_str(_postfix(row, newest, clock))
                     due = step % train.save_every == 0 or step == train.steps
                     if due or stopping:
                         self._save(state, window, step)
@@ -408,9 +410,10 @@ class _Session:
         )
 
 
-def _postfix(row: dict[str, float], clock: Clock) -> str:
+def _postfix(row: dict[str, float], newest: dict[str, float], clock: Clock) -> str:
     speed = clock.images_per_second
     parts = [f"loss {row.get('loss', float('nan')):.4f}"]
+    parts += [f"{name} {value:.4g}" for name, value in list(newest.items())[:1]]
     parts += [f"{speed:,.0f} images/s"] if speed else []  # nothing is known of the first call
     return ", ".join([*parts, f"{memory_mb() / 1024:.1f} GiB"])
 

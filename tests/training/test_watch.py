@@ -13,6 +13,8 @@ from tiny_run import assert_same, end_at, loss_curve, run, saved_state, tiny_con
 from diffax.evaluation import Evaluation
 from diffax.generation import generate
 from diffax.training import Checkpoints, Keep, load_run
+from diffax.training.clock import Clock
+from diffax.training.loop import _postfix
 
 calls: list = []
 
@@ -119,3 +121,9 @@ def test_evaluations_that_cannot_be():
         Evaluation(every=-1)
     with pytest.raises(ValueError, match="needs evaluation.metrics"):
         Evaluation(every=3)
+
+
+def test_the_progress_line_has_the_newest_figure():
+    figures = {"held_out_loss": 0.51234, "held_out_loss_t1": 0.9}
+    line = _postfix({"loss": 0.25}, figures, Clock(batch_size=4, step=0))
+    assert line.startswith("loss 0.2500, held_out_loss 0.5123, ") and "t1" not in line
