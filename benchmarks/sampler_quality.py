@@ -81,17 +81,19 @@ def steps_for(name: str, calls: int) -> int | None:
 
 def measure(workdir: str, num: int) -> dict:
     """Every solver at every budget."""
-    run = load_run(workdir)
+    model = load_run(workdir)
     labels = jnp.arange(num) % 10
-    network = diffax.Network(run.model.apply, run.params, {"label": labels}, run.parameterization)
+    network = diffax.Network(
+        model.network.module.apply, model.network.params, {"label": labels}, model.parameterization
+    )
     denoiser = diffax.guidance.Clip(network, 1.0)
     keys = diffax.sample_keys(0, num)
     noise = diffax.initial_noise(keys, (8, 8, 1))
     sample = jax.jit(diffax.sample)
 
     def samples(name: str, steps: int, spacing: str) -> np.ndarray:
-        grid = diffax.time_grid(run.schedule, steps, spacing)
-        solver = registry.build(name, run.schedule)
+        grid = diffax.time_grid(model.schedule, steps, spacing)
+        solver = registry.build(name, model.schedule)
         return np.asarray(sample(denoiser, solver, grid, noise, keys), np.float64)
 
     exact = samples("dpmpp_3m", 200, "logsnr")
