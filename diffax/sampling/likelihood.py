@@ -80,7 +80,7 @@ def flow_log_likelihood(
         >>> from diffax import mixture, schedules
         >>> data = mixture.GaussianMixture(jnp.zeros((1, 2)), jnp.ones(1), jnp.ones(1))
         >>> x0 = jax.random.normal(jax.random.key(0), (8, 2))
-        >>> found = flow_log_likelihood(data, x0, jax.random.key(1), schedules.vp())
+        >>> found = flow_log_likelihood(data, x0, jax.random.key(1), schedules.VP())
         >>> exact = jnp.sum(jax.scipy.stats.norm.logpdf(x0), axis=1)
         >>> bool(jnp.abs(found - exact).max() < 1e-3)
         True

@@ -264,6 +264,7 @@ OPTIONS = dict(steps=2, seed=3, decode=False)
 CLOSE = dict(rtol=0, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_guidance(pipe):
     unguided = class_to_image(pipe, [1, 4], guidance=1, **OPTIONS)
     assert unguided.shape == (2, 8, 8, 3)

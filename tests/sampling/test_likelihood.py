@@ -68,6 +68,7 @@ def test_methods_have_their_orders(method, steps, order):
     assert errors[0] / errors[1] == pytest.approx(2**order, rel=0.5)
 
 
+@pytest.mark.slow
 def test_adaptive_steps_agree():
     pytest.importorskip("diffrax", reason="diffrax is not installed")
     found = LIKELIHOOD(GAUSSIAN, X0, jax.random.key(1), VP, method="adaptive")
