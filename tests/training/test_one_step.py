@@ -183,8 +183,8 @@ def changes(case, before, after) -> dict[str, np.ndarray]:
 CASES = [
     pytest.param("full", marks=pytest.mark.slow),
     pytest.param("prior", marks=pytest.mark.slow),
-    "lora",
-    pytest.param("textual_inversion", marks=pytest.mark.slow),
+    pytest.param("lora", marks=pytest.mark.slow),
+    "textual_inversion",
     pytest.param("controlnet", marks=pytest.mark.slow),
 ]
 
