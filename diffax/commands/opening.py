@@ -92,13 +92,14 @@ def _stage(path: str, trust: bool) -> Opened:
 def _published(flags: argparse.Namespace, path: Path) -> Opened:
     from diffax.pretrained import load_pipeline
 
-    if flags.ema not in (None, "True", "true", "False", "false"):
+    ema = getattr(flags, "ema", None)  # evaluate.py measures a run's averages and weights alike
+    if ema not in (None, "True", "true", "False", "false"):
         raise UsageError("--ema of a published single file is True or False")
     model = load_pipeline(
         path,
         dtype=flags.dtype or "float32",
         variant=flags.variant,
         tokenizer=flags.tokenizer,
-        ema=str(flags.ema).lower() == "true",
+        ema=str(ema).lower() == "true",
     )
     return Opened(model, path.name, 1, 0.8, fixed_size=False)

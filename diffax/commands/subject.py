@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,9 +72,11 @@ class Subject:
         settings = getattr(watched.model, "settings", None)
         if settings is None or not watched.count:
             return {}
-        solver = getattr(settings, "solver", None)
-        named = None if solver is None else choice.name_of(solver)
         options = watched.options
+        if hasattr(settings, "solver"):
+            named = choice.name_of(settings.solver)
+        else:  # a published model's own, by the reference's name
+            named = json.loads(settings.scheduler).get("_class_name", "its own")
         return {
             "number": watched.count,
             "sampler": options.get("sampler", named),

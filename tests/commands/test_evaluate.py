@@ -201,3 +201,20 @@ def test_a_wrong_checksum_and_too_few_samples(tmp_path, capsys, monkeypatch):
     assert "SHA-256 6726825d..., got" in capsys.readouterr().err
     assert measure(*frechet, "--num", 1) == 2
     assert "at least 2 examples" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_published_model(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "pretrained"))
+    import tiny_pipelines
+
+    tiny_pipelines.components("sd").save(tmp_path / "sd")
+    known = np.random.default_rng(0).integers(0, 255, (8, 32, 32, 3), np.uint8)
+    np.savez(tmp_path / "known.npz", arr_0=known)
+    asked = ["--prompt", "a cat", "--num", 4, "--steps", 2, "--metrics", "copies"]
+    told = ["--reference", tmp_path / "known.npz", "--out", tmp_path / "out"]
+    assert measure("--pretrained", tmp_path / "sd", *asked, *told) == 0
+    found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert list(found["figures"]) == ["published"]
+    assert found["figures"]["published"]["nearest_median"] > 0
+    assert found["samples"]["number"] == 4 and "Scheduler" in found["samples"]["sampler"]
