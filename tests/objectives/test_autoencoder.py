@@ -90,6 +90,7 @@ def test_each_player_sees_the_other_stand_still():
     assert float(cosine) == pytest.approx(1, abs=1e-5)  # the generator's alone, balanced
 
 
+@pytest.mark.slow
 def test_codes_follow_the_latents_by_the_optimizer_of_the_run():
     objective, trainable, frozen, slope = built(QUANTIZED, regularizer=Codes(decay=0.5, revive=0.0))
     assert "quantize" not in trainable["autoencoder"]["params"]

@@ -124,6 +124,7 @@ def listing():
     return shapes
 
 
+@pytest.mark.slow
 def test_the_published_model_by_names_and_shapes(listing):
     """Names of the original code; 400M in the U-Net, as Rombach et al. 2022, table 3, say."""
     unet, stage = "model.diffusion_model.", "first_stage_model."
@@ -181,6 +182,7 @@ def test_noise_schedule():
 # ---------------------------------------------------------------- files
 
 
+@pytest.mark.slow
 def test_single_file(parts, file):
     again = load_components(file)
     same(again.unet, parts.unet)
@@ -305,6 +307,7 @@ def test_guided_run_by_hand(pipe):
     np.testing.assert_allclose(out, x, **CLOSE)
 
 
+@pytest.mark.slow
 def test_images_and_their_number(pipe):
     options = OPTIONS | {"decode": True}
     drawn = class_to_image(pipe, [1, 4], **options)

@@ -98,6 +98,7 @@ def test_only_the_factors_are_learned_and_saved(folder, tuned):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_tuned_run_is_read_back_and_makes_images_of_texts(folder, tuned):
     model = open_run(tuned).model
     published = load_pipeline(folder / "sd")

@@ -21,11 +21,11 @@ SOLVERS = (
     "unipc",
     *(pytest.param(n, marks=pytest.mark.slow) for n in ("dpmpp_2m", "dpmpp_3s", "plms", "lms")),
 )
-# One name a class by default.
-FIRST = {entry.make: name for name, entry in reversed(registry.SOLVERS.items())}
+# One name a family by default.
+FIRST = {e.make.__module__: name for name, e in reversed(registry.SOLVERS.items())}
 FAMILIES = [
     name
-    if FIRST[entry.make] == name and name != "rk45"
+    if FIRST[entry.make.__module__] == name and name != "rk45"
     else pytest.param(name, marks=pytest.mark.slow)
     for name, entry in registry.SOLVERS.items()
 ]
