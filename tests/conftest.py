@@ -5,9 +5,8 @@ import os
 
 import jaxlib.version
 
-gc.set_threshold(
-    100_000, 50, 100
-)  # tracing makes many objects and few cycles: an eighth of the time
+# Tracing makes many objects and few cycles: looking for them takes an eighth of the time.
+gc.set_threshold(100_000, 50, 100)
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Programs kept between runs are reported as foreign on the very machine that compiled them.
