@@ -266,6 +266,7 @@ def test_captions_from_files_to_a_prompt(tmp_path, capsys):
     assert draw("--prompt", "x", "--label", "1") == 2 and "no classes" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_recipe_of_captioned_images_fits_together(tmp_path):
     for i in range(2):
         Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / f"{i}.png")

@@ -182,6 +182,7 @@ def test_the_hybrid_loss_is_its_formula():
     assert set(parts) == {"t", "mse", "weighted", "vlb"}
 
 
+@pytest.mark.slow
 def test_learned_variances_survive_a_table_that_ends_in_pure_noise():
     schedule = schedules.zero_terminal_snr(SCHEDULE)
     x0 = jnp.linspace(-1, 1, 4000).reshape(1000, 4)

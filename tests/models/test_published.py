@@ -125,6 +125,7 @@ def test_conditions_that_a_network_does_not_read(model, condition, message):
         jax.eval_shape(lambda key: model.init(key, x, jnp.zeros(1), condition), jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_the_label_changes_what_a_network_with_classes_says():
     network = UNet2DModel(**SMALL, num_class_embeds=3)
     x = jax.random.normal(jax.random.key(0), (2, 4, 4, 3))

@@ -81,6 +81,7 @@ def tuned(folder):
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_only_the_factors_are_learned_and_saved(folder, tuned):
     setup = prepare(low_rank(folder))
     state, frozen = setup.start()

@@ -29,7 +29,7 @@ COUNTS = {
 MODELS = [
     "sd1 unet",
     "sd2 unet",
-    "sdxl unet",
+    pytest.param("sdxl unet", marks=pytest.mark.slow),
     pytest.param("sdxl-refiner unet", marks=pytest.mark.slow),
     "sd1 vae",
     "sd1 text_encoder",

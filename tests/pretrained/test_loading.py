@@ -96,6 +96,7 @@ def test_files_come_back_as_they_were(name, tmp_path):
 PLACES = ("first", "second")
 
 
+@pytest.mark.slow
 def test_a_changed_network_is_written_as_it_is(pipes, tmp_path):
     pipes["sd"].save(tmp_path / "first")
     model = load_pipeline(tmp_path / "first")

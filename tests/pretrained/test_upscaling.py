@@ -25,6 +25,7 @@ def test_images_are_the_references(model, monkeypatch):
     close(generate(model, **ASKED, **asked).data, "upscaler")
 
 
+@pytest.mark.slow
 def test_the_folder_both_ways(model, tmp_path):
     save_pipeline(model, tmp_path / "x2")
     again = load_pipeline(tmp_path / "x2")
