@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from diffax.data import pixels
 from diffax.data.dataset import Dataset
@@ -42,6 +41,8 @@ class Digits(ImageOptions):
 
     def load(self) -> Dataset:
         """Opens the digits."""
+        from sklearn.datasets import load_digits  # slow to import: only where it is needed
+
         bunch: Any = load_digits()
         images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
         labels = bunch.target.astype(np.int32)

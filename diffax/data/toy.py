@@ -6,10 +6,9 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from sklearn import datasets as sk
 
 from diffax.data import order
 from diffax.data.dataset import Dataset
@@ -110,28 +109,35 @@ class Family:
     classes: tuple[str, ...] = ()
 
 
+def _generators() -> Any:
+    """scikit-learn's, which is slow to import: only where they are needed."""
+    from sklearn import datasets
+
+    return datasets
+
+
 def _s_curve(n: int, noise: float, rng: np.random.RandomState) -> Drawn:
-    vectors, _ = sk.make_s_curve(n, noise=noise, random_state=rng)
+    vectors, _ = _generators().make_s_curve(n, noise=noise, random_state=rng)
     return vectors[:, [0, 2]], None
 
 
 def _swiss_roll(n: int, noise: float, rng: np.random.RandomState) -> Drawn:
-    vectors, _ = sk.make_swiss_roll(n, noise=noise, random_state=rng)
+    vectors, _ = _generators().make_swiss_roll(n, noise=noise, random_state=rng)
     return vectors[:, [0, 2]], None
 
 
 def _moons(n: int, noise: float, rng: np.random.RandomState) -> Drawn:
-    return sk.make_moons(n, noise=noise, random_state=rng)
+    return _generators().make_moons(n, noise=noise, random_state=rng)
 
 
 def _circles(n: int, noise: float, rng: np.random.RandomState) -> Drawn:
-    return sk.make_circles(n, noise=noise, factor=0.5, random_state=rng)
+    return _generators().make_circles(n, noise=noise, factor=0.5, random_state=rng)
 
 
 def _blobs(n: int, noise: float, rng: np.random.RandomState) -> Drawn:
     angles = np.arange(8) * (2 * np.pi / 8)
     centers = 4.0 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    made = sk.make_blobs(n, centers=centers, cluster_std=noise, random_state=rng)
+    made = _generators().make_blobs(n, centers=centers, cluster_std=noise, random_state=rng)
     return made[0], made[1]
 
 

@@ -6,15 +6,17 @@ import functools
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from sklearn.svm import SVC
 
 from diffax.data import Digits
 from diffax.evaluation.metric import Watched
 from diffax.evaluation.neighbours import nearest_neighbours
 from diffax.image_range import to_float
+
+if TYPE_CHECKING:
+    from sklearn.svm import SVC
 
 SURE = 0.8
 
@@ -133,6 +135,8 @@ class _Judge:
 @functools.cache
 def _judge() -> _Judge:
     """Learnt from the real digits, once."""
+    from sklearn.svm import SVC  # slow to import
+
     train, held_out = (Digits(split=split).load().arrays() for split in ("train", "test"))
     known = _flat(train["x"])
     with warnings.catch_warnings():

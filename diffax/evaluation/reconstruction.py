@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from diffax import plotting
 from diffax.evaluation.likeness import psnr, ssim
 from diffax.image_range import to_uint8
 from diffax.losses.vector_quantization import counts_of, nearest_codes
@@ -52,8 +53,6 @@ def reconstruction_report(run: Any, *, num: int = 512, shown: int = 32) -> dict[
                 stacklevel=2,
             )
     pairs = np.stack([images[:shown], copies[:shown]], axis=1)
-    from diffax import plotting  # draws with Matplotlib, which is slow to import
-
     grid = plotting.image_grid(pairs.reshape(-1, *images.shape[1:]), columns=8)
     plotting.save_image(run.workdir / "reconstructions.png", grid)
     return figures

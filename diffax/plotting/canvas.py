@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+
+if TYPE_CHECKING:  # Matplotlib is slow to import: only where something is drawn with it
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
 INK, FAINT = "#1f4e79", "#9fbfdc"
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#e377c2")
@@ -15,6 +17,9 @@ DPI = 100
 
 def figure(width: int, height: int) -> Figure:
     """An empty page of so many pixels."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     page = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     FigureCanvasAgg(page)
     return page
@@ -22,6 +27,6 @@ def figure(width: int, height: int) -> Figure:
 
 def pixels(page: Figure) -> np.ndarray:
     """The page as an image, uint8 [H, W, 3]."""
-    canvas = cast(FigureCanvasAgg, page.canvas)  # see `figure`
+    canvas = cast("FigureCanvasAgg", page.canvas)  # see `figure`
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from diffax.plotting import canvas
 from diffax.plotting.files import save_gif
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Limits = tuple[tuple[float, float], tuple[float, float]]
 
