@@ -6,11 +6,11 @@ In JAX parameters are arguments of the compiled program, so that `with_loras` is
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,12 +20,22 @@ import numpy as np
 from jax import Array
 
 from diffax.adapters import LowRank
-from diffax.adapters.low_rank import corrected
 from diffax.adapters.paths import flat, nested
 from diffax.generation import Model
 from diffax.pretrained import lora_names
+from diffax.pretrained.corrections import (
+    Correction,
+    Factors,
+    Hadamard,
+    Kronecker,
+    check_fit,
+    corrected,
+    peft_magnitude,
+    read_magnitude,
+    write_magnitude,
+)
 from diffax.pretrained.files import open_file
-from diffax.pretrained.lora_names import Grouped, Layer
+from diffax.pretrained.lora_names import Grouped
 from diffax.pretrained.naming import published_key
 from diffax.pretrained.parts import parts_of, with_parts
 from diffax.pretrained.saving import write_safetensors
@@ -35,50 +45,30 @@ from diffax.pretrained.weights import Tensors
 METADATA = "lora_adapter_metadata"
 
 
-@dataclass(frozen=True)
-class Factors:
-    """The correction `alpha / rank * down up` of one kernel.
-
-    Attributes:
-        down: `[C_in, rank]`, or `[h, w, C_in, rank]` of a convolution.
-        up: `[rank, C_out]`.
-        alpha: strength; the rank for a factor of 1.
-    """
-
-    down: Array
-    up: Array
-    alpha: float
-
-    @property
-    def rank(self) -> int:
-        """Columns of `down`."""
-        return self.up.shape[0]
-
-
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Lora:
     """Corrections of a model's kernels.
 
     Attributes:
-        parts: of "unet", "text_encoder" and "text_encoder_2", the factors by the kernel's name,
+        parts: of "unet", "text_encoder" and "text_encoder_2", the corrections by the kernel's name,
             such as "down_blocks_0/attentions_0/proj_in/kernel".
     """
 
-    parts: Mapping[str, Mapping[str, Factors]]
+    parts: Mapping[str, Mapping[str, Correction]]
 
 
 def load_lora(path: str | Path, model: Model) -> Lora:
-    """Reads a LoRA for a model, in the layouts of diffusers, PEFT or kohya.
+    """Reads a LoRA, LoHa or LoKr for a model, with or without DoRA's magnitudes.
 
     Args:
-        path: a `.safetensors`, `.pt` or `.bin` file, or a folder with
-            `pytorch_lora_weights.safetensors` or `adapter_model.safetensors`.
+        path: a `.safetensors`, `.pt` or `.bin` file, as diffusers, PEFT, kohya or LyCORIS write it,
+            or a folder with `pytorch_lora_weights.safetensors` or `adapter_model.safetensors`.
         model: the base model, which it must fit.
 
     Raises:
         FileNotFoundError: nothing there.
         ValueError: made for another base model, damaged, or of a kind that is not supported
-            (LoHa, LoKr, DoRA, ...), which is named.
+            (OFT, full differences, ...), which is named.
 
     Example:
         >>> model = load_pipeline("stable-diffusion-v1-5")  # doctest: +SKIP
@@ -94,7 +84,7 @@ def load_lora(path: str | Path, model: Model) -> Lora:
     }
     places = lora_names.places(parts_of(model))
     alphas = _alphas(file, tensors)
-    parts: dict[str, dict[str, Factors]] = {}
+    parts: dict[str, dict[str, Correction]] = {}
     wrong = []
     for group in groups.values():
         layer = places.get(group.module)
@@ -102,11 +92,12 @@ def load_lora(path: str | Path, model: Model) -> Lora:
             wrong.append(f"{group.module} is no layer of it")
             continue
         try:
-            factors = _factors(group, tensors, kernels[layer.part][layer.path].shape, alphas, layer)
+            shape = kernels[layer.part][layer.path].shape
+            correction = _correction(group, tensors, shape, alphas.get(layer.part, {}))
         except ValueError as error:
             wrong.append(f"{group.module} {error}")
             continue
-        parts.setdefault(layer.part, {})[layer.path] = factors
+        parts.setdefault(layer.part, {})[layer.path] = correction
     if wrong:
         family = lora_names.family(tensors)
         raise ValueError(
@@ -138,30 +129,23 @@ def with_loras(model: Model, *loras: tuple[Lora, float]) -> Model:
     for part, params in parts.items():
         leaves = flat(params)
         own = [(lora.parts[part], scale) for lora, scale in loras if part in lora.parts]
-        names = sorted({f"params/{name}" for factors, _ in own for name in factors})
+        names = sorted({f"params/{name}" for corrections, _ in own for name in corrections})
         if not names:
             continue
-        corrections = [
-            {
-                f"params/{name}": (f.down.reshape(-1, f.rank), f.up, scale * f.alpha / f.rank)
-                for name, f in factors.items()
-            }
-            for factors, scale in own
+        tables = [
+            ({f"params/{name}": one for name, one in corrections.items()}, scale)
+            for corrections, scale in own
         ]
-        changed[part] = nested(leaves | _fused({n: leaves[n] for n in names}, corrections))
+        changed[part] = nested(leaves | _fused({n: leaves[n] for n in names}, tables))
     return with_parts(model, changed)
 
 
 @jax.jit
-def _fused(kernels: dict[str, Array], corrections: list[dict[str, Any]]) -> dict[str, Array]:
-    fused = {}
-    for name, kernel in kernels.items():
-        exact = kernel.astype(jnp.float32)
-        for table in corrections:
-            if name in table:
-                exact = corrected(exact, *table[name])
-        fused[name] = exact.astype(kernel.dtype)
-    return fused
+def _fused(kernels: dict[str, Array], tables: list[Any]) -> dict[str, Array]:
+    return {
+        name: corrected(kernel, [(table[name], scale) for table, scale in tables if name in table])
+        for name, kernel in kernels.items()
+    }
 
 
 def trained_lora(trainable: Mapping[str, Any], adapter: LowRank, model: Model) -> Lora:
@@ -176,7 +160,7 @@ def trained_lora(trainable: Mapping[str, Any], adapter: LowRank, model: Model) -
         ValueError: factors of something that LoRA files have no name for.
     """
     shapes = {part: flat(network.params) for part, network in parts_of(model).items()}
-    parts: dict[str, dict[str, Factors]] = {}
+    parts: dict[str, dict[str, Correction]] = {}
     for dotted, factors in trainable.items():
         found = _TRAINED.match(dotted)
         part = found and (found["encoder"] or "unet")
@@ -208,27 +192,59 @@ def save_lora(
 
     Raises:
         FileExistsError: the file is there.
+        ValueError: the layout has no place for LoHa and LoKr, which "kohya" has.
     """
     file = Path(file)
     if file.exists():
         raise FileExistsError(f"{file} exists; save to another name or remove it first")
-    tensors: dict[str, tuple[str, Any]] = {}
+    tensors: dict[str, Array] = {}
     xl = "text_encoder_2" in lora.parts
-    for part, factors in lora.parts.items():
-        for path, own in factors.items():
+    for part, corrections in lora.parts.items():
+        for path, own in corrections.items():
             name = published_key(tuple(path.split("/"))).removesuffix(".weight")
-            conv = own.down.ndim == 4
-            up = own.up[None, None] if conv else own.up
             if layout == "kohya":
                 name = lora_names.kohya(part, name, xl)
-                down_key, up_key = f"{name}.lora_down.weight", f"{name}.lora_up.weight"
-                tensors[f"{name}.alpha"] = ("alpha", jnp.asarray(own.alpha, own.up.dtype))
+                own_tensors = _kohya_tensors(own)
+            elif isinstance(own, Factors):
+                name = f"{part}.{name}"
+                own_tensors = _diffusers_tensors(own)
             else:
-                down_key, up_key = (f"{part}.{name}.lora_{x}.weight" for x in "AB")
-            tensors[down_key], tensors[up_key] = ("kernel", own.down), ("kernel", up)
+                raise ValueError(
+                    f"{file}: {type(own).__name__} corrections ({name}) have no place in the "
+                    f"layout {layout!r}; save with layout='kohya'"
+                )
+            tensors |= {f"{name}.{role}": tensor for role, tensor in own_tensors.items()}
     metadata = {} if layout == "kohya" else _metadata(lora)
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_safetensors(file, tensors, metadata=metadata)
+    write_safetensors(file, {key: ("plain", t) for key, t in tensors.items()}, metadata=metadata)
+
+
+def _published(own: Factors) -> tuple[Array, Array]:
+    """`[rank, C_in (, h, w)]` and `[C_out, rank (, 1, 1)]`."""
+    if own.down.ndim == 2:
+        return own.down.T, own.up.T
+    return own.down.transpose(3, 2, 0, 1), own.up.T[..., None, None]
+
+
+def _kohya_tensors(own: Correction) -> dict[str, Array]:
+    if isinstance(own, Factors):
+        down, up = _published(own)
+        tensors = {"lora_down.weight": down, "lora_up.weight": up}
+        dtype = up.dtype
+    else:
+        tensors = dict(own.tensors)
+        dtype = next(iter(tensors.values())).dtype
+    if own.magnitude is not None:
+        tensors["dora_scale"] = write_magnitude(own.magnitude)
+    return tensors | {"alpha": jnp.asarray(own.alpha, dtype)}
+
+
+def _diffusers_tensors(own: Factors) -> dict[str, Array]:
+    down, up = _published(own)
+    tensors = {"lora_A.weight": down, "lora_B.weight": up}
+    if own.magnitude is not None:
+        tensors["lora_magnitude_vector"] = peft_magnitude(own.magnitude)
+    return tensors
 
 
 # ---------------------------------------------------------------- reading
@@ -246,20 +262,40 @@ def _file(path: Path) -> Path:
     return found[0]
 
 
-def _factors(
-    group: Grouped,
-    tensors: Tensors,
-    shape: tuple[int, ...],
-    alphas: dict[str, dict[str, Any]],
-    layer: Layer,
-) -> Factors:
-    """The factors of one kernel; ValueError says which shape does not fit, after its name."""
-    if group.down is None or group.up is None:
-        raise ValueError(f"has no {'down' if group.down is None else 'up'} factor")
-    down, up = (np.asarray(tensors[key], np.float32) for key in (group.down, group.up))
-    if group.mid is not None:  # a convolution in three factors
-        mid = np.asarray(tensors[group.mid], np.float32)
-        down = np.einsum("abhw,bc->achw", mid, down.reshape(down.shape[:2]))
+def _correction(
+    group: Grouped, tensors: Tensors, shape: tuple[int, ...], settings: Mapping[str, Any]
+) -> Correction:
+    """The correction of one kernel; ValueError says what does not fit, after the layer's name."""
+    own = {role: np.asarray(tensors[key], np.float32) for role, key in group.keys.items()}
+    magnitude = None
+    if "dora_scale" in own:  # of outputs, or, in older files, of inputs
+        outputs = own["dora_scale"].shape[0] == shape[-1]
+        magnitude = read_magnitude(own["dora_scale"], shape, outputs=outputs)
+    if "magnitude" in own:
+        magnitude = read_magnitude(own["magnitude"], shape, outputs=True)
+    kinds = [kind for kind in (Hadamard, Kronecker) if any(name in own for name in kind.names)]
+    if not kinds:
+        down, up = _factors(own, shape)
+        alpha = _alpha(own, settings, group.module, up.shape[0])
+        return Factors(down, up, alpha, magnitude)
+    parts = {name: jnp.asarray(own[name]) for name in kinds[0].names if name in own}
+    correction = kinds[0](parts, 1.0, magnitude)
+    check_fit(correction, shape)
+    if isinstance(correction, Kronecker) and not correction.factored:
+        # LyCORIS writes an alpha that was of no account; PEFT's rank is known by its settings only.
+        alpha = settings.get("alpha", 1.0) / settings.get("r", 1)
+    else:
+        alpha = _alpha(own, settings, group.module, correction.rank)
+    return dataclasses.replace(correction, alpha=alpha)
+
+
+def _factors(own: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """`down` and `up` of `Factors`."""
+    if "down" not in own or "up" not in own:
+        raise ValueError(f"has no {'up' if 'down' in own else 'down'} factor")
+    down, up = own["down"], own["up"]
+    if "mid" in own:  # a convolution in three factors
+        down = np.einsum("abhw,bc->achw", own["mid"], down.reshape(down.shape[:2]))
     *inside, features = shape
     rank = down.shape[0]
     kernel = down.transpose(2, 3, 1, 0) if down.ndim == 4 else down.T
@@ -271,11 +307,7 @@ def _factors(
         raise ValueError(f"takes {list(kernel.shape[:-1])}, this model's {inside}")
     if up.shape[:2] != (features, rank) or up.size != features * rank:
         raise ValueError(f"gives {list(up.shape)}, expected {[features, rank]}")
-    if group.alpha is not None:
-        alpha = float(np.asarray(tensors[group.alpha]))
-    else:
-        alpha = _alpha(alphas.get(layer.part, {}), group.module, rank)
-    return Factors(jnp.asarray(kernel), jnp.asarray(up.reshape(features, rank).T), alpha)
+    return jnp.asarray(kernel), jnp.asarray(up.reshape(features, rank).T)
 
 
 def _alphas(file: Path, tensors: Tensors) -> dict[str, dict[str, Any]]:
@@ -289,15 +321,16 @@ def _alphas(file: Path, tensors: Tensors) -> dict[str, dict[str, Any]]:
         for key, value in told.items():
             part, _, name = key.partition(".")
             settings.setdefault(part, {})[name] = value
-    for part, own in settings.items():
-        if own.get("use_dora"):
-            raise ValueError(f"{file}: DoRA ({part}) is not supported; use a plain LoRA")
     return settings
 
 
-def _alpha(settings: Mapping[str, Any], module: str, rank: int) -> float:
-    """A layer's alpha; without any, its rank."""
-    alpha = settings.get("lora_alpha")
+def _alpha(
+    own: Mapping[str, np.ndarray], settings: Mapping[str, Any], module: str, rank: int
+) -> float:
+    """A layer's alpha: its own tensor's, the settings', or its rank."""
+    if "alpha" in own:
+        return float(own["alpha"])
+    alpha = settings.get("lora_alpha", settings.get("alpha"))
     for pattern, value in (settings.get("alpha_pattern") or {}).items():
         if re.match(rf"(.*\.)?({pattern})$", module):
             alpha = value
@@ -308,24 +341,28 @@ def _alpha(settings: Mapping[str, Any], module: str, rank: int) -> float:
 
 def _metadata(lora: Lora) -> dict[str, str]:
     """The settings that PEFT needs where an alpha is not its rank."""
-    if all(f.alpha == f.rank for part in lora.parts.values() for f in part.values()):
+    every = [own for part in lora.parts.values() for own in part.values()]
+    if all(own.alpha == own.rank and own.magnitude is None for own in every):
         return {}
     told: dict[str, Any] = {}
-    for part, factors in lora.parts.items():
+    for part, corrections in lora.parts.items():
         # PEFT looks for endings; newer text encoders have no part "text_model".
         named = {
             published_key(tuple(path.split("/")))
             .removesuffix(".weight")
             .removeprefix("text_model."): own
-            for path, own in factors.items()
+            for path, own in corrections.items()
         }
-        rank = Counter(f.rank for f in named.values()).most_common(1)[0][0]
-        alpha = Counter(f.alpha for f in named.values()).most_common(1)[0][0]
+        ranks = {n: own.rank for n, own in named.items()}
+        alphas = {n: np.asarray(own.alpha).item() for n, own in named.items()}
+        rank = Counter(ranks.values()).most_common(1)[0][0]
+        alpha = Counter(alphas.values()).most_common(1)[0][0]
         told |= {
             f"{part}.r": rank,
             f"{part}.lora_alpha": alpha,
-            f"{part}.rank_pattern": {n: f.rank for n, f in named.items() if f.rank != rank},
-            f"{part}.alpha_pattern": {n: f.alpha for n, f in named.items() if f.alpha != alpha},
+            f"{part}.rank_pattern": {n: own for n, own in ranks.items() if own != rank},
+            f"{part}.alpha_pattern": {n: own for n, own in alphas.items() if own != alpha},
             f"{part}.target_modules": sorted(named),
+            f"{part}.use_dora": any(own.magnitude is not None for own in named.values()),
         }
     return {METADATA: json.dumps(told, sort_keys=True)}

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from diffax.adapters.paths import flat
 from diffax.models import BoundModule, UNet2DConditionModel
 from diffax.pretrained import original
+from diffax.pretrained.corrections import Hadamard, Kronecker
 from diffax.pretrained.naming import published_key
 from diffax.pretrained.weights import Tensors
 
@@ -21,15 +22,12 @@ class Layer(NamedTuple):
     path: str
 
 
-@dataclass
+@dataclass(frozen=True)
 class Grouped:
-    """The tensors of one layer: its name, and the keys of its factors."""
+    """The tensors of one layer: its name, and keys by what they are."""
 
     module: str
-    down: str | None = None
-    up: str | None = None
-    mid: str | None = None
-    alpha: str | None = None
+    keys: dict[str, str]
 
 
 # Endings of keys: what the tensor is. Kohya, PEFT, diffusers before PEFT (attention, other layers).
@@ -38,14 +36,13 @@ ROLES = {
     "up": r"(\.lora_up|\.lora_B(\.\w+)?|[._]lora\.up|\.lora_linear_layer\.up)\.weight$",
     "mid": r"\.lora_mid\.weight$",
     "alpha": r"\.alpha$",
+    "dora_scale": r"\.dora_scale$",
+    "magnitude": r"\.lora_magnitude_vector(\.\w+)?(\.weight)?$",
+    **{name: rf"\.{name}(\.\w+)?$" for name in (*Hadamard.names, *Kronecker.names)},
 }
 
 # Other kinds of corrections, by a part of their keys.
 REFUSED = {
-    "hada_": "LoHa",
-    "lokr_": "LoKr",
-    "dora_scale": "DoRA",
-    "lora_magnitude_vector": "DoRA",
     "oft_": "OFT",
     "boft_": "BOFT",
     ".diff": "a full difference of weights",
@@ -79,7 +76,7 @@ def grouped(tensors: Tensors, file: str) -> dict[str, Grouped]:
             found = re.search(pattern, key)
             if found:
                 module = canonical(key[: found.start()])
-                setattr(groups.setdefault(module, Grouped(module)), role, key)
+                groups.setdefault(module, Grouped(module, {})).keys[role] = key
                 break
         else:
             raise ValueError(f"{file}: {key} is no tensor of a LoRA; is it another kind of file?")

@@ -18,10 +18,12 @@ import make_addons  # noqa: E402
 import test_addons  # noqa: E402
 from test_parity import same  # noqa: E402
 
+from diffax.adapters.paths import flat  # noqa: E402
 from diffax.pretrained import (  # noqa: E402
     load_lora,
     load_network,
     load_pipeline,
+    parts_of,
     save_embedding,
     save_lora,
     save_network,
@@ -29,6 +31,7 @@ from diffax.pretrained import (  # noqa: E402
     token_vectors,
     with_embedding,
     with_image_prompt,
+    with_loras,
 )
 from diffax.pretrained.parts import text_of  # noqa: E402
 
@@ -53,6 +56,42 @@ def test_the_stored_images_are_diffusers(name):
     """What is compared by default is what the installed reference makes."""
     for case, image in make_addons.CASES[name]().items():
         test_addons.close(image, case)
+
+
+@pytest.mark.parametrize("kind", ["DoRA", "LoHa", "LoKr"])
+def test_other_corrections_are_pefts(kind, tmp_path):
+    """PEFT writes an adapter of the tiny U-Net; the kernels it makes are those we make of the file.
+
+    The LoKr here is whole in its first matrix and in factors in the second, as PEFT has it by
+    default; convolutions are of 3x3 and, in LoHa, with and without a core.
+    """
+    peft = pytest.importorskip("peft", reason="the parity extra (peft) is not installed")
+    unet = make_addons.make_pipelines.components("sd")["unet"]
+    layers = [f"{tiny._INSIDE}.attn1.to_q", "down_blocks.0.downsamplers.0.conv"]
+    options = {"target_modules": layers, "r": 2}
+    config = {
+        "DoRA": lambda: peft.LoraConfig(**options, lora_alpha=3, use_dora=True),
+        "LoHa": lambda: peft.LoHaConfig(**options, alpha=3, use_effective_conv2d=True),
+        "LoKr": lambda: peft.LoKrConfig(**options, alpha=3),
+    }[kind]()
+    adapted = peft.get_peft_model(unet, config)
+    draws = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, weight in adapted.named_parameters():
+            if weight.requires_grad:
+                noise = torch.randn(weight.shape, generator=draws)
+                weight.copy_(noise.abs() + 0.5 if "magnitude" in name else noise)
+    adapted.save_pretrained(tmp_path)
+    model = tiny_pipelines.pipeline("sd")
+    ours = with_loras(model, (load_lora(tmp_path, model), 1.0))
+    merged = adapted.merge_and_unload()
+    merged.save_pretrained(tmp_path / "merged")
+    theirs = flat(load_network(tmp_path / "merged").params)
+    ours, before = (flat(parts_of(m)["unet"].params) for m in (ours, model))
+    changed = [name for name in before if np.any(theirs[name] != before[name])]
+    assert len(changed) == len(layers)
+    for name in before:
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("layout", ["diffusers", "kohya"])

@@ -189,8 +189,8 @@ REFUSED = {
         "up_blocks.9.to_k is no layer",
     ),
     "half": ({"unet.{}.attn1.to_q.lora_A.weight": (2, 32)}, "has no up factor"),
-    "lokr": ({"lora_unet_mid_block.lokr_w1": (2, 2)}, "LoKr .* is not supported"),
-    "dora": ({"lora_unet_mid_block.dora_scale": (2, 2)}, "DoRA .* is not supported"),
+    "oft": ({"lora_unet_mid_block.oft_blocks": (2, 2)}, "OFT .* is not supported"),
+    "whole": ({"lora_unet_mid_block.diff": (2, 2)}, "full difference of weights .* is not"),
     "none": ({"model.weight": (2, 2)}, "model.weight is no tensor of a LoRA"),
 }
 
