@@ -112,6 +112,8 @@ def _request(flags: argparse.Namespace, source: Opened) -> Request:
     fields.setdefault("num", num)
     fields["trajectory"] = plotting.needs_trajectory(flags.out)
     fields["options"] = solver_options(flags)
+    if flags.depth is not None:
+        fields["depth"] = read_image(flags.depth, channels=1)[..., 0]
     edit = _edit(flags, source)
     return Request.of(**fields | addons.fields(source, flags, edit) | edit)
 
@@ -283,6 +285,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--variations", action="store_true", help="--num images like --init-image")
     add("--height", type=positive, metavar="H", help="in pixels (default: the model's)")
     add("--width", type=positive, metavar="W", help="in pixels (default: the model's)")
+
+    add("--depth", metavar="F", help="an image of depths, the brighter the nearer, to be followed")
 
     addons.add_flags(parser)
     add = adder(add_run(parser))

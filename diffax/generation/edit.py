@@ -14,6 +14,7 @@ from jax import Array
 
 from diffax import gaussian, image_range
 from diffax.denoiser import Denoiser
+from diffax.generation.depth import depth_channel, sees_depth
 from diffax.noun import noun, structure
 from diffax.sampling import Inpainting, KeptInside
 from diffax.schedules import Point
@@ -94,6 +95,7 @@ def edit_of(model: Any, codec: Any, request: Any, num: int) -> Edit:
         return _continued(request, num)
     inpainting = getattr(model.network.module, "in_channels", None) == 2 * model.shape[-1] + 1
     if request.image is None:
+        shape = _shape(model, request)
         if inpainting:
             raise ValueError(
                 "this is an inpainting model: it needs an image and a mask; or load a "
@@ -103,7 +105,7 @@ def edit_of(model: Any, codec: Any, request: Any, num: int) -> Edit:
             raise ValueError("this model edits an image as a text says: give image")
         if request.strength is not None:
             raise ValueError("strength needs an image to start from")
-        return Edit(_shape(model, request), {})
+        return Edit(shape, _depth(model, request, shape, num))
     if len(model.shape) != 3:
         raise ValueError(
             f"an image to start from needs a model of images; this one makes {list(model.shape)}"
@@ -118,9 +120,10 @@ def edit_of(model: Any, codec: Any, request: Any, num: int) -> Edit:
             raise ValueError("a model that edits as a text says takes no mask and no strength")
         # Unscaled, as it was trained.
         return Edit(shape, {"seen": codec.module.unscale(codec.encode(images))}, instructed=True)
+    depth = _depth(model, request, shape, num)
     if request.mask is None:
         known = codec.encode(images)
-        return Edit(shape, {"known": known}, noised=True)
+        return Edit(shape, {"known": known, **depth}, noised=True)
     masks = as_mask(request.mask, (height, width), num)
     small = masks[:, :: model.factor, :: model.factor]
     known = codec.encode(images)
@@ -130,7 +133,7 @@ def edit_of(model: Any, codec: Any, request: Any, num: int) -> Edit:
         rest = codec.encode(images * (1 - masks))
         arrays = {"known": known, "seen": jnp.concatenate([small, rest], axis=-1)}
         return Edit(shape, arrays, noised)
-    return Edit(shape, {"known": known, "mask": small}, noised)
+    return Edit(shape, {"known": known, "mask": small, **depth}, noised)
 
 
 def instructed(model: Any) -> bool:
@@ -138,6 +141,17 @@ def instructed(model: Any) -> bool:
     channels = getattr(model.network.module, "in_channels", None)
     twice = model.factor > 1 and channels == 2 * model.shape[-1]
     return twice and "low_res" not in model.conditioner.asks
+
+
+def _depth(model: Any, request: Any, shape: tuple[int, ...], num: int) -> dict[str, Array]:
+    """What a model that sees depth is shown besides x."""
+    if not sees_depth(model):
+        if request.depth is not None:
+            raise ValueError("depth says nothing to this model; leave it out")
+        return {}
+    if request.depth is None:
+        raise ValueError("this model follows a depth map: give depth, the larger the nearer")
+    return {"seen": depth_channel(request.depth, shape[:2], num)}
 
 
 def _continued(request: Any, num: int) -> Edit:

@@ -59,6 +59,8 @@ class Request:
         decode: False: leave the samples in model space.
         trajectory: keep every state: mind the memory.
         on_step: called on the host after every step of every batch, see `diffax.sample`.
+        depth: for a model that follows depth: how near everything is, `[h, w]` or `[B, h, w]`, of
+            any size and unit, larger is nearer.
         control: what a ControlNet or T2I-Adapter follows, as `image` and of the samples' size; a
             list with one for each where there are several.
         control_scale: how much it counts, >= 0; 1 by default; or one for each control.
@@ -104,6 +106,7 @@ class Request:
     decode: bool = True
     trajectory: bool = False
     on_step: Callable[..., None] | None = None
+    depth: Any = None
     control: Any = None
     control_scale: float | Sequence[float] | None = None
     control_guess: bool = False

@@ -23,6 +23,7 @@ PIPELINES = {
             "StableDiffusionImg2ImgPipeline",
             "StableDiffusionInpaintPipeline",
             "StableDiffusionInstructPix2PixPipeline",
+            "StableDiffusionDepth2ImgPipeline",
         ),
         ("unet", "vae", "text_encoder", "tokenizer"),
     ),
@@ -39,8 +40,14 @@ PIPELINES = {
     "StableDiffusionUpscalePipeline": ("unet", "vae", "text_encoder", "tokenizer"),
 }
 
-# Parts of a pipeline that are not read: they judge images or take them for prompts.
-NOT_READ = ("safety_checker", "feature_extractor", "image_encoder", "watermarker")
+# Parts of a pipeline that are not read: they judge images, take them for prompts, or guess depths.
+NOT_READ = (
+    "safety_checker",
+    "feature_extractor",
+    "image_encoder",
+    "watermarker",
+    "depth_estimator",
+)
 
 # Parts that are settings only.
 SCHEDULERS = ("scheduler", "low_res_scheduler")
@@ -162,6 +169,8 @@ class Components:
             return "StableDiffusionUpscalePipeline"
         if self.unet.module.in_channels == 8:
             return "StableDiffusionInstructPix2PixPipeline"
+        if self.unet.module.in_channels == 5:
+            return "StableDiffusionDepth2ImgPipeline"
         inpainting = self.unet.module.in_channels == 9
         if self.xl and len(self.text_encoders) == 1:
             return kind + "Img2ImgPipeline"

@@ -205,14 +205,14 @@ def _check_parts(components: Components, path: Path) -> None:
         if components.vae is None:
             raise ValueError(f"{path}: a U-Net that reads a condition needs an autoencoder; none")
         latents = components.vae.module.latent_channels
-        known = (latents, 2 * latents, 2 * latents + 1)
+        known = (latents, latents + 1, 2 * latents, 2 * latents + 1)
         if components.low_res_scheduler is not None:
             known = (latents + 3,)
         if unet.in_channels not in known:
             raise ValueError(
                 f"{path}: a U-Net with {unet.in_channels} input channels is not supported; "
-                f"expected {latents}, {2 * latents + 1} for inpainting, or {2 * latents} for "
-                "editing by a text"
+                f"expected {latents}, {2 * latents + 1} for inpainting, {2 * latents} for "
+                f"editing by a text, or {latents + 1} for following depth"
             )
     if len(components.tokenizers) != len(components.text_encoders):
         raise ValueError(

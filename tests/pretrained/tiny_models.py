@@ -410,6 +410,10 @@ PIPELINES["instructed"] = {
     **PIPELINES["sd"],
     "unet": {**CONFIGS["unet_sd1"], "in_channels": 8},
 }
+PIPELINES["depth"] = {
+    **PIPELINES["sd"],
+    "unet": {**CONFIGS["unet_sd1"], "in_channels": 5},
+}
 LOW_RES_SCHEDULER = {
     **SCHEDULER,
     "_class_name": "DDPMScheduler",
@@ -420,6 +424,11 @@ LOW_RES_SCHEDULER = {
 def small_images() -> np.ndarray:
     """Two small images of the latents' size, 16x12."""
     return np.stack([image()[::2, ::2], np.cos(2 * image()[::2, ::2])])
+
+
+def depths() -> np.ndarray:
+    """Two maps of depth, 24x20, in no unit."""
+    return 3 + draws("depths", 2, 24, 20)
 
 
 def small_noise() -> np.ndarray:

@@ -22,7 +22,7 @@ sys.path.insert(0, str(HERE))
 import make_pipelines  # noqa: E402
 import tiny_models as tiny  # noqa: E402
 from make_components import nhwc  # noqa: E402
-from make_pipelines import COMMON, SIZE, latents, nchw  # noqa: E402
+from make_pipelines import COMMON, SIZE, NoiseFrom, latents, nchw  # noqa: E402
 
 
 def drawn(pipe, **options) -> np.ndarray:
@@ -219,6 +219,31 @@ def instructed_cases() -> dict[str, np.ndarray]:
     return {"instructed": latents(out)}
 
 
+# ---------------------------------------------------------------- depth
+
+
+def depth_cases() -> dict[str, np.ndarray]:
+    cls = diffusers.StableDiffusionDepth2ImgPipeline
+    pipe = cls(
+        **make_pipelines.components("depth"),
+        scheduler=make_pipelines.scheduler("depth", "DDIMScheduler"),
+        depth_estimator=None,
+        feature_extractor=None,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    image = nchw((tiny.image()[None].repeat(2, 0) + 1) / 2)
+    with NoiseFrom(sys.modules[cls.__module__]), torch.no_grad():
+        out = pipe(
+            **COMMON,
+            image=image,
+            depth_map=torch.tensor(tiny.depths(), dtype=torch.float32),
+            strength=0.6,
+            num_inference_steps=5,
+            output_type="latent",
+        )
+    return {"depth": latents(out)}
+
+
 CASES = {
     "control": control_cases,
     "image_encoder": image_encoder_cases,
@@ -228,6 +253,7 @@ CASES = {
     "image_prompt": image_prompt_cases,
     "upscaler": upscaler_cases,
     "instructed": instructed_cases,
+    "depth": depth_cases,
 }
 
 
