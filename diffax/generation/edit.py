@@ -151,7 +151,7 @@ def _depth(model: Any, request: Any, shape: tuple[int, ...], num: int) -> dict[s
         return {}
     if request.depth is None:
         raise ValueError("this model follows a depth map: give depth, the larger the nearer")
-    return {"seen": depth_channel(request.depth, shape[:2], num)}
+    return {"seen": depth_channel(request.depth, (shape[0], shape[1]), num)}
 
 
 def _continued(request: Any, num: int) -> Edit:
