@@ -9,6 +9,7 @@ from diffax.evaluation.density_coverage import (
     DensityCoverageOfSamples,
     density_coverage,
 )
+from diffax.evaluation.dequantization import DEQUANTIZATIONS, Even, Learned
 from diffax.evaluation.digits import (
     DigitObedience,
     DigitQuality,
@@ -67,6 +68,7 @@ FEATURES: dict[str, type] = {
 
 __all__ = [
     "BY_NAME",
+    "DEQUANTIZATIONS",
     "FEATURES",
     "BoundBits",
     "ClassAccuracy",
@@ -79,6 +81,7 @@ __all__ = [
     "DigitQuality",
     "Estimate",
     "Evaluation",
+    "Even",
     "FeatureNetwork",
     "FlowBits",
     "Frechet",
@@ -87,6 +90,7 @@ __all__ = [
     "InceptionScore",
     "JudgedDigits",
     "KernelDistance",
+    "Learned",
     "MeanDiscrepancy",
     "Measured",
     "Memorization",
