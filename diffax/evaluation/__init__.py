@@ -18,7 +18,12 @@ from diffax.evaluation.digits import (
     digit_quality,
 )
 from diffax.evaluation.estimate import Estimate
-from diffax.evaluation.features import FeatureNetwork, feature_network, features_of
+from diffax.evaluation.features import (
+    FeatureNetwork,
+    feature_network,
+    features_of,
+    features_over_processes,
+)
 from diffax.evaluation.flow import FlowBits
 from diffax.evaluation.frechet import Frechet, few_samples, frechet_distance
 from diffax.evaluation.held_out import HeldOutLoss
@@ -37,7 +42,7 @@ from diffax.evaluation.precision_recall import (
 )
 from diffax.evaluation.reconstruction import reconstruction_report
 from diffax.evaluation.reference import data_fingerprint, reference_statistics
-from diffax.evaluation.statistics import Moments, Statistics, moments_of
+from diffax.evaluation.statistics import Moments, Statistics, moments_of, moments_over_processes
 from diffax.evaluation.statistics_file import is_statistics, read_statistics, write_statistics
 from diffax.evaluation.upscaling import upscaling_report
 from diffax.evaluation.vectors import SlicedWasserstein, sliced_wasserstein
@@ -109,6 +114,7 @@ __all__ = [
     "digit_quality",
     "feature_network",
     "features_of",
+    "features_over_processes",
     "few_samples",
     "frechet_distance",
     "inception_score",
@@ -119,6 +125,7 @@ __all__ = [
     "measure",
     "memorization",
     "moments_of",
+    "moments_over_processes",
     "nearest_neighbours",
     "nearest_pairs",
     "precision_recall",

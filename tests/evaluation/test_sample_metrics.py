@@ -10,9 +10,11 @@ import pytest
 from diffax.data import Digits, Toy
 from diffax.evaluation import (
     ClassAccuracy,
+    Classifier,
     Copies,
     DensityCoverageOfSamples,
     Frechet,
+    Inception,
     InceptionScore,
     KernelDistance,
     MeanDiscrepancy,
@@ -24,6 +26,7 @@ from diffax.evaluation import (
     measure,
     write_statistics,
 )
+from diffax.evaluation.seen import chosen
 from diffax.generation import Samples
 from diffax.models import Features
 
@@ -75,6 +78,17 @@ def test_the_frechet_distance_says_how_it_was_obtained():
     how, warning = one.notes
     assert "300 samples against 1,442 of Digits(" in how and "network eye " in how
     assert warning.startswith("FID of 300 samples: biased upwards")
+
+
+def test_without_a_word_the_network_learns_the_data(monkeypatch):
+    monkeypatch.delenv("DIFFAX_INCEPTION", raising=False)
+    assert chosen(None) == Classifier() and chosen(Eye()) == Eye()
+    monkeypatch.setenv("DIFFAX_INCEPTION", "weights.pth")
+    assert chosen(None) == Inception()
+    # As many samples as there are examples, where nobody says how many.
+    seen = watched(np.concatenate([TEST["x"]] * 2))
+    how = measure(Frechet(features=Eye(), split="test"), seen).notes[0]
+    assert "355 samples against 355 of" in how
 
 
 def test_statistics_take_the_place_of_data(tmp_path):
