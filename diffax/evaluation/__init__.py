@@ -3,7 +3,7 @@
 from diffax.evaluation.accuracy import ClassAccuracy, label_accuracy
 from diffax.evaluation.bound import BoundBits
 from diffax.evaluation.classifier import Classifier
-from diffax.evaluation.clip_score import clip_score
+from diffax.evaluation.clip_score import CLIPScore, clip_score
 from diffax.evaluation.density_coverage import (
     DensityCoverage,
     DensityCoverageOfSamples,
@@ -62,6 +62,7 @@ BY_NAME: dict[str, type] = {
     "class_accuracy": ClassAccuracy,
     "mmd": MeanDiscrepancy,
     "copies": Copies,
+    "clip_score": CLIPScore,
 }
 
 # Feature networks, by their names on command lines.
@@ -76,6 +77,7 @@ __all__ = [
     "DEQUANTIZATIONS",
     "FEATURES",
     "BoundBits",
+    "CLIPScore",
     "ClassAccuracy",
     "Classifier",
     "Copies",
