@@ -99,12 +99,12 @@ def subject_of(flags: argparse.Namespace) -> Subject:
         return _run(flags, reference)
     if flags.pretrained is not None:
         source = opened(flags)
-        watched = Watched(source.model, reference, None, None, _options(flags, source.model))
+        options = _options(flags, source.model, reference)
+        watched = Watched(source.model, reference, None, None, options)
         return Subject(source.name, {"published": watched}, Path("evaluation"))
     refuse_run_flags(flags)
-    dataset = _files(flags.samples).load()
-    arrays = dataset.arrays()
-    told = {"label": arrays["label"]} if "label" in arrays else {}
+    arrays = _files(flags.samples).load().arrays()
+    told = {name: arrays[name] for name in ("label", "caption") if name in arrays}
     given = Samples(arrays["x"], arrays["x"], told)
     return Subject(
         str(flags.samples),
@@ -142,8 +142,14 @@ def _needed(kind: Any) -> list[str]:
 
 
 def _files(path: str) -> Any:
-    """The data noun of arrays or a folder of images."""
-    return ImageFolder(dir=path) if Path(path).is_dir() else ArrayFile(dir=path)
+    """The data noun of arrays or a folder of images, with captions where there are any."""
+    noun = ImageFolder(dir=path) if Path(path).is_dir() else ArrayFile(dir=path)
+    captioned = dataclasses.replace(noun, captions=True)
+    try:
+        captioned.load()
+    except ValueError:  # what else is wrong with them is said where they are loaded
+        return noun
+    return captioned
 
 
 def _run(flags: argparse.Namespace, reference: Any) -> Subject:
@@ -159,7 +165,8 @@ def _run(flags: argparse.Namespace, reference: Any) -> Subject:
     if run.average != "none":
         runs["none"] = open_run(workdir, "none", run.step, trust=flags.trust)
     evaluate = make_evaluate(run)
-    options = {} if run.model is None else _options(flags, run.model)
+    data = run.config.data if reference is None else reference
+    options = {} if run.model is None else _options(flags, run.model, data)
     views = {}
     for name, one in runs.items():
         # All models of the same network object, so that they share what is compiled.
@@ -177,8 +184,8 @@ def _run(flags: argparse.Namespace, reference: Any) -> Subject:
     )  # fmt: skip
 
 
-def _options(flags: argparse.Namespace, model: Any) -> dict[str, Any]:
-    """What the flags say of samples, as `generate` takes it."""
+def _options(flags: argparse.Namespace, model: Any, data: Any) -> dict[str, Any]:
+    """What the flags say of samples, as `generate` takes it; data's captions are prompts, too."""
     said = {
         name: getattr(flags, name)
         for name in (
@@ -187,7 +194,11 @@ def _options(flags: argparse.Namespace, model: Any) -> dict[str, Any]:
         )
         if getattr(flags, name) not in (None, False)
     }  # fmt: skip
-    if "prompt" in model.conditioner.asks and flags.prompt is None:
-        raise UsageError("--prompt TEXT is missing: what the samples should show")
+    captioned = getattr(data, "captions", False)
+    if "prompt" in model.conditioner.asks and flags.prompt is None and not captioned:
+        raise UsageError(
+            "--prompt TEXT is missing: what the samples should show; or name data with captions "
+            "as --reference"
+        )
     labels = {} if flags.label is None else {"labels": flags.label}
     return said | labels | solver_options(flags)

@@ -3,12 +3,13 @@
 from diffax.evaluation.accuracy import ClassAccuracy, label_accuracy
 from diffax.evaluation.bound import BoundBits
 from diffax.evaluation.classifier import Classifier
-from diffax.evaluation.clip_score import clip_score
+from diffax.evaluation.clip_score import CLIPScore, clip_score
 from diffax.evaluation.density_coverage import (
     DensityCoverage,
     DensityCoverageOfSamples,
     density_coverage,
 )
+from diffax.evaluation.dequantization import DEQUANTIZATIONS, Even, Learned
 from diffax.evaluation.digits import (
     DigitObedience,
     DigitQuality,
@@ -17,7 +18,12 @@ from diffax.evaluation.digits import (
     digit_quality,
 )
 from diffax.evaluation.estimate import Estimate
-from diffax.evaluation.features import FeatureNetwork, feature_network, features_of
+from diffax.evaluation.features import (
+    FeatureNetwork,
+    feature_network,
+    features_of,
+    features_over_processes,
+)
 from diffax.evaluation.flow import FlowBits
 from diffax.evaluation.frechet import Frechet, few_samples, frechet_distance
 from diffax.evaluation.held_out import HeldOutLoss
@@ -36,7 +42,7 @@ from diffax.evaluation.precision_recall import (
 )
 from diffax.evaluation.reconstruction import reconstruction_report
 from diffax.evaluation.reference import data_fingerprint, reference_statistics
-from diffax.evaluation.statistics import Moments, Statistics, moments_of
+from diffax.evaluation.statistics import Moments, Statistics, moments_of, moments_over_processes
 from diffax.evaluation.statistics_file import is_statistics, read_statistics, write_statistics
 from diffax.evaluation.upscaling import upscaling_report
 from diffax.evaluation.vectors import SlicedWasserstein, sliced_wasserstein
@@ -56,6 +62,7 @@ BY_NAME: dict[str, type] = {
     "class_accuracy": ClassAccuracy,
     "mmd": MeanDiscrepancy,
     "copies": Copies,
+    "clip_score": CLIPScore,
 }
 
 # Feature networks, by their names on command lines.
@@ -67,8 +74,10 @@ FEATURES: dict[str, type] = {
 
 __all__ = [
     "BY_NAME",
+    "DEQUANTIZATIONS",
     "FEATURES",
     "BoundBits",
+    "CLIPScore",
     "ClassAccuracy",
     "Classifier",
     "Copies",
@@ -79,6 +88,7 @@ __all__ = [
     "DigitQuality",
     "Estimate",
     "Evaluation",
+    "Even",
     "FeatureNetwork",
     "FlowBits",
     "Frechet",
@@ -87,6 +97,7 @@ __all__ = [
     "InceptionScore",
     "JudgedDigits",
     "KernelDistance",
+    "Learned",
     "MeanDiscrepancy",
     "Measured",
     "Memorization",
@@ -105,6 +116,7 @@ __all__ = [
     "digit_quality",
     "feature_network",
     "features_of",
+    "features_over_processes",
     "few_samples",
     "frechet_distance",
     "inception_score",
@@ -115,6 +127,7 @@ __all__ = [
     "measure",
     "memorization",
     "moments_of",
+    "moments_over_processes",
     "nearest_neighbours",
     "nearest_pairs",
     "precision_recall",

@@ -1,4 +1,8 @@
-"""Features of data without any published weights: of a classifier that learns them in a minute."""
+"""Features of data without any published weights: of a classifier that learns them in a minute.
+
+Where data have no classes, images get some: which quarter turn was given to them (Gidaris et al.
+2018). A network has to know what they show to see it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.experimental import multihost_utils
 
 from diffax.data import Dataset
 from diffax.evaluation.features import FeatureNetwork, feature_network
@@ -21,7 +26,9 @@ _CALL = 50  # steps in one compiled call
 
 @dataclass(frozen=True)
 class Classifier:
-    """A small network, trained on the spot on the run's own labelled data.
+    """A small network, trained on the spot on the run's own data.
+
+    It learns the data's classes; of images without any, which quarter turn they were given.
 
     The same data, seed and machine give the same network. Its figures compare runs on these data,
     and with nothing else; they are not called FID.
@@ -55,14 +62,15 @@ class Classifier:
         """The network, trained.
 
         Args:
-            dataset: what the run trains on: uint8 images or vectors, with labels.
+            dataset: what the run trains on: uint8 images, or vectors with labels.
 
         Raises:
-            ValueError: no data, no labels, or data that are neither images nor vectors.
+            ValueError: no data, vectors without labels, or data that are neither images nor
+                vectors.
         """
-        if dataset is None or not dataset.spec.num_classes:
+        if dataset is None or not (dataset.spec.num_classes or dataset.spec.is_image):
             raise ValueError(
-                "features of a classifier need labelled data to learn from, got "
+                "features of a classifier need images or labelled data to learn from, got "
                 f"{'none' if dataset is None else dataset.title + ' without labels'}; choose other "
                 "features, or data with labels (--data.labels True)"
             )
@@ -72,13 +80,18 @@ class Classifier:
                 f"a classifier learns from images or vectors, {dataset.title} has examples of "
                 f"shape {list(spec.shape)}"
             )
-        module = SmallClassifier(spec.num_classes, self.width, spec.mean or (), spec.std or ())
-        params = self._trained(module, dataset)
-        return feature_network("classifier", module, params, batch_size=self.batch_size)
+        classes = spec.num_classes or _turns(spec.shape)
+        module = SmallClassifier(classes, self.width, spec.mean or (), spec.std or ())
+        # Processes on unlike machines would learn almost the same.
+        params = multihost_utils.broadcast_one_to_all(self._trained(module, dataset))
+        name = "classifier" if spec.num_classes else "classifier of turns"
+        return feature_network(name, module, params, batch_size=self.batch_size)
 
     def _trained(self, module: SmallClassifier, dataset: Dataset) -> Any:
         def batches(step: int) -> dict[str, np.ndarray]:
             drawn = dataset.batches(step, _CALL, seed=self.seed, batch_size=self.batch_size)
+            if not dataset.spec.num_classes:
+                return _turned(drawn["x"])
             return {name: drawn[name] for name in ("x", "label")}
 
         steps = -(-self.steps // _CALL) * _CALL
@@ -94,6 +107,22 @@ class Classifier:
                     "learning_rate"
                 )
         return state[0]
+
+
+def _turns(shape: tuple[int, ...]) -> int:
+    """How many quarter turns images can be told by: those that keep their shape."""
+    return 4 if shape[0] == shape[1] else 2
+
+
+def _turned(images: np.ndarray) -> dict[str, np.ndarray]:
+    """Images `[k, B, H, W, C]` turned in turn, and by how much."""
+    turns = _turns(images.shape[2:])
+    label = np.arange(images.shape[1], dtype=np.int32) % turns
+    turned = images.copy()
+    for turn in range(1, turns):
+        quarters = turn * 4 // turns
+        turned[:, turn::turns] = np.rot90(images[:, turn::turns], quarters, axes=(2, 3))
+    return {"x": turned, "label": np.tile(label, (len(images), 1))}
 
 
 def _train(

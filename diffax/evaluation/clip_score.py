@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from diffax.data.pixels import fit_all
+from diffax.evaluation.examples import interval
 from diffax.evaluation.features import checked
-from diffax.models import BoundModule
+from diffax.evaluation.metric import Measured, Watched
+from diffax.models import BoundModule, fingerprint
 from diffax.models.clip_vision import MEAN, STD
-from diffax.pretrained.clip import PublishedCLIP
+from diffax.noun import check_range
+from diffax.pretrained.clip import PublishedCLIP, load_clip
+
+CLIP_VARIABLE = "DIFFAX_CLIP"
 
 
 def clip_score(
@@ -55,6 +64,76 @@ def clip_score(
         ids = clip.tokenizer([texts[row] for row in rows])
         found.append(np.asarray(_cosines(clip.image, clip.text, pixels, ids)))
     return 100 * np.maximum(np.concatenate(found)[: len(images)], 0)
+
+
+@dataclass(frozen=True)
+class CLIPScore:
+    """Whether samples show what their texts say, as `clip_score`, from 0 to 100.
+
+    The texts are those that the samples were asked for: `prompts`, else `--prompt`, else the
+    captions of the data; of samples in a file `prompts`, else their own captions.
+    """
+
+    path: str | None = None
+    """Folder of a whole CLIP, such as a snapshot of openai/clip-vit-base-patch32. None: what the
+    environment's DIFFAX_CLIP names."""
+    prompts: tuple[str, ...] = ()
+    """Texts, in turn over the samples."""
+    samples: int = 256
+    """Samples."""
+    batch_size: int = 64
+    """Pairs in one compiled call."""
+
+    better: ClassVar[Mapping[str, str]] = {"clip_score": "higher"}
+
+    def __post_init__(self) -> None:
+        """Checks every value."""
+        for name in ("samples", "batch_size"):
+            check_range(f"metrics {name}", getattr(self, name), least=1)
+        if not all(text.strip() for text in self.prompts):
+            raise ValueError("metrics prompts: expected texts, got an empty one")
+
+    def __call__(self, watched: Watched) -> dict[str, float]:
+        """The figure."""
+        return dict(self.measure(watched).figures)
+
+    def measure(self, watched: Watched) -> Measured:
+        """The figure, with its interval and the CLIP's name.
+
+        Raises:
+            FileNotFoundError: no CLIP.
+            ValueError: samples that were asked for no text.
+        """
+        clip, name = _loaded(self.path or os.environ.get(CLIP_VARIABLE))
+        asked = watched.saying(self.prompts) if self.prompts else watched
+        texts = asked.texts(self.samples)
+        if texts is None:
+            raise ValueError(
+                "a CLIP score needs texts: say --clip_score.prompts TEXT ..., or give captions "
+                "with the data or the samples"
+            )
+        images = asked.samples(self.samples).images
+        scores = clip_score(clip, images, texts[: len(images)], batch_size=self.batch_size)
+        count = len(set(texts[: len(images)]))
+        return Measured(
+            {"clip_score": float(scores.mean())},
+            intervals={"clip_score": interval(scores)},
+            notes=(f"clip_score: {len(images):,} samples of {count:,} texts, CLIP {name}",),
+        )
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(path: str | None) -> tuple[PublishedCLIP, str]:
+    """A CLIP and what to call it."""
+    if not path or not Path(path).is_dir():
+        raise FileNotFoundError(
+            f"no CLIP{f' in {path}' if path else ''}: give the folder of a whole one, such as a "
+            f"snapshot of openai/clip-vit-base-patch32, as --clip_score.path or in the "
+            f"environment's {CLIP_VARIABLE}"
+        )
+    clip = load_clip(path)
+    weights = fingerprint((clip.text.params, clip.image.params))
+    return clip, f"{Path(path).resolve().name} {weights[:12]}"
 
 
 @jax.jit

@@ -10,6 +10,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from diffax.image_range import to_uint8
@@ -116,6 +117,24 @@ def features_of(network: FeatureNetwork, blocks: Iterable[Any]) -> Features:
     if not parts:
         raise ValueError("expected examples, got none")
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def features_over_processes(network: FeatureNetwork, examples: Any) -> Features:
+    """The features of examples that every process has; each looks at a part, all get all.
+
+    Args:
+        network: what to look with, the same in every process.
+        examples: as `FeatureNetwork` takes them, the same in every process, which all call this.
+    """
+    count = jax.process_count()
+    if count == 1:
+        return network(examples)
+    size = -(-len(examples) // count)
+    mine = np.arange(size) + jax.process_index() * size
+    # Parts of one size: the last ones look at the last example again.
+    found = network(np.asarray(examples)[np.minimum(mine, len(examples) - 1)])
+    gathered = multihost_utils.process_allgather(found, tiled=True)
+    return jax.tree.map(lambda part: np.asarray(part)[: len(examples)], gathered)
 
 
 def checked(examples: Any) -> np.ndarray:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from diffax.codecs import Pixels
+from diffax.evaluation.dequantization import Even, Learned, Spread
 from diffax.evaluation.examples import blocks, denoiser_of, interval, stretch_of
 from diffax.evaluation.metric import Measured, Watched
-from diffax.sampling import dequantized, flow_log_likelihood
+from diffax.sampling import flow_log_likelihood
 from diffax.sampling.likelihood import METHODS
 
 _compiled = jax.jit(flow_log_likelihood, static_argnames=("probes", "method", "steps", "max_steps"))
@@ -24,8 +25,9 @@ _compiled = jax.jit(flow_log_likelihood, static_argnames=("probes", "method", "s
 class FlowBits:
     """`-log2 p` an entry of another split under the probability flow, as `flow_bits`.
 
-    Of 8-bit images it is a bound: they are spread evenly over their levels' bins (Theis et al.
-    2016). Of all other data it is a density's, in the data's own units (Song et al. 2021).
+    Of 8-bit images it is a bound: they are spread over their levels' bins, evenly (Theis et al.
+    2016) or as a small network has learned to (Ho et al. 2019), which is tighter. Of all other data
+    it is a density's, in the data's own units (Song et al. 2021).
     """
 
     split: str = "test"
@@ -38,6 +40,8 @@ class FlowBits:
     """Of the fixed-step methods."""
     probes: int = 2
     """Random probes for the divergence; as many as an example has entries: it is exact."""
+    dequantization: Any = Even()
+    """How 8-bit images are spread over their levels' bins: even, learned."""
     seed: int = 0
     """Of probes and spread: the same at every evaluation."""
 
@@ -70,12 +74,13 @@ class FlowBits:
         shape = dataset.spec.shape
         stretch, entries = stretch_of(model, shape), math.prod(shape)
         is_image = isinstance(model.codec, Pixels)
+        spread = self._spread(watched) if is_image else None
         found = []
         for start, batch, count in blocks(dataset, self.num):
             key = jax.random.fold_in(jax.random.key(self.seed), start)
-            x0 = model.codec.encode(jnp.asarray(batch["x"]))
-            if is_image:
-                x0 = dequantized(jax.random.fold_in(key, 1), x0)
+            x0, log_q = model.codec.encode(jnp.asarray(batch["x"])), 0.0
+            if spread is not None:
+                x0, log_q = spread(jax.random.fold_in(key, 1), x0)
             nats = _compiled(
                 denoiser_of(model, batch),
                 x0,
@@ -85,13 +90,33 @@ class FlowBits:
                 method=self.method,
                 steps=self.steps,
             )
-            found.append(np.asarray(nats, np.float64)[:count])
+            found.append(np.asarray(nats - log_q, np.float64)[:count])
         each = -(np.concatenate(found) + stretch) / (entries * math.log(2))
         how = f"{self.steps} steps of {self.method}" if self.method != "adaptive" else "adaptive"
         trace = "exact trace" if self.probes >= entries else f"{self.probes} probes"
-        spread = ", 8-bit levels evenly dequantized" if is_image else ", density"
+        kind = "learned" if isinstance(self.dequantization, Learned) else "even"
+        how_spread = f", 8-bit levels, {kind} dequantization" if is_image else ", density"
         return Measured(
             {"flow_bits": float(each.mean())},
             intervals={"flow_bits": interval(each)},
-            notes=(f"flow: {len(each):,} examples of {self.split}, {how}, {trace}{spread}",),
+            notes=(f"flow: {len(each):,} examples of {self.split}, {how}, {trace}{how_spread}",),
         )
+
+    def _spread(self, watched: Watched) -> Spread:
+        """How images are spread over their bins; what is learned for it is learned here."""
+
+        def log_density(denoiser: Any, x0: jax.Array, key: jax.Array) -> jax.Array:
+            return flow_log_likelihood(
+                denoiser, x0, key, watched.model.schedule, probes=1, method="heun", steps=self.steps
+            )
+
+        size = getattr(self.dequantization, "batch_size", 0)
+        return self.dequantization.fitted(log_density, self._training(watched, size))
+
+    def _training(self, watched: Watched, size: int) -> Iterator[tuple[Any, jax.Array]]:
+        """Images of the split `train` in model space, without end, each with its denoiser."""
+        dataset, rng = watched.split("train"), np.random.default_rng(self.seed)
+        while True:
+            batch = dataset.examples(rng.integers(dataset.spec.size, size=size))
+            x0 = watched.model.codec.encode(jnp.asarray(batch["x"]))
+            yield denoiser_of(watched.model, batch), x0

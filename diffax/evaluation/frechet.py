@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from diffax.evaluation.metric import Measured, Watched
-from diffax.evaluation.networks import Inception
 from diffax.evaluation.seen import reference_statistics, sample_statistics
 from diffax.evaluation.statistics import Statistics
 from diffax.evaluation.statistics_file import read_statistics
 
 FID_COUNT = 50_000
+_MOST = 10_000  # samples where the recipe says no number
 
 
 def frechet_distance(generated: Statistics, real: Statistics) -> float:
@@ -89,10 +89,12 @@ def check_same_network(one: Statistics, other: Statistics) -> None:
 class Frechet:
     """The Frechet distance of samples to data, as `frechet`: the FID, where the network is its."""
 
-    features: Any = Inception()
-    """The network that both are looked at with: inception, resnet20, ..."""
-    samples: int = 10_000
-    """Samples; published FIDs are of 50,000."""
+    features: Any = None
+    """The network that both are looked at with: inception, resnet20, classifier; None: inception
+    where DIFFAX_INCEPTION names its weights, else the classifier, which learns the run's data."""
+    samples: int | None = None
+    """Samples; published FIDs are of 50,000. None: as many as it is compared with, at most
+    10,000."""
     split: str = "train"
     """Which split of the data is compared with; for data without splits all of them."""
     num: int | None = None
@@ -104,7 +106,8 @@ class Frechet:
 
     def __post_init__(self) -> None:
         """Checks every number."""
-        if not 2 <= self.samples <= 10**9 or (self.num is not None and self.num < 2):
+        given = [n for n in (self.samples, self.num) if n is not None]
+        if not all(2 <= n <= 10**9 for n in given):
             raise ValueError(
                 "a covariance needs at least 2 examples: metrics samples and num must be >= 2, got "
                 f"{self.samples} and {self.num}"
@@ -125,7 +128,8 @@ class Frechet:
             real = reference_statistics(self.features, watched.data, reference, self.num)
         else:
             reference, real = self.statistics, read_statistics(self.statistics)
-        ours = sample_statistics(watched, self.features, self.samples)
+        samples = self.samples or min(real.count or _MOST, _MOST)
+        ours = sample_statistics(watched, self.features, samples)
         distance = frechet_distance(ours, real)
         count = "an unknown number" if real.count is None else f"{real.count:,}"
         note = (

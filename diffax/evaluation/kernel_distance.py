@@ -11,7 +11,6 @@ import numpy as np
 from diffax.evaluation.estimate import Estimate
 from diffax.evaluation.metric import Watched
 from diffax.evaluation.neighbours import check_features
-from diffax.evaluation.networks import Inception
 from diffax.evaluation.seen import reference_features, sample_features
 
 
@@ -68,8 +67,9 @@ def kernel_distance(
 class KernelDistance:
     """The kernel distance (KID) of samples to data, as `kid`, without bias at any number."""
 
-    features: Any = Inception()
-    """The network that both are looked at with: inception, resnet20, ..."""
+    features: Any = None
+    """The network that both are looked at with: inception, resnet20, classifier; None: inception
+    where DIFFAX_INCEPTION names its weights, else the classifier, which learns the run's data."""
     samples: int = 5000
     """Samples."""
     split: str = "train"

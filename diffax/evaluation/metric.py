@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -75,12 +75,43 @@ class Watched:
             raise ValueError("samples can be drawn otherwise only where there is a model")
         return dataclasses.replace(self, options={**self.options, **options}, kept={}, _drawn=[])
 
+    def saying(self, prompts: Sequence[str]) -> Watched:
+        """The same with other prompts; samples from a file are said to show them."""
+        if self.model is not None:
+            return self.asked(prompt=tuple(prompts))
+        return dataclasses.replace(self, options={**self.options, "prompt": tuple(prompts)})
+
     def _request(self, num: int) -> dict[str, Any]:
         options = dict(self.options)
         if "labels" in options:  # in turn over the samples
-            listed = [str(label) for label in np.resize(options["labels"], num)]
-            return options | {"labels": listed, "num": 1}
+            return options | {"labels": _in_turn(options["labels"], num), "num": 1}
+        texts = self.texts(num)
+        if texts is not None:
+            return options | {"prompt": texts, "num": 1}
         return options | {"num": num}
+
+    def texts(self, num: int) -> list[str] | None:
+        """What the first `num` samples are to show, in turn; None where nothing is said.
+
+        The prompts asked for; else, of a model that reads texts, the captions of the data; of
+        samples from a file, their own captions.
+        """
+        asked = self.options.get("prompt")
+        if asked is not None:
+            return _in_turn([asked] if isinstance(asked, str) else asked, num)
+        if self.given is not None:
+            said = self.given.told.get("caption")
+            return None if said is None else [str(text) for text in said[:num]]
+        if "prompt" not in getattr(self.model.conditioner, "asks", ()):
+            return None
+        dataset = (
+            self.dataset if self.dataset is not None or self.data is None else self.data.load()
+        )
+        if dataset is None or "caption" not in dataset.spec.columns:
+            return None
+        captions = dataset.examples(np.arange(min(num, dataset.spec.size)))["caption"]
+        said = [text for text in map(str, captions) if text.strip()]
+        return _in_turn(said, num) if said else None
 
     def split(self, split: str) -> Dataset:
         """Another split of the data.
@@ -105,6 +136,11 @@ class Watched:
             raise ValueError("this metric compares with data: name them with --reference")
         has_splits = "split" in {f.name for f in dataclasses.fields(self.data)}
         return dataclasses.replace(self.data, split=split) if has_splits else self.data
+
+
+def _in_turn(values: Any, num: int) -> list[str]:
+    """`num` of them, from the first on, and again from the first where there are fewer."""
+    return [str(value) for value in np.resize(np.asarray(values, dtype=object), num)]
 
 
 class Curve(NamedTuple):

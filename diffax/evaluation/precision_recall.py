@@ -10,7 +10,6 @@ import numpy as np
 
 from diffax.evaluation.metric import Watched
 from diffax.evaluation.neighbours import check_features, distance_blocks, radii
-from diffax.evaluation.networks import Inception
 from diffax.evaluation.seen import reference_features, sample_features
 
 
@@ -56,8 +55,9 @@ def precision_recall(
 class PrecisionRecallOfSamples:
     """`precision` and `recall` of samples against data."""
 
-    features: Any = Inception()
-    """The network that both are looked at with: inception, resnet20, ..."""
+    features: Any = None
+    """The network that both are looked at with: inception, resnet20, classifier; None: inception
+    where DIFFAX_INCEPTION names its weights, else the classifier, which learns the run's data."""
     samples: int = 10_000
     """Samples."""
     split: str = "train"

@@ -150,9 +150,32 @@ def moments_of(network: FeatureNetwork, blocks: Iterable[Any]) -> Moments:
     Raises:
         ValueError: no examples, or what `FeatureNetwork` refuses.
     """
+    return _moments(network(block).pooled for block in blocks)
+
+
+def moments_over_processes(network: FeatureNetwork, blocks: Iterable[Any]) -> Moments:
+    """`moments_of` where every process has all examples: each looks at a part, all get the whole.
+
+    Args:
+        network: what to look with, the same in every process.
+        blocks: as for `moments_of`, the same in every process, which all call this.
+
+    Raises:
+        ValueError: no examples, or what `FeatureNetwork` refuses.
+    """
+    index, count = jax.process_index(), jax.process_count()
+
+    def seen(block: Any) -> np.ndarray:
+        mine = block[index::count]
+        # Even a process without a share has to know how many features there are.
+        return network(mine if len(mine) else block[:1]).pooled[: len(mine)]
+
+    return _moments(map(seen, blocks)).over_processes()
+
+
+def _moments(parts: Iterable[np.ndarray]) -> Moments:
     moments = None
-    for block in blocks:
-        pooled = network(block).pooled
+    for pooled in parts:
         moments = (moments or Moments.zero(pooled.shape[1])).update(pooled)
     if moments is None:
         raise ValueError("expected examples, got none")

@@ -15,6 +15,7 @@ from diffax.models.classifier import SmallClassifier
 from diffax.models.clip_text import CLIPTextModel, CLIPTextModelWithProjection, TextEncoding
 from diffax.models.clip_vision import CLIPVisionModel, CLIPVisionModelWithProjection, ImageEncoding
 from diffax.models.controlnet import ControlledUNet, ControlNetModel, controlled
+from diffax.models.dequantizer import Dequantizer
 from diffax.models.discriminator import PatchDiscriminator
 from diffax.models.dit import DiT
 from diffax.models.edm2_unet import EDM2UNet
@@ -61,6 +62,7 @@ __all__ = [
     "ClassEmbedder",
     "ControlNetModel",
     "ControlledUNet",
+    "Dequantizer",
     "DiT",
     "DiagonalGaussian",
     "EDM2UNet",

@@ -71,6 +71,7 @@ def families() -> dict[str, Mapping[str, Any]]:
         "predictor": registry.SOLVERS,
         "metrics": evaluation.BY_NAME,
         "features": evaluation.FEATURES,
+        "dequantization": evaluation.DEQUANTIZATIONS,
     }
 
 

@@ -176,7 +176,8 @@ NAN = np.full((4, 2), np.nan, np.float32)
         (["--samples", "{tmp}/x.npz", "--trust"], "--trust has a meaning only with --workdir"),
         (["--samples", "{tmp}/x.npz", "--features", "inceptoin"], "nearest: inception"),
         (
-            ["--samples", "{tmp}/x.npz", "--metrics", "frechet", "--reference", "toy"],
+            ["--samples", "{tmp}/x.npz", "--metrics", "frechet", "--features", "inception"]
+            + ["--reference", "toy"],
             "no Inception weights: download https.*--features.path",
         ),
     ],
@@ -197,9 +198,10 @@ def test_a_wrong_checksum_and_too_few_samples(tmp_path, capsys, monkeypatch):
     np.savez(tmp_path / "x.npz", arr_0=np.zeros((1, 8, 8, 1), np.uint8))
     frechet = ["--samples", "x.npz", "--metrics", "frechet", "--reference", "digits"]
     (tmp_path / "weights.pth").write_bytes(b"no weights")
-    assert measure(*frechet, "--features.path", "weights.pth") == 2
+    given = ["--features", "inception", "--features.path", "weights.pth"]
+    assert measure(*frechet, *given) == 2
     assert "SHA-256 6726825d..., got" in capsys.readouterr().err
-    assert measure(*frechet, "--num", 1) == 2
+    assert measure(*frechet, *given[:2], "--num", 1) == 2
     assert "at least 2 examples" in capsys.readouterr().err
 
 

@@ -26,6 +26,29 @@ def test_digits():
     assert distance(only_ones) > 4 * distances[0]
 
 
+def test_images_without_classes_are_told_by_how_they_were_turned():
+    data = Digits(labels=False).load()
+    network = Classifier(steps=100).load(data)
+    unseen = Digits(split="test").load().arrays()["x"]
+    turned = [np.rot90(unseen, turn, axes=(1, 2)) for turn in range(4)]
+    right = [label_accuracy(network(x).logits, np.full(len(x), i)) for i, x in enumerate(turned)]
+    assert min(right) > 0.7, right
+    assert network.name == "classifier of turns"
+    real = moments_of(network, [data.arrays()["x"]]).statistics(network)
+    noisy = np.clip(unseen + np.random.default_rng(0).normal(0, 40, unseen.shape), 0, 255)
+    near, far = (
+        frechet_distance(moments_of(network, [x]).statistics(network), real)
+        for x in (unseen, noisy.astype(np.uint8))
+    )
+    assert near < far / 4
+
+
+@pytest.mark.slow
+def test_oblong_images_have_two_turns():
+    data = Digits(labels=False, image_size=(8, 12)).load()
+    assert Classifier(steps=1).load(data)(data.arrays()["x"][:3]).logits.shape == (3, 2)
+
+
 def test_vectors():
     data = Toy("moons", num=2000).load()
     network = Classifier(steps=400).load(data)
@@ -36,7 +59,7 @@ def test_vectors():
 
 
 def test_what_is_refused():
-    with pytest.raises(ValueError, match="labelled data to learn from, got none"):
+    with pytest.raises(ValueError, match="images or labelled data to learn from, got none"):
         Classifier().load()
     with pytest.raises(ValueError, match="got .* without labels"):
         Classifier().load(Toy("moons", labels=False).load())

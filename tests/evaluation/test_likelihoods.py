@@ -11,7 +11,7 @@ import pytest
 
 from diffax import codecs, conditioning, parameterization, schedules
 from diffax.data import Column, Dataset, Digits, Source
-from diffax.evaluation import BoundBits, FlowBits, Watched
+from diffax.evaluation import BoundBits, FlowBits, Learned, Watched
 from diffax.generation import Model, Sampling
 from diffax.models import BoundModule
 from diffax.solvers import DDPM
@@ -106,8 +106,18 @@ def test_images_take_bits_of_their_levels():
     # Two probes are exact where the Jacobian is diagonal, as here.
     measured = FlowBits(num=32, steps=10).measure(seen)
     assert measured.figures["flow_bits"] == pytest.approx(wanted, abs=0.005)
-    assert "2 probes, 8-bit levels evenly dequantized" in measured.notes[0]
+    assert "2 probes, 8-bit levels, even dequantization" in measured.notes[0]
     assert BoundBits(num=32, parts=4).measure(seen).notes[0].endswith("fixed_small, 8-bit levels")
+
+
+@pytest.mark.slow
+def test_images_whose_place_in_their_bins_is_learned_take_no_more_bits():
+    """N(0, I) is nearly even within a bin of 2/255: there is next to nothing to be gained."""
+    seen = watched(Digits(), codecs.Pixels(), (8, 8, 1))
+    even = FlowBits(num=64, steps=10).measure(seen)
+    learned = FlowBits(num=64, steps=10, dequantization=Learned(steps=20)).measure(seen)
+    assert learned.figures["flow_bits"] == pytest.approx(even.figures["flow_bits"], abs=0.01)
+    assert "8-bit levels, learned dequantization" in learned.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,21 @@
 """Metrics of samples as nouns: they look at samples and data once, and say with what."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffax.data import Digits, Toy
+from diffax.data import Column, Dataset, Digits, Source, Toy
 from diffax.evaluation import (
     ClassAccuracy,
+    Classifier,
     Copies,
     DensityCoverageOfSamples,
     Frechet,
+    Inception,
     InceptionScore,
     KernelDistance,
     MeanDiscrepancy,
@@ -24,6 +27,7 @@ from diffax.evaluation import (
     measure,
     write_statistics,
 )
+from diffax.evaluation.seen import chosen
 from diffax.generation import Samples
 from diffax.models import Features
 
@@ -75,6 +79,17 @@ def test_the_frechet_distance_says_how_it_was_obtained():
     how, warning = one.notes
     assert "300 samples against 1,442 of Digits(" in how and "network eye " in how
     assert warning.startswith("FID of 300 samples: biased upwards")
+
+
+def test_without_a_word_the_network_learns_the_data(monkeypatch):
+    monkeypatch.delenv("DIFFAX_INCEPTION", raising=False)
+    assert chosen(None) == Classifier() and chosen(Eye()) == Eye()
+    monkeypatch.setenv("DIFFAX_INCEPTION", "weights.pth")
+    assert chosen(None) == Inception()
+    # As many samples as there are examples, where nobody says how many.
+    seen = watched(np.concatenate([TEST["x"]] * 2))
+    how = measure(Frechet(features=Eye(), split="test"), seen).notes[0]
+    assert "355 samples against 355 of" in how
 
 
 def test_statistics_take_the_place_of_data(tmp_path):
@@ -138,3 +153,20 @@ def test_samples_that_cannot_be_judged_are_refused():
         Frechet(samples=1)
     with pytest.raises(ValueError, match="this objective makes none"):
         SlicedWasserstein()(Watched(None, Toy(), None, None))
+
+
+def captioned(texts):
+    x, texts = np.zeros((len(texts), 2), np.float32), np.asarray(texts)
+    columns = {"x": Column((2,), "float32"), "caption": Column((), "str")}
+    return Dataset("told", Source(columns, len(x), lambda r: {"x": x[r], "caption": texts[r]}))
+
+
+def test_a_model_that_reads_texts_is_asked_for_the_datas_own():
+    model = SimpleNamespace(conditioner=SimpleNamespace(asks=("prompt",)))
+    seen = Watched(model, None, captioned(["a cat", "", "a dog"]), None)
+    assert seen.texts(5) == ["a cat", "a dog", "a cat", "a dog", "a cat"]
+    assert seen.saying(["red"]).texts(2) == ["red", "red"]
+    assert dataclasses.replace(seen, dataset=captioned(["", " "])).texts(2) is None
+    deaf = SimpleNamespace(conditioner=SimpleNamespace(asks=()))
+    assert dataclasses.replace(seen, model=deaf).texts(2) is None
+    assert dataclasses.replace(seen, options={"prompt": "a house"}).texts(2) == ["a house"] * 2

@@ -8,7 +8,9 @@ import safetensors.numpy
 import tiny_models
 import tiny_pipelines
 
-from diffax.evaluation import clip_score
+from diffax.commands import evaluate
+from diffax.evaluation import CLIPScore, Watched, clip_score, measure
+from diffax.generation import Samples
 from diffax.models import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
 from diffax.pretrained import load_clip, naming
 from diffax.pretrained.configs import parameter_shapes
@@ -69,6 +71,49 @@ def test_what_is_refused(folder, tmp_path):
         ValueError, match="expected a CLIPModel .*; give the folder of a whole CLIP"
     ):
         load_clip(tmp_path)
+
+
+def seen(**told):
+    return Watched(None, None, None, None, given=Samples(images(), images(), told))
+
+
+def test_the_metric_scores_samples_against_their_own_texts(folder, monkeypatch):
+    scores = clip_score(load_clip(folder), images(), TEXTS)
+    found = measure(CLIPScore(str(folder)), seen(caption=np.array(TEXTS)))
+    assert found.figures["clip_score"] == pytest.approx(scores.mean(), rel=1e-5)
+    low, high = found.intervals["clip_score"]
+    assert low < scores.mean() < high
+    assert found.notes[0].startswith("clip_score: 3 samples of 3 texts, CLIP clip")
+    monkeypatch.setenv("DIFFAX_CLIP", str(folder))
+    two = measure(CLIPScore(prompts=("a cat", "dog"), samples=3), seen())
+    expected = clip_score(load_clip(folder), images(), ["a cat", "dog", "a cat"]).mean()
+    assert two.figures["clip_score"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_the_metric_refuses(folder, monkeypatch):
+    monkeypatch.delenv("DIFFAX_CLIP", raising=False)
+    with pytest.raises(FileNotFoundError, match="no CLIP: give the folder .* --clip_score.path"):
+        CLIPScore()(seen())
+    with pytest.raises(ValueError, match="needs texts: say --clip_score.prompts"):
+        CLIPScore(str(folder))(seen())
+    with pytest.raises(ValueError, match="expected texts, got an empty one"):
+        CLIPScore(prompts=("a cat", " "))
+
+
+def test_from_the_command_line(folder, tmp_path):
+    np.savez(tmp_path / "s.npz", arr_0=images(), captions=np.array(TEXTS))
+    asked = [
+        "--samples",
+        tmp_path / "s.npz",
+        "--metrics",
+        "clip_score",
+        "--clip_score.path",
+        folder,
+    ]
+    assert evaluate.main([str(a) for a in (*asked, "--out", tmp_path / "out", "--quiet")]) == 0
+    found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    expected = clip_score(load_clip(folder), images(), TEXTS).mean()
+    assert found["figures"]["samples"]["clip_score"] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parity

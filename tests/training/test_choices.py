@@ -15,7 +15,7 @@ import tiny_run
 from diffax.adapters import LowRank
 from diffax.conditioning import Captions
 from diffax.data import TFDS, ImageFolder, Toy
-from diffax.evaluation import Evaluation, Frechet
+from diffax.evaluation import Evaluation, FlowBits, Frechet
 from diffax.generation import Sampling
 from diffax.losses import LearnedVariance, LogNormal, MinSNR
 from diffax.models import UNet, VectorMLP
@@ -60,6 +60,9 @@ def placed(family: str, node) -> Config:
         return replace(config, evaluation=Evaluation(every=1, metrics=(node,)))
     if family == "features":
         return replace(config, evaluation=Evaluation(every=1, metrics=(Frechet(features=node),)))
+    if family == "dequantization":
+        flow = FlowBits(dequantization=node)
+        return replace(config, evaluation=Evaluation(every=1, metrics=(flow,)))
     if family == "teacher":
         return replace(config, objective=Progressive(teacher=node))
     if family in ("autoencoder", "regularizer", "perceptual", "adversary"):

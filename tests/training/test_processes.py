@@ -124,6 +124,24 @@ def test_two_processes_train_as_one(tmp_path, alone):
 
 
 @pytest.mark.slow
+def test_two_processes_measure_as_one(tmp_path):
+    """Each looks at a part of samples and data, whose statistics are merged."""
+    measured = ("--data.name", "moons", "--data.num", "511", "--evaluation.every", "20",
+                "--evaluation.metrics", "frechet", "kid", "--frechet.features", "classifier",
+                "--kid.features", "classifier", "--frechet.samples", "101", "--kid.samples", "101",
+                "--frechet.features.steps", "100", "--kid.features.steps", "100")  # fmt: skip
+    found = []
+    for count in (1, 2):
+        cluster = Cluster(tmp_path / str(count), arguments=measured)
+        cluster.start(count)
+        assert cluster.wait() == [0] * count, cluster.told
+        found.append(cluster.rows()[-1])
+    # The samples are of parameters that differ by rounding, grown over 20 steps.
+    for name in ("frechet", "kid"):
+        assert found[1][name] == pytest.approx(found[0][name], rel=1e-2, abs=1e-4), name
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("count, devices, fsdp", [(2, 2, 4), (4, 1, 1), (4, 1, 4)])
 def test_one_of_them_is_killed_and_all_continue(tmp_path, alone, count, devices, fsdp):
     cluster = Cluster(tmp_path, arguments=("--train.fsdp", str(fsdp), "--train.save_every", "2"))
