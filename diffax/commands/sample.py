@@ -177,6 +177,7 @@ def _leave(flags: argparse.Namespace, source: Opened, samples: Any, seconds: flo
         labels=samples.label,
         trajectory=states,
         times=samples.times,
+        captions=samples.captions,
         metadata={"diffax": json.dumps(_recipe(flags, source))},
     )
     if not flags.quiet:

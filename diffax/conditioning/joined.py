@@ -70,6 +70,11 @@ class Joined:
         """The labels' own map from names to numbers."""
         return self._first("numbers")
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the classes, where a part has any."""
+        return self._first("names") or ()
+
     def with_params(self, params: Mapping[str, Any]) -> "Joined":
         """The parts with other parameters."""
         held = (

@@ -1,4 +1,4 @@
-"""Two-dimensional sets of vectors, drawn on the spot: nothing is downloaded."""
+"""Sets of vectors in the plane, one in space, drawn on the spot: nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TEST_SEED = 2**31  # a test set's seed is the train set's plus this: never one 
 
 @dataclass(frozen=True)
 class Toy:
-    """A two-dimensional set, float32 [2], in its own coordinates.
+    """A set in the plane, float32 [2] (s_curve_3d: [3]), in its own coordinates.
 
     Its mean and standard deviation (`Spec.mean`, `Spec.std`) come from one large fixed draw, so
     they are the same for every seed, split and number of vectors.
@@ -36,7 +36,7 @@ class Toy:
     """
 
     name: str = "s_curve"
-    """s_curve, swiss_roll, moons, circles, blobs, checkerboard or spiral."""
+    """s_curve, s_curve_3d, swiss_roll, moons, circles, blobs, checkerboard or spiral."""
 
     num: int = 10_000
     """How many vectors are drawn; 0: fresh ones at every step."""
@@ -79,7 +79,7 @@ class Toy:
         )
         mean, std = moments(self.name, self.noise)
         source = Source(
-            columns=columns((2,), "float32", label="label" in fixed),
+            columns=columns(fixed["x"].shape[1:], "float32", label="label" in fixed),
             size=len(fixed["x"]),
             read=lambda rows: {key: value[rows] for key, value in fixed.items()},
             fresh=None if self.num else fresh,
@@ -119,6 +119,10 @@ def _generators() -> Any:
 def _s_curve(n: int, noise: float, rng: np.random.RandomState) -> Drawn:
     vectors, _ = _generators().make_s_curve(n, noise=noise, random_state=rng)
     return vectors[:, [0, 2]], None
+
+
+def _s_curve_3d(n: int, noise: float, rng: np.random.RandomState) -> Drawn:
+    return _generators().make_s_curve(n, noise=noise, random_state=rng)[0], None
 
 
 def _swiss_roll(n: int, noise: float, rng: np.random.RandomState) -> Drawn:
@@ -161,6 +165,7 @@ def _spiral(n: int, noise: float, rng: np.random.RandomState) -> Drawn:
 
 TOYS: dict[str, Family] = {
     "s_curve": Family(_s_curve, 0.1),
+    "s_curve_3d": Family(_s_curve_3d, 0.1),
     "swiss_roll": Family(_swiss_roll, 0.5),
     "moons": Family(_moons, 0.05, ("upper", "lower")),
     "circles": Family(_circles, 0.05, ("outer", "inner")),
@@ -181,7 +186,8 @@ def draw(name: str, n: int, seed: int, noise: float | None = None) -> Drawn:
         noise: standard deviation on each coordinate; None: the set's own.
 
     Returns:
-        vectors float64 [n, 2], and labels int32 [n] or None where the set has no classes.
+        vectors float64 [n, 2] (s_curve_3d: [n, 3]), and labels int32 [n] or None where the set has
+        no classes.
 
     Example:
         >>> from diffax.data import toy
@@ -205,7 +211,7 @@ def moments(name: str, noise: float | None = None) -> tuple[np.ndarray, np.ndarr
     """Mean and standard deviation of a set's coordinates, from one large fixed draw.
 
     Returns:
-        (mean, std), float64 [2] each: the same for every seed and every number of vectors, so
+        (mean, std), float64 [D] each: the same for every seed and every number of vectors, so
         that fresh vectors are scaled as the training set is.
     """
     n, seed = _REFERENCE

@@ -110,9 +110,20 @@ def generate(model: Model, request: Request | None = None, **options: Any) -> Sa
         data=x if in_model_space else codec.decode(jnp.asarray(x)),
         x=x,
         told=asked,
+        captions=_captions(model, request, asked, num),
         states=np.concatenate(states, axis=1) if states else None,
         times=np.asarray(plan.grid.t) if states else None,
     )
+
+
+def _captions(model: Model, request: Request, asked: dict[str, Any], num: int) -> tuple[str, ...]:
+    """What each sample was told, in words."""
+    if request.prompt is not None:
+        return tuple(request.texts(num)[0])
+    names = getattr(model.conditioner, "names", ())
+    if not names or "label" not in asked:
+        return ()
+    return tuple([*names, "no class"][min(label, len(names))] for label in asked["label"])
 
 
 def _batch(

@@ -20,6 +20,7 @@ class Samples:
             coordinates, ...; the same as `x` where the request says `decode=False`.
         x: in model space, float32 `[N, ...]`.
         told: what each was told, as arrays with N rows: `{"label": int32 [N]}`, ...
+        captions: the same in words, N of them: prompts, or names of classes; else none.
         states: with `trajectory`, every state in model space, from x_T on: float32
             `[S + 1, N, ...]`.
         times: `[S + 1]`, the time of every state.
@@ -28,6 +29,7 @@ class Samples:
     data: Array | np.ndarray
     x: Array | np.ndarray
     told: dict[str, Any] = field(default_factory=dict)
+    captions: tuple[str, ...] = ()
     states: np.ndarray | None = None
     times: np.ndarray | None = None
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # Matplotlib is slow to import: only where something is drawn
 
 INK, FAINT = "#1f4e79", "#9fbfdc"
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#e377c2")
+HEIGHTS = ("#440154", "#46327e", "#365c8d", "#277f8e", "#1fa187", "#4ac16d", "#a0da39", "#fde725")
 DPI = 100
 
 

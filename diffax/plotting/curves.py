@@ -64,9 +64,10 @@ def loss_curve(
 ) -> np.ndarray:
     """Draws a metric over the steps: every value lightly, a moving average over them.
 
-    Where there are too few records for an average (below 50), the values alone.
+    Where there are too few records for an average (below 50), the values alone. Where the metric
+    is recorded by quartile of the time, too (`KEY_t1` to `KEY_t4`), a line for each.
 
-    The axis is logarithmic where the values are positive and span more than a factor of 10.
+    The axis is logarithmic where all values are positive.
 
     Args:
         records: lines of metrics.jsonl, in any order; those without "step" and `key`, or with a
@@ -77,28 +78,60 @@ def loss_curve(
     Returns:
         uint8 [500, 800, 3].
     """
-    pairs = sorted((r["step"], float(r[key])) for r in records if "step" in r and key in r)
-    pairs = [(step, value) for step, value in pairs if math.isfinite(value)]
+    records = list(records)
     page = canvas.figure(800, 500)
     panel = _chart(page, title, "step", key)
-    if pairs:
-        steps, values = np.array(pairs).T
-        window = max(1, len(values) // 25)
+    steps, values = _recorded(records, key)
+    lowest = [values.min()] if len(values) else []
+    for name, label, colour in _QUARTILES:
+        places, part = _recorded(records, f"{key}_{name}")
+        if len(part):
+            lowest.append(part.min())
+            average = _moving_average(part, _window(part))
+            panel.plot(places, average, color=colour, linewidth=1.2, label=label, **_dots(part))
+    if len(values):
+        window = _window(values)
         recorded = f"every {key} recorded"
         if window == 1:
-            marker = "o" if len(values) == 1 else None
-            panel.plot(steps, values, color=canvas.INK, marker=marker, label=recorded)
+            panel.plot(steps, values, color=canvas.INK, label=recorded, **_dots(values))
         else:
             average, over = _moving_average(values, window), f"average over {window} records"
             panel.plot(steps, values, color=canvas.FAINT, linewidth=1.0, label=recorded)
             panel.plot(steps, average, color=canvas.INK, linewidth=2.0, label=over)
-        if values.min() > 0 and values.max() > 10 * values.min():
+    if lowest:
+        if min(lowest) > 0:
             panel.set_yscale("log")
-        panel.legend(frameon=False)
+        panel.legend(frameon=False, fontsize=9)
     else:
         panel.text(0.5, 0.5, "no records", ha="center", transform=panel.transAxes)
     page.tight_layout()
     return canvas.pixels(page)
+
+
+# From light to dark, as the noise grows.
+_QUARTILES = (
+    ("t1", "quarter of least noise", "#f2b701"),
+    ("t2", "second quarter of time", "#e68310"),
+    ("t3", "third quarter of time", "#cf1c90"),
+    ("t4", "quarter of most noise", "#6c1c8c"),
+)
+
+
+def _recorded(records: Iterable[Mapping[str, float]], key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and finite values of a metric, in order."""
+    pairs = sorted((r["step"], float(r[key])) for r in records if "step" in r and key in r)
+    pairs = [(step, value) for step, value in pairs if math.isfinite(value)]
+    return (np.array([s for s, _ in pairs]), np.array([v for _, v in pairs]))
+
+
+def _window(values: np.ndarray) -> int:
+    """Records that a moving average goes over."""
+    return max(1, len(values) // 25)
+
+
+def _dots(values: np.ndarray) -> dict[str, str]:
+    """Few values are seen as such; one would not be seen at all as a line."""
+    return {"marker": "o", "markersize": "4"} if len(values) <= 10 else {}
 
 
 def _moving_average(values: np.ndarray, window: int) -> np.ndarray:

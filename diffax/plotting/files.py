@@ -12,6 +12,8 @@ from PIL import Image, PngImagePlugin
 from diffax import atomic
 from diffax.plotting import images
 
+_COLOURS = 64  # of each frame: half the bytes of 256, and noise hides the steps
+
 
 def save_image(
     path: str | os.PathLike, image: np.ndarray, metadata: Mapping[str, str] | None = None
@@ -65,7 +67,7 @@ def save_gif(
     """
     if not 1 <= fps <= 50:
         raise ValueError(f"expected 1 to 50 frames a second, got {fps}")
-    pages = [_pillow(frame).quantize(256, dither=Image.Dither.NONE) for frame in frames]
+    pages = [_pillow(frame).quantize(_COLOURS, dither=Image.Dither.NONE) for frame in frames]
     if not pages:
         raise ValueError("expected at least one frame, got none")
     if len(sizes := {page.size for page in pages}) > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +62,7 @@ def export(
     trajectory: np.ndarray | None = None,
     times: np.ndarray | None = None,
     metadata: Mapping[str, str] | None = None,
+    captions: Sequence[str] | None = None,
     images: bool | None = None,
 ) -> None:
     """Write samples by the ending of `path`.
@@ -74,7 +75,8 @@ def export(
             other numbers `[N, ...]`, for `.npz` only.
         labels: int `[N]`.
         trajectory: for a GIF, `[K, N, ...]`, every state, noise first: of S steps K = S + 1.
-        times: for a GIF, the K times shown above vectors.
+        times: for a GIF, the K times shown above.
+        captions: N texts, for the grid of a PNG.
         metadata: texts kept in every PNG.
         images: whether the samples are images; None: those of four axes are whose last is 1 or 3.
 
@@ -103,7 +105,8 @@ def export(
             f"{samples.dtype} {list(samples.shape)}: give --out the ending .npz"
         )
     elif ending == ".png":
-        save_image(path, image_grid(samples) if images else scatter(samples), metadata)
+        page = image_grid(samples, captions=captions or None) if images else scatter(samples)
+        save_image(path, page, metadata)
     elif trajectory is None:
         raise ValueError("a GIF shows the denoising: expected the trajectory, got None")
     else:
@@ -130,9 +133,10 @@ def _export_gif(path: Path, trajectory: np.ndarray, times: np.ndarray | None, im
             f"expected a time for each of {len(trajectory)} states, noise first, got {len(times)}"
         )
     frames = trajectory[chosen]
-    if images:
-        save_gif(path, (image_grid(frame) for frame in frames))
-        return
     shown = chosen if times is None else np.asarray(times)[chosen]
     titles = [f"step {i}" if times is None else f"t = {i:.4g}" for i in shown]
-    scatter_gif(path, frames, titles)
+    if not images:
+        scatter_gif(path, frames, titles)
+        return
+    pages = zip(frames, titles, strict=True)
+    save_gif(path, (image_grid(x, min_width=256, title=title) for x, title in pages))

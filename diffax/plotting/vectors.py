@@ -14,8 +14,9 @@ from diffax.plotting.files import save_gif
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-Limits = tuple[tuple[float, float], tuple[float, float]]
+Limits = tuple[tuple[float, float], ...]  # (low, high) of each coordinate that is drawn
 
 _TITLE, _GAP = 24, 4  # pixels of a strip: above each cloud, around it
 _MOST_DOTS = 10_000  # drawn of one cloud: more only blacken the image
@@ -25,20 +26,20 @@ def limits(vectors: np.ndarray, margin: float = 0.1) -> Limits:
     """Square axes that hold nearly all vectors (from the 0.1 % to the 99.9 % quantile).
 
     Args:
-        vectors: [..., D]; the first two coordinates count.
+        vectors: [..., D]; all coordinates count where D = 3, else the first two.
         margin: added on every side, as a share of the longer side.
 
     Returns:
-        ((left, right), (bottom, top)).
+        ((left, right), (bottom, top)), or three such pairs.
     """
-    flat = _plane(vectors).reshape(-1, 2)
+    drawn = _drawn(vectors)
+    flat = drawn.reshape(-1, drawn.shape[-1])
     flat = flat[np.isfinite(flat).all(axis=1)]
     if not len(flat):
-        return ((-1.0, 1.0), (-1.0, 1.0))
+        return ((-1.0, 1.0),) * flat.shape[-1]
     low, high = np.quantile(flat, [0.001, 0.999], axis=0)
     half = max(float((high - low).max()) * (0.5 + margin), 1e-6)
-    x, y = ((low + high) / 2).tolist()
-    return ((x - half, x + half), (y - half, y + half))
+    return tuple((middle - half, middle + half) for middle in ((low + high) / 2).tolist())
 
 
 def scatter(
@@ -52,8 +53,8 @@ def scatter(
     """Draws one cloud of vectors.
 
     Args:
-        vectors: [N, D]; the first two coordinates are drawn, and at most 10,000 vectors.
-        labels: int [N], one colour each.
+        vectors: [N, D]; in space where D = 3, else the first two coordinates; at most 10,000.
+        labels: int [N], one colour each; without them, dots in space are coloured by height.
         axes: as `limits` gives them; None: from the vectors.
         title: above the image.
         size: side in pixels.
@@ -62,7 +63,7 @@ def scatter(
         uint8 [size, size, 3].
     """
     page = canvas.figure(size, size)
-    cloud = _Cloud(page.add_subplot(), axes or limits(vectors), labels)
+    cloud = _Cloud(_panel(page, vectors), axes or limits(vectors), labels)
     cloud.show(vectors, title)
     page.tight_layout()
     return canvas.pixels(page)
@@ -100,7 +101,7 @@ def scatter_strip(
         left, bottom = i % columns * size, height - (i // columns + 1) * (size + _TITLE)
         side = size - 2 * _GAP
         place = (left + _GAP) / width, (bottom + _GAP) / height, side / width, side / height
-        panel = page.add_axes(place)
+        panel = page.add_axes(place, projection=_projection(vectors))
         _Cloud(panel, axes, labels, ticks=False).show(vectors, title)
     return canvas.pixels(page)
 
@@ -136,7 +137,7 @@ def scatter_gif(
 
     def frames() -> Iterator[np.ndarray]:
         page = canvas.figure(size, size)
-        cloud = _Cloud(page.add_subplot(), axes, labels)
+        cloud = _Cloud(_panel(page, clouds[0]), axes, labels)
         cloud.show(clouds[0], titles[0])
         page.tight_layout()  # once: the frame must not move
         for vectors, title in zip(clouds, titles, strict=True):
@@ -147,40 +148,63 @@ def scatter_gif(
 
 
 class _Cloud:
-    """Vectors on fixed axes; `show` replaces them."""
+    """Vectors on fixed axes, two or three; `show` replaces them."""
 
     def __init__(
         self, panel: Axes, axes: Limits, labels: np.ndarray | None, *, ticks: bool = True
     ) -> None:
         self._panel = panel
-        panel.set(xlim=axes[0], ylim=axes[1], aspect="equal")
+        names = ("x", "y", "z")[: len(axes)]
+        panel.set(**{f"{name}lim": pair for name, pair in zip(names, axes, strict=True)})
+        panel.set_aspect("equal")
         panel.tick_params(labelsize=8)
         if not ticks:
-            panel.set(xticks=[], yticks=[])
+            panel.set(**{f"{name}ticks": [] for name in names})
         for side in panel.spines.values():
             side.set_color("#bbbbbb")
         # Panels of a strip are small: thinner dots.
         self._style = dict(linestyle="", marker=".", alpha=0.5, markeredgewidth=0)
         self._style["markersize"] = 3.5 if ticks else 2.0
+        if len(axes) == 3:  # seen through one another
+            self._style |= {"alpha": 0.8, "markersize": 5.0 if ticks else 2.0}
         self._labels = None if labels is None else np.asarray(labels)
+        self._heights = axes[-1]
         self._lines: list = []
 
     def show(self, vectors: np.ndarray, title: str) -> None:
-        plane = _plane(vectors)
-        labels = np.zeros(len(plane), int) if self._labels is None else self._labels
-        if len(labels) != len(plane):
-            raise ValueError(f"expected {len(plane)} labels, one a vector, got {len(labels)}")
-        every = math.ceil(len(plane) / _MOST_DOTS)
-        plane, labels = plane[::every], labels[::every]
+        drawn = _drawn(vectors)
+        if self._labels is not None and len(self._labels) != len(drawn):
+            raise ValueError(f"expected {len(drawn)} labels, one a vector, got {len(self._labels)}")
+        every = math.ceil(len(drawn) / _MOST_DOTS)
+        groups, colours = self._groups(drawn)
+        drawn, groups = drawn[::every], groups[::every]
         for line in self._lines:
             line.remove()
         self._lines = []
-        colours = (canvas.INK,) if self._labels is None else canvas.COLOURS
-        for label in np.unique(labels):
-            colour = colours[int(label) % len(colours)]
-            (line,) = self._panel.plot(*plane[labels == label].T, color=colour, **self._style)
+        for group in np.unique(groups):
+            colour = colours[int(group) % len(colours)]
+            (line,) = self._panel.plot(*drawn[groups == group].T, color=colour, **self._style)
             self._lines.append(line)
         self._panel.set_title(title, fontsize=10)
+
+    def _groups(self, drawn: np.ndarray) -> tuple[np.ndarray, Sequence[str]]:
+        """Of the dots, one colour each: labels, or heights in space."""
+        if self._labels is not None:
+            return self._labels, canvas.COLOURS
+        if drawn.shape[-1] < 3:
+            return np.zeros(len(drawn), int), (canvas.INK,)
+        low, high = self._heights
+        share = np.nan_to_num((drawn[:, 2] - low) / (high - low))
+        count = len(canvas.HEIGHTS)
+        return np.clip((share * count).astype(int), 0, count - 1), canvas.HEIGHTS
+
+
+def _panel(page: Figure, vectors: np.ndarray) -> Axes:
+    return page.add_subplot(projection=_projection(vectors))
+
+
+def _projection(vectors: np.ndarray) -> str | None:
+    return "3d" if np.shape(vectors)[-1] == 3 else None
 
 
 def _check_clouds(clouds: Sequence[np.ndarray] | np.ndarray, titles: Sequence[str]) -> None:
@@ -191,10 +215,11 @@ def _check_clouds(clouds: Sequence[np.ndarray] | np.ndarray, titles: Sequence[st
         )
 
 
-def _plane(vectors: np.ndarray) -> np.ndarray:
+def _drawn(vectors: np.ndarray) -> np.ndarray:
+    """The coordinates that are drawn, [..., 2 or 3]."""
     vectors = np.asarray(vectors, np.float64)
     if vectors.ndim < 2 or vectors.shape[-1] == 0:
         raise ValueError(f"expected vectors [N, D], got shape {list(vectors.shape)}")
     if vectors.shape[-1] == 1:  # one coordinate: along the middle of the image
         vectors = np.concatenate([vectors, np.zeros_like(vectors)], axis=-1)
-    return vectors[..., :2]
+    return vectors if vectors.shape[-1] == 3 else vectors[..., :2]

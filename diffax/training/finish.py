@@ -56,9 +56,12 @@ def _leave_images(session: Any, model: Model | None, samples: Samples | None) ->
     plotting.save_image(folder / "loss.png", curve)
     if model is None or samples is None:
         return
-    image = images.grid(samples)
-    if image is not None:
-        plotting.save_image(folder / "samples.png", image)
+    for name, image in (
+        ("samples", images.grid(samples)),
+        ("reverse", images.strip(model, samples)),
+    ):
+        if image is not None:
+            plotting.save_image(folder / f"{name}.png", image)
     if not images.is_small(model) or not images.can_be_shown(model.shape):
         return
     train, num = session.config.train, session.config.sample.num

@@ -16,6 +16,7 @@ from diffax.generation import Model, Samples
 _PATH_BYTES = 256 * 2**20  # a denoising path larger than this is not kept
 _SMALL = 32 * 32 * 3  # numbers in an example up to which a run leaves animations
 _STRIP = 20  # moments side by side
+_MOVING = 36  # images in an animation, at most
 
 
 def keeps_path(model: Model, num: int) -> bool:
@@ -29,22 +30,25 @@ def is_small(model: Model) -> bool:
 
 
 def grid(samples: Samples) -> np.ndarray | None:
-    """Samples as one image; None for data that nobody can look at."""
-    return _shown(np.asarray(samples.data), samples.label)
+    """Samples as one image, with what each was told; None for data that nobody can look at."""
+    data = np.asarray(samples.data)
+    if _is_image(data):
+        return plotting.image_grid(data, captions=samples.captions or None)
+    return plotting.scatter(data, labels=samples.label) if data.ndim == 2 else None
 
 
 def strip(model: Model, samples: Samples) -> np.ndarray | None:
     """How samples came about, time from left to right; None without their paths."""
     if samples.states is None or not is_small(model):
         return None
+    names = _moments(samples)
     if _is_image(samples.states[0]):
-        return plotting.strip(samples.states[:, :8])
+        return plotting.strip(samples.states[:, :8], count=_STRIP // 2, titles=names)
     chosen = plotting.evenly_spaced(len(samples.states), _STRIP)
     clouds = _decoded(model, samples.states[chosen])
     if clouds.ndim != 3:
         return None
-    titles = ["noise" if i == 0 else f"step {i}" for i in chosen]
-    return plotting.scatter_strip(clouds, titles, labels=samples.label)
+    return plotting.scatter_strip(clouds, [names[i] for i in chosen], labels=samples.label)
 
 
 def reverse_animation(path: Path, model: Model, samples: Samples, frames: int) -> None:
@@ -52,8 +56,8 @@ def reverse_animation(path: Path, model: Model, samples: Samples, frames: int) -
     if samples.states is None or samples.times is None:
         raise ValueError("an animation needs every state: generate(..., trajectory=True)")
     chosen = plotting.evenly_spaced(len(samples.states), frames)
-    times = samples.times[chosen]
-    titles = [_time(t, "sample" if i == len(times) - 1 else None) for i, t in enumerate(times)]
+    names = _moments(samples)
+    titles = [names[i] for i in chosen]
     _animation(path, model, samples.states[chosen], titles, samples.label)
 
 
@@ -81,12 +85,13 @@ def forward_images(
         return np.stack([gaussian.q_sample(x0, eps, schedule.at(float(t))) for t in times])
 
     states, label = states_at(times), batch.get("label")
-    titles = [_time(t, "data" if i == 0 else None) for i, t in enumerate(times)]
+    titles = ["data", *(_time(t) for t in times[1:])]
     _animation(folder / "forward.gif", model, states, titles, label)
     if strip_times:
-        states, titles = states_at(np.array(strip_times)), [_time(t, None) for t in strip_times]
+        states, titles = states_at(np.array(strip_times)), [_time(t) for t in strip_times]
     if _is_image(states[0]):
-        image = plotting.strip(states[:, :8], count=len(strip_times) or _STRIP)
+        count = len(strip_times) or _STRIP
+        image = plotting.strip(states[:, :8], count=count, titles=titles)
     else:
         chosen = plotting.evenly_spaced(len(states), len(strip_times) or _STRIP)
         clouds = _decoded(model, states[chosen])
@@ -103,7 +108,10 @@ def _animation(
     path: Path, model: Model, states: np.ndarray, titles: list[str], label: np.ndarray | None
 ) -> None:
     if _is_image(states[0]):
-        frames = [plotting.image_grid(state, min_width=256) for state in states]
+        shown = zip(states, titles, strict=True)
+        frames = [
+            plotting.image_grid(x[:_MOVING], min_width=192, title=title) for x, title in shown
+        ]
         plotting.save_gif(path, frames)
     else:
         plotting.scatter_gif(path, _decoded(model, states), titles, labels=label)
@@ -115,15 +123,15 @@ def _decoded(model: Model, states: np.ndarray) -> np.ndarray:
     return np.asarray(model.codec.decode(jnp.asarray(flat))).reshape(states.shape)
 
 
-def _shown(data: np.ndarray, label: np.ndarray | None) -> np.ndarray | None:
-    if _is_image(data):
-        return plotting.image_grid(data)
-    return plotting.scatter(data, labels=label) if data.ndim == 2 else None
-
-
 def _is_image(data: np.ndarray) -> bool:
     return data.ndim == 4 and data.shape[-1] in (1, 3)
 
 
-def _time(t: float, name: str | None) -> str:
-    return name or f"t = {t:.4g}"
+def _moments(samples: Samples) -> list[str]:
+    """What each state of a denoising is: noise, a time, and in the end the sample."""
+    assert samples.times is not None  # it comes with the states
+    return ["noise", *(_time(t) for t in samples.times[1:-1]), "sample"]
+
+
+def _time(t: float) -> str:
+    return f"t = {t:.4g}"

@@ -1,4 +1,4 @@
-"""Two-dimensional sets."""
+"""Sets of vectors."""
 
 import numpy as np
 import pytest
@@ -12,6 +12,9 @@ def test_the_s_curve_is_scikit_learns():
     expected = make_s_curve(10_000, noise=0.1, random_state=0)[0][:, [0, 2]]
     x = Toy("s_curve", num=10_000, noise=0.1, seed=0).load().arrays()["x"]
     np.testing.assert_array_equal(x, expected.astype(np.float32))
+    in_space = Toy("s_curve_3d", num=10_000, noise=0.1, seed=0).load().arrays()["x"]
+    np.testing.assert_array_equal(in_space[:, [0, 2]], x)
+    assert in_space.shape == (10_000, 3) and Toy("s_curve_3d").load().spec.shape == (3,)
 
 
 @pytest.mark.parametrize("name", toy.TOYS)
@@ -19,7 +22,11 @@ def test_mean_and_std_are_those_of_every_draw(name):
     train, test = (Toy(name, split=split).load() for split in ("train", "test"))
     for dataset in (train, test):
         x = dataset.arrays()["x"]
-        assert x.shape == (10_000, 2) and x.dtype == np.float32 and np.isfinite(x).all()
+        assert (
+            x.shape == (10_000, 3 if name == "s_curve_3d" else 2)
+            and x.dtype == np.float32
+            and np.isfinite(x).all()
+        )
         x = (x - np.array(dataset.spec.mean)) / np.array(dataset.spec.std)
         # std of a mean of 10,000: 0.01; of a std: below 0.01 for all these shapes
         np.testing.assert_allclose(x.mean(0), 0, atol=0.05)
