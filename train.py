@@ -1,9 +1,8 @@
 """Trains a diffusion model: python train.py --config NAME[:variant] [--section.field VALUE ...]."""
 
 import sys
-from pathlib import Path
 
 from diffax.commands.train import main
 
 if __name__ == "__main__":
-    sys.exit(main(recipes=Path(__file__).resolve().parent / "configs"))
+    sys.exit(main())

@@ -19,6 +19,8 @@ from diffax.sampling import sample, time_grid
 from diffax.schedules import Point, Schedule
 from diffax.solvers import Solver, initial_noise, sample_keys
 
+__version__ = "0.1.0"
+
 if TYPE_CHECKING:
     from diffax import (  # noqa: F401
         adapters,
@@ -66,6 +68,7 @@ __all__ = [
     "Prediction",
     "Schedule",
     "Solver",
+    "__version__",
     "gaussian",
     "generate",
     "guidance",

@@ -1,4 +1,4 @@
-"""The command line of evaluate.py: figures of a run, a published model or samples in a file."""
+"""`diffax evaluate`, and evaluate.py: figures of a run, a published model or samples in a file."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from diffax.commands.flags import (
     grouped,
     positive,
 )
+from diffax.commands.program import program
 from diffax.commands.subject import are_statistics, subject_of
 from diffax.evaluation import BY_NAME, FEATURES, Evaluation, Measured, Watched, measure
 from diffax.evaluation.report import Report, Sweep
@@ -184,7 +185,7 @@ def _sweep(text: str) -> tuple[str, list[float]]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="evaluate.py",
+        prog=program("evaluate"),
         description="Measures a run of train.py, a published model, or samples in a file, and "
         "leaves evaluation.json and evaluation.html.",
         epilog=f"metrics: {', '.join(BY_NAME)}; their fields: --NAME.FIELD VALUE, as in "

@@ -1,4 +1,4 @@
-"""The command line of sample.py: a run of train.py or a published model, with the same flags."""
+"""`diffax sample`, and sample.py: a run of train.py or a published model, with the same flags."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from diffax.commands.flags import (
     solver_options,
 )
 from diffax.commands.opening import Opened, opened
+from diffax.commands.program import program
 from diffax.commands.progress import Progress
 from diffax.commands.reading import read_image, read_mask
 from diffax.generation import Request, generate
@@ -238,7 +239,7 @@ def _check(flags: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="sample.py",
+        prog=program("sample"),
         description="Draws samples from a model that train.py trained, or from a published one.",
         epilog=f"samplers:\n{registry.describe()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,

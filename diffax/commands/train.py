@@ -1,4 +1,4 @@
-"""The command line of train.py."""
+"""`diffax train`, and train.py."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import jax
 
 from diffax.commands.errors import UsageError, one_line_errors, raise_usage
 from diffax.commands.flags import grouped
+from diffax.commands.program import program
 from diffax.nearest import nearest
 from diffax.training import distributed, dotted
 from diffax.training.base import started_from
@@ -23,38 +24,39 @@ from diffax.training.loop import Options, train
 from diffax.training.metrics import NonFinite
 from diffax.training.overrides import full_name, override
 from diffax.training.preflight import dry_run
-from diffax.training.recipe import Recipe, load_recipe
+from diffax.training.recipe import Recipe, load_recipe, recipe_folders, recipe_names
 
 
-def main(arguments: Sequence[str] | None = None, *, recipes: Path = Path("configs")) -> int:
-    """Runs train.py.
+def main(arguments: Sequence[str] | None = None, *, recipes: Path | None = None) -> int:
+    """Runs `diffax train`.
 
     Args:
         arguments: of the command line; None: the process's own.
-        recipes: folder of the recipes NAME.py.
+        recipes: folder of the recipes NAME.py; None: the user's own and those that come along.
 
     Returns:
         The exit status: 0 done; 1 training went wrong; 2 bad input, or a place that cannot be
         written, with one line on stderr; 130 or 143 stopped by a signal, everything saved.
     """
     place: list[Path] = []
+    folders = recipe_folders() if recipes is None else [recipes]
     return one_line_errors(
-        lambda: _train(arguments, recipes, place),
+        lambda: _train(arguments, folders, place),
         failures=(NonFinite, CorruptCheckpoint),
         workdir=lambda: place[0] if place else None,
     )
 
 
-def _train(arguments: Sequence[str] | None, recipes: Path, place: list[Path]) -> int:
+def _train(arguments: Sequence[str] | None, folders: list[Path], place: list[Path]) -> int:
     flags, rest = _parser().parse_known_args(arguments)
     if flags.config is None:
-        known = sorted(p.stem for p in recipes.glob("*.py") if not p.stem.startswith("_"))
+        known = recipe_names(folders)
         if not flags.help:
             raise UsageError(f"--config NAME is missing; there are: {', '.join(known)}")
         _parser().print_help()
         print(f"recipes: {', '.join(known)}")
         return 0
-    recipe = load_recipe(flags.config, recipes)
+    recipe = load_recipe(flags.config, *folders)
     if flags.help:
         _parser().print_help()
         print(f"\nfields of {recipe.title}:\n{help_text(recipe.config)}")
@@ -115,16 +117,16 @@ def _workdir(given: str | None, recipe: Recipe) -> Path:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="train.py",
+        prog=program("train"),
         description="Trains a diffusion model, or continues where its folder has got to.",
         epilog="Any field of the config: --section.field VALUE. See them all: "
-        "train.py --config NAME --help",
+        f"{program('train')} --config NAME --help",
         add_help=False,
         allow_abbrev=False,
     )
     parser.error = raise_usage
     add = parser.add_argument
-    add("--config", metavar="NAME[:VARIANT]", help="a recipe in configs/, or the path of your own")
+    add("--config", metavar="NAME[:VARIANT]", help="a recipe, or the path of your own")
     add("--workdir", metavar="DIR", help="the run's folder (default: runs/NAME)")
     add(
         "--pretrained",

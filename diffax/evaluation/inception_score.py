@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.special import log_softmax, logsumexp
 
 from diffax.evaluation.estimate import Estimate
 from diffax.evaluation.metric import Watched
@@ -46,6 +45,8 @@ def inception_score(logits: np.ndarray, *, splits: int = 10, seed: int = 2020) -
     if not np.isfinite(logits).all():
         raise ValueError("expected finite logits, got NaN or infinity among them")
     order = np.random.RandomState(seed).permutation(len(logits))
+    from scipy.special import log_softmax
+
     log_p = log_softmax(logits[order], axis=1)
     bounds = np.arange(splits + 1) * len(logits) // splits
     scores = [_score(log_p[low:high]) for low, high in zip(bounds[:-1], bounds[1:], strict=True)]
@@ -79,5 +80,7 @@ class InceptionScore:
 
 
 def _score(log_p: np.ndarray) -> float:
+    from scipy.special import logsumexp
+
     log_mean = logsumexp(log_p, axis=0) - np.log(len(log_p))
     return float(np.exp(np.mean(np.sum(np.exp(log_p) * (log_p - log_mean), axis=1))))

@@ -1,7 +1,6 @@
 """How alike two images are, and how sharp one is: plain figures of uint8 images."""
 
 import numpy as np
-from scipy import ndimage
 
 _RANGE = 255.0
 
@@ -45,6 +44,8 @@ def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     a, b = _pair(a, b)
     if min(a.shape[1:3]) < 11:
         raise ValueError(f"ssim needs images of 11 x 11 pixels or more, got {list(a.shape)}")
+
+    from scipy import ndimage
 
     def blurred(x: np.ndarray) -> np.ndarray:
         return ndimage.gaussian_filter(x, (0, 1.5, 1.5, 0), radius=(0, 5, 5, 0))[:, 5:-5, 5:-5]

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from scipy import special
 
 from diffax.schedules import EDM, VE, Discrete, Point, RectifiedFlow, Schedule, shift_time
 
@@ -147,6 +146,8 @@ def noise_levels(steps: int, spacing: str, low: float, high: float, rho: float =
     if spacing in ("exponential", "logsnr"):
         return np.exp(np.linspace(np.log(high), np.log(low), steps))
     if spacing == "beta":
+        from scipy import special  # half a second, for this spacing alone
+
         return low + special.betaincinv(0.6, 0.6, 1 - ramp) * (high - low)
     raise ValueError(f"spacing should be one of {', '.join(NOISE_SPACINGS)}; got {spacing!r}")
 

@@ -9,14 +9,9 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import tyro
-from tyro.conf import AvoidSubcommands, FlagConversionOff
-
 from diffax.nearest import nearest
 from diffax.training import choices, dotted
 from diffax.training.config import Config
-
-_TYRO = (AvoidSubcommands, FlagConversionOff)
 
 
 def override(config: Config, given: Mapping[str, Sequence[str]]) -> Config:
@@ -100,10 +95,14 @@ def parsed(name: str, words: Sequence[str], kind: Any) -> Any:
     """Text as a value of a field's type."""
     if kind is Any:
         return _literal(name, words)
+    import tyro
+    from tyro.conf import AvoidSubcommands, FlagConversionOff
+
+    options = (AvoidSubcommands, FlagConversionOff)
     record = dataclasses.make_dataclass("Field", [("value", kind)])
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         try:
-            return tyro.cli(record, args=["--value", *words], config=_TYRO).value
+            return tyro.cli(record, args=["--value", *words], config=options).value
         except SystemExit:
             got = " ".join(words) or "nothing"
             raise ValueError(f"--{name} should be {choices.type_name(kind)}, got {got!r}") from None

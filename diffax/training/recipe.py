@@ -11,7 +11,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,28 @@ class Recipe:
         return f"{self.name}:{self.variant}" if self.variant else self.name
 
 
-def load_recipe(spec: str, folder: Path) -> Recipe:
+def recipe_folders() -> list[Path]:
+    """Where a recipe's name is looked up: the user's own `configs/`, then those that come along."""
+    package = Path(__file__).parents[1]
+    # A wheel holds them inside the package; in a checkout they lie beside it.
+    installed = package / "configs"
+    along = installed if installed.is_dir() else package.parent / "configs"
+    own = Path("configs")
+    return [own, along] if own.is_dir() and not own.samefile(along) else [along]
+
+
+def recipe_names(folders: Sequence[Path]) -> list[str]:
+    """The names that there are, in order."""
+    return sorted({p.stem for f in folders for p in f.glob("*.py") if not p.stem.startswith("_")})
+
+
+def load_recipe(spec: str, *folders: Path) -> Recipe:
     """Finds and reads a recipe.
 
     Args:
         spec: NAME, NAME:variant, or the path of a .py file with or without :variant.
-        folder: holds the files NAME.py.
+        folders: hold the files NAME.py, the first that has one going first; none:
+            `recipe_folders()`.
 
     Raises:
         ValueError: no such recipe or variant, or a file that is none.
@@ -65,13 +81,14 @@ def load_recipe(spec: str, folder: Path) -> Recipe:
         if not path.is_file():
             raise FileNotFoundError(f"--config {spec}: there is no file {path}")
     else:
-        path = folder / f"{name}.py"
-        known = sorted(p.stem for p in folder.glob("*.py") if not p.stem.startswith("_"))
+        folders = folders or tuple(recipe_folders())
+        known = recipe_names(folders)
         if name not in known:
             raise ValueError(
                 f"--config {spec}: no recipe is called {name!r}; {nearest(name, known)}; "
                 "or give the path of your own .py file"
             )
+        path = next(f / f"{name}.py" for f in folders if (f / f"{name}.py").is_file())
     module = _imported(path)
     if not callable(getattr(module, "config", None)):
         raise ValueError(f'{path} is no recipe: expected a function config(variant: str = "")')

@@ -21,18 +21,20 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 
 from diffax import atomic
 from diffax.training.distributed import agree, is_first
 from diffax.training.keeping import manifest, reading
 from diffax.training.keeping.parts import WEIGHTS, average_part, parts, shapes, state_of
 from diffax.training.state import TrainState
+
+if TYPE_CHECKING:
+    import orbax.checkpoint as ocp
 
 Record = dict[str, Any]
 
@@ -138,6 +140,8 @@ class Checkpoints:
             return
         record = _DEFAULTS | record | {"step": step, "arrays": shapes(state)}
         items = parts(_settled(state))
+        import orbax.checkpoint as ocp
+
         try:
             if self._orbax is None:
                 self._orbax = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
@@ -364,6 +368,8 @@ class Checkpoints:
         return self._read(step, {part: abstract})[part]
 
     def _read(self, step: int, items: dict[str, Any]) -> dict[str, Any]:
+        import orbax.checkpoint as ocp
+
         restored = ocp.Checkpointer(ocp.CompositeCheckpointHandler()).restore(
             self._path(step) / "state",
             args=ocp.args.Composite(
