@@ -60,6 +60,8 @@ def placed(family: str, node) -> Config:
         return replace(config, evaluation=Evaluation(every=1, metrics=(node,)))
     if family == "features":
         return replace(config, evaluation=Evaluation(every=1, metrics=(Frechet(features=node),)))
+    if family == "writers":
+        return replace(config, train=replace(config.train, writers=(node,)))
     if family == "teacher":
         return replace(config, objective=Progressive(teacher=node))
     if family in ("autoencoder", "regularizer", "perceptual", "adversary"):
