@@ -44,7 +44,7 @@ from diffax.training import (
     TrainConfig,
     TrainedRun,
     load_run,
-    train,
+    train_recipe,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -207,7 +207,8 @@ def run(path: Path, objective, steps: int, sampling, *, rate: float, ema: float 
         ),
         sample=sampling,
     )
-    status = train(Recipe("digits_table", "", Path(__file__), config), config, path, Options())
+    recipe = Recipe("digits_table", "", Path(__file__), config)
+    status = train_recipe(recipe, config, path, Options())
     if status != 0:
         raise SystemExit(status)
 

@@ -43,7 +43,7 @@ from diffax.training import (
     TrainConfig,
     TrainedRun,
     load_run,
-    train,
+    train_recipe,
 )
 
 RESULT = Path(__file__).parent / "results" / "few_steps.json"
@@ -123,7 +123,7 @@ def trained(path: Path, objective, steps: int, sampling, data=None) -> Path:
         ),
         sample=sampling,
     )
-    status = train(
+    status = train_recipe(
         Recipe("few_steps", "", Path(__file__), config), config, path, Options(quiet=True)
     )
     if status != 0:

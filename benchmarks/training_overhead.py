@@ -120,7 +120,7 @@ class WholeLoop:
             place=setup.place,
             workers=train.workers,
         )
-        self.journal = Journal(Path(tempfile.mkdtemp()), 0, tensorboard=True)
+        self.journal = Journal(Path(tempfile.mkdtemp()), 0)
         self.window = Window()
         self.stop = np.zeros(setup.mesh.size, np.int32)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from diffax.training.config import Config
 from diffax.training.describe import help_text
 from diffax.training.keeping.checkpoint import CorruptCheckpoint
 from diffax.training.keeping.workdir import check_workdir
-from diffax.training.loop import Options, train
+from diffax.training.loop import Options, train_recipe
 from diffax.training.metrics import NonFinite
 from diffax.training.overrides import full_name, override
 from diffax.training.preflight import dry_run
@@ -64,6 +65,9 @@ def _train(arguments: Sequence[str] | None, folders: list[Path], place: list[Pat
     config = with_arguments(recipe.config, rest)
     if flags.pretrained is not None:
         config = started_from(config, flags.pretrained)
+    if flags.init_from is not None:
+        train = dataclasses.replace(config.train, init_from=flags.init_from)
+        config = dataclasses.replace(config, train=train)
     workdir = _workdir(flags.workdir, recipe)
     place.append(workdir)
     if flags.heartbeat < 1:
@@ -85,7 +89,7 @@ def _train(arguments: Sequence[str] | None, folders: list[Path], place: list[Pat
         profile=flags.profile,
         quiet=flags.quiet,
     )
-    return train(recipe, config, workdir, options)
+    return train_recipe(recipe, config, workdir, options)
 
 
 def with_arguments(config: Config, arguments: Sequence[str]) -> Config:
@@ -132,6 +136,11 @@ def _parser() -> argparse.ArgumentParser:
         "--pretrained",
         metavar="DIR",
         help="the published model, or run of yours, that is tuned: the path of all its parts",
+    )
+    add(
+        "--init-from",
+        metavar="DIR",
+        help="a run or published model of the same network, whose weights this one starts from",
     )
     add("--help", "-h", action="store_true", help="this text and all fields of the config")
     add("--dry-run", action="store_true", help="resolve, count, compile one call, stop")

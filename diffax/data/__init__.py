@@ -7,7 +7,8 @@
 
 A recipe names its data by one of seven records, each with its own fields: `Toy` (2-D sets drawn on
 the spot), `Digits`, `ImageFolder`, `Concept` (a few images of one thing), `ArrayFile` (.npy, .npz),
-`Pairs` (samples with their noise), `TFDS` (prepared TensorFlow data sets). Another kind of data is
+`Pairs` (samples with their noise), `TFDS` (prepared TensorFlow data sets). Data that a script has
+already, arrays or anything with a length, go through `given`. Another kind of data is
 one more such record, whose `load` describes what it has as a `Source` and gives a `Dataset` of it.
 Batches hold raw data: turning them into what a network sees is a codec's work. This room knows
 NumPy and Pillow, not JAX.
@@ -17,6 +18,7 @@ from diffax.data.array_file import ArrayFile
 from diffax.data.concept import Concept
 from diffax.data.dataset import Dataset
 from diffax.data.digits import Digits
+from diffax.data.given import Given, given
 from diffax.data.image_folder import ImageFolder
 from diffax.data.loader import Loader
 from diffax.data.options import ImageOptions
@@ -45,6 +47,7 @@ __all__ = [
     "Concept",
     "Dataset",
     "Digits",
+    "Given",
     "ImageFolder",
     "ImageOptions",
     "Loader",
@@ -52,4 +55,5 @@ __all__ = [
     "Source",
     "Spec",
     "Toy",
+    "given",
 ]

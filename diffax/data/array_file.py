@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from diffax.data import npy, pixels
 from diffax.data.dataset import Dataset
+from diffax.data.moments import moments
 from diffax.data.options import ImageOptions
 from diffax.data.source import Batch, Source, columns
 
@@ -63,7 +65,7 @@ class ArrayFile(ImageOptions):
             extra["label"] = _checked_labels(path, labels, len(x))
         if self.captions:
             extra["caption"] = _checked_captions(path, captions, len(x))
-        mean, std = (None, None) if x.dtype == np.uint8 else _moments(path, x)
+        mean, std = (None, None) if x.dtype == np.uint8 else moments(_blocks(x), path)
         size = self.stored_size if x.dtype == np.uint8 else None
         shape = (*x.shape[1:], 1) if x.dtype == np.uint8 and x.ndim == 3 else x.shape[1:]
 
@@ -171,32 +173,6 @@ def _notes(captions: np.ndarray | None) -> tuple[str, ...]:
     return () if captions is None else (f"captions: {len(captions):,}, the first: {captions[0]}",)
 
 
-def _moments(path: Path, x: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of every entry of the last axis, in one pass of float64.
-
-    Blocks are joined by the formula of Chan, Golub and LeVeque (1979). An entry that never changes
-    has the standard deviation 1.
-    """
-    entries = x.shape[-1]
-    count, mean, square = 0, np.zeros(entries), np.zeros(entries)
-    low, high = np.full(entries, np.inf), np.full(entries, -np.inf)
+def _blocks(x: np.ndarray) -> Iterator[np.ndarray]:
     rows = max(1, _BLOCK // math.prod(x.shape[1:]))
-    for start in range(0, len(x), rows):
-        block = np.asarray(x[start : start + rows], np.float64)
-        largest = np.finfo(np.float32).max
-        if not (np.abs(block) <= largest).all():  # NaN is not, either
-            bad = ~(np.abs(block) <= largest).reshape(len(block), -1).all(axis=1)
-            raise ValueError(
-                f"{path}: expected finite numbers that float32 can hold, row "
-                f"{start + int(np.flatnonzero(bad)[0])} has others"
-            )
-        block = block.reshape(-1, entries)
-        low, high = np.minimum(low, block.min(0)), np.maximum(high, block.max(0))
-        total = count + len(block)
-        shift = block.mean(0) - mean
-        square += ((block - block.mean(0)) ** 2).sum(0) + shift**2 * (count * len(block) / total)
-        mean += shift * (len(block) / total)
-        count = total
-    std = np.sqrt(square / count)
-    std = np.where((low == high) | (std < np.finfo(np.float32).tiny), 1.0, std)
-    return tuple(mean.tolist()), tuple(std.tolist())
+    return (np.asarray(x[start : start + rows]) for start in range(0, len(x), rows))

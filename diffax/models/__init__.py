@@ -20,6 +20,7 @@ from diffax.models.discriminator import PatchDiscriminator
 from diffax.models.dit import DiT
 from diffax.models.edm2_unet import EDM2UNet
 from diffax.models.features import Features
+from diffax.models.functional import Functions, NNXNetwork
 from diffax.models.inception import FIDInception
 from diffax.models.mlp import StepMLP, VectorMLP
 from diffax.models.noisy_classifier import NoisyClassifier
@@ -68,7 +69,9 @@ __all__ = [
     "EDM2UNet",
     "FIDInception",
     "Features",
+    "Functions",
     "ImageEncoding",
+    "NNXNetwork",
     "NoisyClassifier",
     "PatchDiscriminator",
     "SmallClassifier",

@@ -1,7 +1,8 @@
 """Training: one loop for one CPU and for a pod, which loses nothing.
 
+    run = train(objective, data, optimizer, workdir, steps=1000)  # from a script or notebook
+    status = train_recipe(recipe, config, workdir)                # as train.py does
     setup = prepare(config)              # all of it built and checked, nothing written
-    status = train(recipe, config, workdir)
     model = load_run(workdir)            # ready for diffax.generation.generate
 
 `config` and the nouns beside what they describe (`optimizer`, `ema`); `choices` turns recipes into
@@ -10,13 +11,14 @@ runs safe; `loop` runs them.
 """
 
 from diffax.training.base import base_model, started_from
+from diffax.training.callbacks import Callback
 from diffax.training.choices import from_json, to_json
 from diffax.training.class_images import make_class_images
 from diffax.training.config import Config, TrainConfig
 from diffax.training.ema import EMAConfig
 from diffax.training.exporting import export_run
 from diffax.training.keeping.checkpoint import Checkpoints, CorruptCheckpoint, Keep, SaveError
-from diffax.training.loop import Options, train
+from diffax.training.loop import Options, train_recipe
 from diffax.training.metrics import NonFinite
 from diffax.training.optimizer import (
     SGD,
@@ -34,6 +36,7 @@ from diffax.training.optimizer import (
 from diffax.training.preflight import dry_run
 from diffax.training.recipe import Recipe, debugged, load_recipe, unknown_variant
 from diffax.training.run import Run, load_codec, load_run, open_run
+from diffax.training.script import train
 from diffax.training.setup import Setup, prepare
 from diffax.training.starting import TrainedAutoencoder, TrainedReader, TrainedRun
 from diffax.training.state import TrainState
@@ -43,6 +46,7 @@ __all__ = [
     "Adafactor",
     "Adam",
     "AdamW",
+    "Callback",
     "Checkpoints",
     "Config",
     "Constant",
@@ -80,5 +84,6 @@ __all__ = [
     "started_from",
     "to_json",
     "train",
+    "train_recipe",
     "unknown_variant",
 ]

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import flax.linen as nn
+import numpy as np
 from jax.typing import ArrayLike
 
 from diffax import (
@@ -37,9 +38,11 @@ from diffax.nearest import nearest
 from diffax.solvers import choice, registry
 from diffax.training import optimizer, starting
 from diffax.training.config import Config
+from diffax.training.writers import WRITERS
 
 _PLAIN = {str, int, float, bool, type(None)}
 CLASS = "class"  # the key, in JSON, of a choice's name
+FUNCTION = "function"  # that of a function's, or another object's that only code can give
 _SOLVERS = ("solver", "predictor")  # families whose names are the registry's
 
 
@@ -67,6 +70,7 @@ def families() -> dict[str, Mapping[str, Any]]:
         "method": optimizer.METHODS,
         "decay": optimizer.DECAYS,
         "groups": {"group": optimizer.Group},
+        "writers": WRITERS,
         "solver": registry.SOLVERS,
         "predictor": registry.SOLVERS,
         "metrics": evaluation.BY_NAME,
@@ -91,11 +95,30 @@ def fields(node: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_internal(kind: type, name: str) -> bool:
-    """Whether a field is no part of a recipe: Flax's own, and what a run fills in."""
+    """Whether a field is no part of a recipe: Flax's own, and what a run or script fills in."""
     if issubclass(kind, nn.Module):
         return name in ("parent", "name")
+    if any(f.name == name and f.metadata.get("given") for f in dataclasses.fields(kind)):
+        return True
     # Where a schedule is a choice, it is a recipe's; a solver or parameterization is told it.
     return name == "params" or (name == "schedule" and not hasattr(kind, "build"))
+
+
+class Unread(str):
+    """The name of a function that was read from a folder, which gives names and no code."""
+
+
+def named(value: Any) -> Any:
+    """A plain value as it is; a function, class or type of numbers as its name.
+
+    Example:
+        >>> import numpy as np
+        >>> named(3), named(np.cos), named(np.dtype("float32"))
+        (3, 'numpy.cos', 'float32')
+    """
+    if callable(value) and not is_node(value):
+        return f"{value.__module__}.{getattr(value, '__qualname__', type(value).__name__)}"
+    return str(value) if isinstance(value, np.dtype) else value
 
 
 def replaced(node: Any, changes: Mapping[str, Any]) -> Any:
@@ -211,6 +234,11 @@ def _own_class(name: str, where: str) -> type:
     A run's folder never decides what is imported: it could run anything.
     """
     module, _, qualname = name.partition(":")
+    if "<locals>" in qualname:
+        raise ValueError(
+            f"{where}: the class {name} is defined inside a function, where nobody finds it again; "
+            "define it at the top of a file or notebook"
+        )
     if module not in sys.modules:
         raise ValueError(
             f"{where} is a class of the recipe's own, {name}; its code is not run from a folder: "
@@ -275,7 +303,7 @@ def _node_to_json(name: str | None, value: Any) -> Any:
     if isinstance(value, tuple) and any(map(is_node, value)):
         return [_node_to_json(name, item) for item in value]
     if not is_node(value):
-        return value
+        return value if named(value) is value else {FUNCTION: named(value)}
     out = {CLASS: choice_name(name, value)} if name in families() else {}
     solver = registry.SOLVERS.get(out.get(CLASS, "")) if name in _SOLVERS else None
     fixed = {} if solver is None else solver.fixed
@@ -284,8 +312,12 @@ def _node_to_json(name: str | None, value: Any) -> Any:
     }
 
 
-def from_json(plain: Any) -> Config:
+def from_json(plain: Any, **given: Any) -> Config:
     """The config that `to_json` wrote.
+
+    Args:
+        plain: from JSON.
+        **given: sections as objects, in place of what `plain` says of them.
 
     Raises:
         ValueError: a section, choice or field that this version does not know, or JSON of another
@@ -300,8 +332,9 @@ def from_json(plain: Any) -> Config:
             "--workdir"
         )
     defaults = Config(data=None, objective=None)
-    values = {n: _from_json(n, v, getattr(defaults, n), n) for n, v in plain.items()}
-    return _checked(lambda: Config(**values), "")
+    read = {n: v for n, v in plain.items() if n not in given}
+    values = {n: _from_json(n, v, getattr(defaults, n), n) for n, v in read.items()}
+    return _checked(lambda: Config(**values | given), "")
 
 
 def _from_json(name: str | None, value: Any, default: Any, where: str) -> Any:
@@ -313,6 +346,8 @@ def _from_json(name: str | None, value: Any, default: Any, where: str) -> Any:
         return _tuples(value)
     if not isinstance(value, dict):
         return value
+    if set(value) == {FUNCTION}:
+        return Unread(value[FUNCTION])
     values = dict(value)
     if family:
         chosen = values.pop(CLASS, None)

@@ -52,6 +52,13 @@ class Clock:
         """Of the time so far, in 0 to 1."""
         return self._waited / max(time.perf_counter() - self._began, 1e-9)
 
+    def speed(self) -> dict[str, float]:
+        """Since the line before, and of the time so far."""
+        return {
+            "images_per_second": self.images_per_second,
+            "waiting_for_data": self.share_waiting,
+        }
+
     def figures(self) -> dict[str, float]:
         """Over the whole session."""
         seconds = max(time.perf_counter() - self._began, 1e-9)

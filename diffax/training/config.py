@@ -49,6 +49,12 @@ class TrainConfig:
     """Threads that prepare batches; None: one a CPU core, at most 8."""
     tensorboard: bool = True
     """Write TensorBoard events."""
+    writers: tuple[Any, ...] = ()
+    """Where lines of metrics go besides: wandb (Weights & Biases), or your own; see
+    `diffax.training.writers`."""
+    init_from: str | None = None
+    """Start from the weights of another run of the same network, or of a published one: its
+    folder; None: drawn anew."""
     images: bool = True
     """At the end leave the loss curve, a grid of samples and, for small data, animations."""
     frames: int = 60
@@ -134,6 +140,7 @@ _FREE = {
     "train.fsdp",
     "train.workers",
     "train.tensorboard",
+    "train.writers",
     "train.images",
     "train.frames",
     "train.strip_times",
@@ -144,4 +151,8 @@ _FREE_SECTIONS = {"sample", "evaluation"}
 def may_change(name: str) -> bool:
     """Whether a continued run may have another value of this field without being asked."""
     parts = name.split(".")
-    return name in _FREE or parts[0] in _FREE_SECTIONS or parts[-1] == "remat"
+    return (
+        not _FREE.isdisjoint((name, ".".join(parts[:2])))
+        or parts[0] in _FREE_SECTIONS
+        or parts[-1] == "remat"
+    )

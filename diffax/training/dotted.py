@@ -15,6 +15,7 @@ from diffax.training.choices import (
     fields,
     is_node,
     items,
+    named,
     plain_type,
     replaced,
     types_of,
@@ -23,7 +24,7 @@ from diffax.training.config import Config
 
 
 def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Every value by its dotted name, choices by their names, in order."""
+    """Every value by its dotted name, choices and functions by their names, in order."""
     flat: dict[str, Any] = {}
     for name, value in fields(node):
         path = f"{prefix}{name}"
@@ -37,7 +38,7 @@ def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
             for item, inner in nodes.items():
                 flat |= flatten(inner, f"{path}.{item}.")
         else:
-            flat[path] = value
+            flat[path] = named(value)
     return flat
 
 

@@ -18,6 +18,7 @@ from diffax import plotting
 from diffax.data import Loader
 from diffax.generation import Model, Samples, generate
 from diffax.training import devices, images
+from diffax.training.callbacks import Listeners
 from diffax.training.choices import to_json
 from diffax.training.clock import Clock, Tracer, memory_mb
 from diffax.training.config import Config
@@ -35,6 +36,7 @@ from diffax.training.recipe import Recipe
 from diffax.training.setup import Setup, next_boundary, prepare
 from diffax.training.state import TrainState
 from diffax.training.watch import make_evaluate, watched
+from diffax.training.writers import Writers, open_writers
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Options:
         profile: leave a trace of some calls in the run's folder.
         quiet: no progress bar and no lines, except warnings.
         before_call: called on the host with the number of steps made, before every compiled call.
+        callbacks: told of steps, lines and checkpoints; see `diffax.training.Callback`.
     """
 
     allow_config_change: bool = False
@@ -54,9 +57,12 @@ class Options:
     profile: bool = False
     quiet: bool = False
     before_call: Callable[[int], None] | None = None
+    callbacks: tuple[Any, ...] = ()
 
 
-def train(recipe: Recipe, config: Config, workdir: Path, options: Options = Options()) -> int:
+def train_recipe(
+    recipe: Recipe, config: Config, workdir: Path, options: Options = Options()
+) -> int:
     """Trains until `config.train.steps`, from wherever the run's folder has got to.
 
     Args:
@@ -156,6 +162,8 @@ class _Session:
         self.options = options
         self.stop = stop
         self.say = say
+        self.listeners = Listeners(options.callbacks, checkpoints)
+        self.writers = Writers([])  # process 0 has some
         self.flags: deque[jax.Array] = deque()
         self.saved_metrics: dict[str, float] = {}
         self.speed: dict[str, float] = {}
@@ -170,12 +178,12 @@ class _Session:
         """Takes all steps that are left, or those until a signal; the last state is saved."""
         train = self.config.train
         first = self.first_step = int(state.step)
-        journal = (
-            Journal(self.workdir, first, tensorboard=train.tensorboard) if is_first() else None
-        )
+        journal = Journal(self.workdir, first) if is_first() else None
         rows = journal.rows if journal is not None else []
         self.saved_metrics = rows[-1] if rows else {}
         spikes = SpikeDetector(train.spike_factor, [row["loss"] for row in rows if "loss" in row])
+        if first < train.steps and is_first():
+            self.writers = open_writers(train, self.workdir, first, to_json(self.config))
         if first >= train.steps:
             if journal is not None:
                 journal.close()
@@ -213,7 +221,7 @@ class _Session:
                     clock.called(step, loader)
                     if tracer is not None:
                         tracer.called(metrics)
-                    evaluate = self._is_evaluated(step)
+                    evaluate, row = self._is_evaluated(step), None
                     if stopping and evaluate and step < train.steps:
                         pass  # save at once: this line and its figures are the next run's
                     elif evaluate or step % train.log_every == 0 or step == train.steps:
@@ -228,6 +236,8 @@ class _Session:
                         began = time.perf_counter()
                         self._show(state, step, journal)
                         clock.leave_out(time.perf_counter() - began)
+                    with self._nothing_lost(state, window, step):
+                        self.listeners.tell(step, state, row)
                 if stopping and step == first:
                     self._save(state, window, step)
         except NonFinite as error:
@@ -238,14 +248,21 @@ class _Session:
                 tracer.close(self.say)
             if journal is not None:
                 journal.close()
+            self.writers.close()
         self.checkpoints.wait()
+        self.listeners.tell_saved()
         self._end_of_training(step, clock, stopping)
         return state
 
     def _next_batch(self, loader: Loader, state: TrainState, window: Window, step: int) -> Any:
-        """The next batch; where there is none, what was learned so far is saved."""
-        try:
+        with self._nothing_lost(state, window, step):
             return next(loader)
+
+    @contextlib.contextmanager
+    def _nothing_lost(self, state: TrainState, window: Window, step: int) -> Iterator[None]:
+        """Where something is raised, what was learned so far is saved."""
+        try:
+            yield
         except Exception:
             if step > self.first_step and jax.process_count() == 1:
                 self._save(state, window, step)
@@ -321,16 +338,12 @@ class _Session:
         rate = self.config.optimizer.learning_rate_at(
             step - 1, steps=train.steps, batch_size=train.batch_size
         )
-        row["learning_rate"] = float(rate)
+        row |= {} if rate is None else {"learning_rate": float(rate)}
         clock.logged(step)
         if journal is not None:
             with _reported("a line of metrics"):
-                journal.write(
-                    row,
-                    images_per_second=clock.images_per_second,
-                    waiting_for_data=clock.share_waiting,
-                    memory_mb=memory_mb(),
-                )
+                journal.write(row)
+            self.writers.write(step, row | clock.speed() | {"memory_mb": memory_mb()})
             warning = spikes.check(row["loss"]) if "loss" in row else None
             if warning:
                 voice.warn(f"step {step}: {warning}")
@@ -353,6 +366,7 @@ class _Session:
             "averages": list(self.config.ema.names),
         }
         self.checkpoints.save(state, record)
+        self.listeners.saving(step)
 
     def _metrics_at(self, step: int) -> dict[str, float]:
         """The last line; figures of another step's parameters say nothing about these."""
@@ -372,10 +386,10 @@ class _Session:
         if image is not None:
             with _reported("a grid of samples"):
                 plotting.save_image(self.workdir / "samples" / f"{step:08d}.png", image)
-            journal.image("samples", image, step)
+            self.writers.image(step, "samples", image)
         denoising = images.strip(model, samples)
         if denoising is not None:
-            journal.image("denoising", denoising, step)
+            self.writers.image(step, "denoising", denoising)
 
     def averaged(self, state: TrainState) -> Any:
         """The first average of what is learned; without averages, the parameters themselves."""

@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 
 from diffax.adapters.paths import matching
 from diffax.objectives.objective import ASSIGNED
+from diffax.training.transformation import Transformation
 from diffax.training.unit_weights import unit_weights
 
 Rate = Any  # step -> learning rate
@@ -280,14 +281,16 @@ class Optimizer:
         if self.warmup_steps and self.warmup_images:
             raise ValueError("give optimizer.warmup_steps or optimizer.warmup_images, not both")
 
-    def learning_rate_at(self, step: ArrayLike, *, steps: int, batch_size: int) -> Array:
-        """The learning rate of a step, float32.
+    def learning_rate_at(self, step: ArrayLike, *, steps: int, batch_size: int) -> Array | None:
+        """The learning rate of a step, float32; None where a method of a script's own has it.
 
         Args:
             step: 0, 1, 2, ...
             steps: of the whole run.
             batch_size: for a warm-up told in examples.
         """
+        if isinstance(self.method, Transformation):
+            return None
         return self._rate(self.learning_rate, steps, batch_size)(step)
 
     def build(self, trainable: Any, *, steps: int, batch_size: int) -> optax.GradientTransformation:

@@ -21,6 +21,7 @@ from diffax.objectives import Objective
 from diffax.training import choices
 from diffax.training import ema as averages
 from diffax.training.config import Config
+from diffax.training.dotted import flatten
 from diffax.training.keeping.checkpoint import Checkpoints
 from diffax.training.keeping.frozen import check_frozen
 from diffax.training.keeping.voice import warn
@@ -132,6 +133,7 @@ def open_run(
     step: int | None = None,
     *,
     trust: bool = False,
+    objective: Any = None,
 ) -> Run:
     """A run with its config, step and model; arguments as for `load_run`.
 
@@ -141,6 +143,8 @@ def open_run(
         step: see `load_run`.
         trust: run the code of the recipe file that the folder names, where the recipe has classes
             of its own. Only for folders that you trust: that file may hold anything.
+        objective: as it was given to `train`, where it holds functions, which the folder only
+            names.
     """
     workdir = Path(workdir)
     checkpoints = Checkpoints(workdir / "checkpoints", report=warn)
@@ -149,7 +153,9 @@ def open_run(
         record = checkpoints.record(step)
         if trust:
             trust_recipe(record)
-        config = choices.from_json(record.get("config"))
+        given = {} if objective is None else {"objective": objective}
+        config = choices.from_json(record.get("config"), **given)
+        _check_read(config, workdir)
         spec = Spec.from_json(record.get("facts"))
         objective = config.objective.build(spec)
         check_frozen(record.get("frozen", []), references_of(objective))
@@ -159,6 +165,16 @@ def open_run(
         checkpoints.close()
     model = objective.model(trainable, frozen, config.sample)
     return Run(workdir, config, spec, step, average, model, objective, trainable, frozen)
+
+
+def _check_read(config: Config, workdir: Path) -> None:
+    """Refuses to go on with names of functions in place of functions."""
+    for name, value in flatten(config.objective, "objective.").items():
+        if isinstance(value, choices.Unread):
+            raise ValueError(
+                f"{workdir}: {name} is a function of a script, {value}, which the folder only "
+                "names; give it: open_run(workdir, objective=...)"
+            )
 
 
 def trust_recipe(record: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from diffax.models import fingerprint, parameter_count
 from diffax.objectives import Objective
 from diffax.training import devices
 from diffax.training.config import Config, TrainConfig
+from diffax.training.initial import started
 from diffax.training.keeping.frozen import Reference
 from diffax.training.latents import with_latents
 from diffax.training.state import Begin, TrainState, abstract, begun, frozen_parts, make_begin
@@ -53,8 +54,12 @@ class Setup:
     stack: int
 
     def start(self) -> tuple[TrainState, Any]:
-        """State and frozen parts at step 0."""
-        return begun(self.begin, self.config.train.seed, self.objective.loaded, self.places)
+        """State and frozen parts at step 0; raises as `initial.started`."""
+        train, places = self.config.train, self.places
+        state, frozen = begun(self.begin, train.seed, self.objective.loaded, places)
+        if train.init_from is not None:
+            state = started(train.init_from, state, places[0], self.problem)
+        return state, frozen
 
     def frozen(self) -> Any:
         """The frozen parts alone, for a run that continues."""

@@ -14,7 +14,7 @@ from diffax.generation import Sampling, upscale
 from diffax.models import UNet
 from diffax.objectives import Denoising
 from diffax.parameterization import X0
-from diffax.training import Config, Options, Recipe, TrainConfig, load_run, train
+from diffax.training import Config, Options, Recipe, TrainConfig, load_run, train_recipe
 
 pytestmark = pytest.mark.slow  # two runs, and three programs that draw
 
@@ -43,7 +43,7 @@ def runs(tmp_path_factory):
     for name, objective in (("base", base.objective), ("double", doubling)):
         config = replace(base, objective=objective)
         recipe = Recipe(name, "", Path(f"{name}.py"), config)
-        assert train(recipe, config, folder / name, Options(quiet=True)) == 0
+        assert train_recipe(recipe, config, folder / name, Options(quiet=True)) == 0
     return folder
 
 

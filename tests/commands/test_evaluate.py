@@ -14,7 +14,7 @@ import pytest
 from diffax.commands import evaluate as command
 from diffax.data import Digits
 from diffax.evaluation import Evaluation, HeldOutLoss
-from diffax.training import Options, load_recipe, train
+from diffax.training import Options, load_recipe, train_recipe
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -51,7 +51,7 @@ def runs(tmp_path_factory):
             recipe = dataclasses.replace(recipe, summarize=lambda run: {"sure": 0.25})
         else:
             recipe = dataclasses.replace(recipe, summarize=None)
-        assert train(recipe, config, folder / name, Options(quiet=True)) == 0
+        assert train_recipe(recipe, config, folder / name, Options(quiet=True)) == 0
     return folder
 
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from diffax.commands import sample as command
-from diffax.training import Options, load_recipe, train
+from diffax.training import Options, load_recipe, train_recipe
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -46,7 +46,7 @@ def runs(tmp_path_factory):
         )
         if name == "digits":
             config = replace(config, objective=replace(config.objective, network=Small()))
-        assert train(recipe, config, folder / name, Options(quiet=True)) == 0
+        assert train_recipe(recipe, config, folder / name, Options(quiet=True)) == 0
     return folder
 
 

@@ -12,7 +12,16 @@ from diffax.data import ArrayFile, Digits, Toy
 from diffax.evaluation import BoundBits, Evaluation, FlowBits, HeldOutLoss, Watched
 from diffax.models import UNet, VectorMLP
 from diffax.objectives import Denoising
-from diffax.training import Config, EMAConfig, Options, Recipe, TrainConfig, choices, prepare, train
+from diffax.training import (
+    Config,
+    EMAConfig,
+    Options,
+    Recipe,
+    TrainConfig,
+    choices,
+    prepare,
+    train_recipe,
+)
 from diffax.training.watch import make_evaluate
 from diffax.training.watch import watched as view
 
@@ -61,7 +70,7 @@ def test_every_so_many_steps_in_the_metrics_and_the_best_is_kept(tmp_path):
     )  # fmt: skip
     assert choices.from_json(choices.to_json(config)) == config
     recipe = Recipe("moons", "", Path("moons.py"), config)
-    assert train(recipe, config, tmp_path, Options(quiet=True)) == 0
+    assert train_recipe(recipe, config, tmp_path, Options(quiet=True)) == 0
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     held_out = {row["step"]: row["held_out_loss"] for row in rows if "held_out_loss" in row}
     assert set(held_out) == {4, 8, 12} and {row["step"] for row in rows} == {4, 6, 8, 12}

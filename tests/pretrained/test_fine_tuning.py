@@ -33,7 +33,7 @@ from diffax.training import (
     choices,
     open_run,
     prepare,
-    train,
+    train_recipe,
 )
 
 TRAIN = TrainConfig(
@@ -72,7 +72,7 @@ def low_rank(folder) -> Config:
 
 def run(config, workdir, **options):
     recipe = Recipe("tuned", "", Path("tuned.py"), config)
-    return train(recipe, config, workdir, Options(quiet=True, **options))
+    return train_recipe(recipe, config, workdir, Options(quiet=True, **options))
 
 
 @pytest.fixture(scope="module")

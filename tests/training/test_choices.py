@@ -63,6 +63,8 @@ def placed(family: str, node) -> Config:
     if family == "dequantization":
         flow = FlowBits(dequantization=node)
         return replace(config, evaluation=Evaluation(every=1, metrics=(flow,)))
+    if family == "writers":
+        return replace(config, train=replace(config.train, writers=(node,)))
     if family == "teacher":
         return replace(config, objective=Progressive(teacher=node))
     if family in ("autoencoder", "regularizer", "perceptual", "adversary"):

@@ -25,7 +25,7 @@ from diffax.training import (
     load_run,
     prepare,
     to_json,
-    train,
+    train_recipe,
 )
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -175,7 +175,7 @@ def test_a_recipe_leaves_its_report(name, tmp_path):
     data = dataclasses.replace(recipe.config.data, dir=str(folder), held_out=0.2)
     config = dataclasses.replace(recipe.config, data=data, train=quiet)
     workdir = tmp_path / "run"
-    assert train(recipe, config, workdir, Options(quiet=True)) == 0
+    assert train_recipe(recipe, config, workdir, Options(quiet=True)) == 0
     summary = json.loads((workdir / "summary.json").read_text())
     assert summary["complete"] and summary["psnr"] > 0
     assert (workdir / ("upscaled.png" if name == "upscale" else "reconstructions.png")).is_file()

@@ -15,7 +15,7 @@ from diffax.data import Toy
 from diffax.generation import Sampling, generate
 from diffax.models import VectorMLP
 from diffax.objectives import Denoising
-from diffax.training import Config, Options, Recipe, load_run, open_run, train
+from diffax.training import Config, Options, Recipe, load_run, open_run, train_recipe
 from diffax.training.ema import power_exponent, reconstruction_weights
 
 
@@ -121,12 +121,12 @@ def test_what_a_recipe_says_at_the_end(tmp_path, whole):
     (workdir / "summary.json").unlink()
     shutil.rmtree(workdir / "checkpoints" / f"{tiny_run.STEPS:08d}")
     recipe = Recipe("tiny", "", Path("tiny.py"), config, summarize)
-    assert train(recipe, config, workdir, Options(quiet=True)) == 0
+    assert train_recipe(recipe, config, workdir, Options(quiet=True)) == 0
     summary = json.loads((workdir / "summary.json").read_text())
     assert seen == [((6, 2), tiny_run.STEPS, "decay_0.99")]
     assert np.isfinite(summary["mean"]) and summary["step"] == tiny_run.STEPS
     assert 0 <= summary["share_waiting_for_data"] <= 1
-    assert train(recipe, config, workdir, Options(quiet=True)) == 0
+    assert train_recipe(recipe, config, workdir, Options(quiet=True)) == 0
     assert len(seen) == 1  # done is done
 
 

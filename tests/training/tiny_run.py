@@ -27,7 +27,7 @@ from diffax.training import (
     Recipe,
     TrainConfig,
     prepare,
-    train,
+    train_recipe,
 )
 
 STEPS = 20
@@ -59,7 +59,7 @@ def tiny_config(**changes) -> Config:
 def run(workdir: Path, config: Config, **options) -> int:
     """Trains in this process; the exit status."""
     recipe = Recipe("tiny", "", Path("tiny.py"), config)
-    return train(recipe, config, Path(workdir), Options(quiet=True, **options))
+    return train_recipe(recipe, config, Path(workdir), Options(quiet=True, **options))
 
 
 def saved_state(workdir: Path, config: Config, step: int) -> dict[str, np.ndarray]:

@@ -135,7 +135,7 @@ class Checkpoints:
         self.settle()
         self._check_best(record.get("metrics", {}))
         step = int(state.step)
-        folder = self._path(step)
+        folder = self.path(step)
         if not self._make_room(step, state):
             return
         record = _DEFAULTS | record | {"step": step, "arrays": shapes(state)}
@@ -172,7 +172,7 @@ class Checkpoints:
 
     def _make_room(self, step: int, state: TrainState) -> bool:
         """Whether to write a step's folder, which is then there and empty; process 0 decides."""
-        folder, wanted = self._path(step), True
+        folder, wanted = self.path(step), True
         if is_first():
             if manifest.is_finished(folder) and step not in self._broken:
                 self._failure, wanted = None, False
@@ -237,7 +237,7 @@ class Checkpoints:
     def _failed(self, step: int, error: Exception) -> None:
         self._renew()
         if is_first():
-            shutil.rmtree(self._path(step), ignore_errors=True)
+            shutil.rmtree(self.path(step), ignore_errors=True)
         whole = max(self.finished(), default=None)
         rest = "there is no older one" if whole is None else f"step {whole}'s is whole"
         self._failure = (
@@ -257,11 +257,11 @@ class Checkpoints:
         for step in records:
             if step not in wanted:
                 # Without its manifest it counts as unfinished, whenever we are stopped in here.
-                (self._path(step) / manifest.NAME).unlink()
-                shutil.rmtree(self._path(step), ignore_errors=True)
+                (self.path(step) / manifest.NAME).unlink()
+                shutil.rmtree(self.path(step), ignore_errors=True)
         for step in set(self.steps()) - set(self.finished()):
             if step < newest:
-                shutil.rmtree(self._path(step), ignore_errors=True)
+                shutil.rmtree(self.path(step), ignore_errors=True)
 
     # ------------------------------------------------------------ restoring
 
@@ -295,7 +295,7 @@ class Checkpoints:
     def _newest_whole(self, fall_back: bool) -> int:
         broken = []
         for step in reversed(self.steps()):
-            folder = self._path(step)
+            folder = self.path(step)
             if not manifest.is_finished(folder):
                 self._report(
                     f"checkpoint {folder} was never finished (no {manifest.NAME}): left out"
@@ -319,7 +319,7 @@ class Checkpoints:
 
     def problems(self, step: int) -> list[str]:
         """What is wrong with a checkpoint, one line a file; nothing where it is whole."""
-        found = manifest.problems(self._path(step))
+        found = manifest.problems(self.path(step))
         if not found:
             try:
                 self.record(step)
@@ -333,7 +333,7 @@ class Checkpoints:
         Raises:
             ValueError: they are not, or it is the record of another step.
         """
-        path = self._path(step) / "record.json"
+        path = self.path(step) / "record.json"
         record = _DEFAULTS | reading.read_object(path, _REQUIRED, _OPTIONAL)
         for entry in record["frozen"]:
             reading.check_object(entry, _REFERENCE, where=f"{path}: frozen")
@@ -371,7 +371,7 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         restored = ocp.Checkpointer(ocp.CompositeCheckpointHandler()).restore(
-            self._path(step) / "state",
+            self.path(step) / "state",
             args=ocp.args.Composite(
                 **{name: ocp.args.StandardRestore(item) for name, item in items.items()}
             ),
@@ -384,17 +384,18 @@ class Checkpoints:
         for name in [*wanted, *(n for n in saved if n not in wanted)]:
             if saved.get(name) != wanted.get(name):
                 raise ValueError(
-                    f"checkpoint {self._path(step)} does not fit this config: {name} is "
+                    f"checkpoint {self.path(step)} does not fit this config: {name} is "
                     f"{_shape_text(saved.get(name))} there and {_shape_text(wanted.get(name))} "
                     "here; continue with the config it was saved with, or use another --workdir"
                 )
 
-    def _path(self, step: int) -> Path:
+    def path(self, step: int) -> Path:
+        """The folder of a step's checkpoint."""
         return self.folder / f"{step:08d}"
 
     def finished(self) -> list[int]:
         """Steps of the checkpoints that were written to their end, in order."""
-        return [step for step in self.steps() if manifest.is_finished(self._path(step))]
+        return [step for step in self.steps() if manifest.is_finished(self.path(step))]
 
 
 def _check_space(folder: Path, state: TrainState) -> None:

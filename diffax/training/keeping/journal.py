@@ -1,4 +1,4 @@
-"""metrics.jsonl and TensorBoard events of a run."""
+"""metrics.jsonl of a run."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import errno
 import json
 import os
 from pathlib import Path
-
-import numpy as np
 
 from diffax import atomic
 from diffax.training.keeping import reading
@@ -40,18 +38,17 @@ def read_rows(path: Path) -> tuple[list[Row], int]:
 
 
 class Journal:
-    """metrics.jsonl and TensorBoard events of a run.
+    """metrics.jsonl of a run.
 
-    metrics.jsonl holds only what is decided by the config: a run that was interrupted leaves the
-    same file as one that was not. Speeds go to TensorBoard.
+    It holds only what is decided by the config: a run that was interrupted leaves the same file as
+    one that was not. Speeds go to the other writers.
 
     Args:
         workdir: the run's folder.
         step: where the run continues: later lines are from a future that was lost, and are removed.
-        tensorboard: write events too.
     """
 
-    def __init__(self, workdir: Path, step: int, *, tensorboard: bool) -> None:
+    def __init__(self, workdir: Path, step: int) -> None:
         self._path = workdir / "metrics.jsonl"
         rows, damaged = read_rows(self._path)
         if damaged:
@@ -62,26 +59,15 @@ class Journal:
         self._good = len(kept)
         self._unwritten = b""
         self._file = open(self._path, "r+b", buffering=0)
-        self._board = None
-        if tensorboard:
-            from tensorboardX import SummaryWriter  # slow to import: only where it is wanted
 
-            self._board = SummaryWriter(
-                str(workdir), purge_step=step + 1 if step else None, flush_secs=30
-            )
-
-    def write(self, row: Row, **more: float) -> None:
-        """Adds a line; `more` goes to TensorBoard only.
+    def write(self, row: Row) -> None:
+        """Adds a line.
 
         Raises:
             OSError: the file could not be written. Nothing of the line is in it then, and the next
                 call writes it again.
         """
         self.rows.append(row)
-        if self._board is not None:
-            for name, value in (row | more).items():
-                if name != "step":
-                    self._board.add_scalar(name, value, int(row["step"]))
         self._unwritten += json.dumps(row).encode() + b"\n"
         self._file.truncate(self._good)
         self._file.seek(self._good)
@@ -90,16 +76,9 @@ class Journal:
         self._good += len(self._unwritten)
         self._unwritten = b""
 
-    def image(self, name: str, image: np.ndarray, step: int) -> None:
-        """Shows an image, uint8 [H, W, C], in TensorBoard."""
-        if self._board is not None:
-            self._board.add_image(name, image, step, dataformats="HWC")
-
     def close(self) -> None:
-        """Writes what is still in memory."""
+        """Closes the file."""
         self._file.close()
-        if self._board is not None:
-            self._board.close()
 
 
 def _parse(line: bytes) -> Row | None:

@@ -2,21 +2,20 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from diffax.training.keeping.journal import Journal, read_rows
 
 
 def test_a_journal_forgets_a_future_that_was_lost(tmp_path):
-    journal = Journal(tmp_path, 0, tensorboard=False)
+    journal = Journal(tmp_path, 0)
     for step in (2, 4, 6):
         journal.write({"step": step, "loss": 1 / step})
     journal.close()
     path = tmp_path / "metrics.jsonl"
     before = path.read_text().splitlines(keepends=True)
     path.write_text("".join(before) + '{"step": 8, "lo')  # killed in the middle of a line
-    journal = Journal(tmp_path, 4, tensorboard=False)
+    journal = Journal(tmp_path, 4)
     assert [row["step"] for row in journal.rows] == [2, 4]
     journal.write({"step": 6, "loss": 1 / 6})
     journal.close()
@@ -24,7 +23,7 @@ def test_a_journal_forgets_a_future_that_was_lost(tmp_path):
 
 
 def test_a_line_that_could_not_be_written_comes_later(tmp_path):
-    journal = Journal(tmp_path, 0, tensorboard=False)
+    journal = Journal(tmp_path, 0)
     journal.write({"step": 1})
     file, journal._file = journal._file, FullFile(journal._file)
     with pytest.raises(OSError, match="No space"):
@@ -49,16 +48,6 @@ class FullFile:
         return self._file.write(data[: len(data) // 2])
 
 
-def test_tensorboard_has_scalars_and_images(tmp_path):
-    journal = Journal(tmp_path, 0, tensorboard=True)
-    journal.write({"step": 5, "loss": 0.5}, images_per_second=7.0)
-    journal.image("samples", np.zeros((4, 4, 3), np.uint8), 5)
-    journal.close()
-    data = next(tmp_path.glob("events.*")).read_bytes()
-    for word in (b"loss", b"images_per_second", b"samples"):
-        assert word in data
-
-
 def test_bytes_that_are_no_lines_do_not_stop_a_run(tmp_path, capsys):
     path = tmp_path / "metrics.jsonl"
     good = [b'{"step": 2, "loss": 0.5}', b'{"step": 4, "loss": NaN}']
@@ -67,12 +56,12 @@ def test_bytes_that_are_no_lines_do_not_stop_a_run(tmp_path, capsys):
     path.write_bytes(b"\n".join([good[0], *bad, good[1], b'{"step": 6, "l\xc3']))
     rows, damaged = read_rows(path)
     assert [row["step"] for row in rows] == [2, 4] and damaged == len(bad)
-    journal = Journal(tmp_path, 4, tensorboard=False)
+    journal = Journal(tmp_path, 4)
     journal.write({"step": 6, "loss": 0.25})
     journal.close()
     assert [row["step"] for row in read_rows(path)[0]] == [2, 4, 6]
     assert f"{len(bad)} damaged lines were left out" in capsys.readouterr().err
-    assert Journal(tmp_path, 6, tensorboard=False).rows[-1] == {"step": 6, "loss": 0.25}
+    assert Journal(tmp_path, 6).rows[-1] == {"step": 6, "loss": 0.25}
     assert capsys.readouterr().err == ""  # said once, mended
 
 
@@ -80,4 +69,4 @@ def test_a_journal_must_be_a_file(tmp_path):
     assert read_rows(tmp_path / "metrics.jsonl") == ([], 0)
     (tmp_path / "metrics.jsonl").mkdir()
     with pytest.raises(ValueError, match="expected a regular file"):
-        Journal(tmp_path, 0, tensorboard=False)
+        Journal(tmp_path, 0)
