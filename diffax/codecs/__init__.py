@@ -7,12 +7,14 @@ from diffax.codecs.codec import Codec
 from diffax.codecs.images import Pixels
 from diffax.codecs.latent import Latent
 from diffax.codecs.vectors import Identity, Standardize
+from diffax.codecs.waveform import Waveform
 
 # Names on command lines and in the JSON of a run.
 BY_NAME: dict[str, type] = {
     "pixels": Pixels,
     "standardize": Standardize,
     "identity": Identity,
+    "waveform": Waveform,
 }
 
-__all__ = ["BY_NAME", "Codec", "Identity", "Latent", "Pixels", "Standardize"]
+__all__ = ["BY_NAME", "Codec", "Identity", "Latent", "Pixels", "Standardize", "Waveform"]
