@@ -3,7 +3,7 @@
 `encode(raw, key) -> x0` and `decode(x) -> data`; a codec's parameters are leaves of the noun.
 """
 
-from diffax.codecs.codec import Codec
+from diffax.codecs.codec import Codec, Written, is_written
 from diffax.codecs.images import Pixels
 from diffax.codecs.latent import Latent
 from diffax.codecs.vectors import Identity, Standardize
@@ -15,4 +15,13 @@ BY_NAME: dict[str, type] = {
     "identity": Identity,
 }
 
-__all__ = ["BY_NAME", "Codec", "Identity", "Latent", "Pixels", "Standardize"]
+__all__ = [
+    "BY_NAME",
+    "Codec",
+    "Identity",
+    "Latent",
+    "Pixels",
+    "Standardize",
+    "Written",
+    "is_written",
+]
