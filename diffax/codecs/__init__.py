@@ -3,7 +3,7 @@
 `encode(raw, key) -> x0` and `decode(x) -> data`; a codec's parameters are leaves of the noun.
 """
 
-from diffax.codecs.codec import Codec
+from diffax.codecs.codec import Codec, Written, is_written
 from diffax.codecs.images import Pixels
 from diffax.codecs.latent import Latent
 from diffax.codecs.vectors import Identity, Standardize
@@ -17,4 +17,14 @@ BY_NAME: dict[str, type] = {
     "waveform": Waveform,
 }
 
-__all__ = ["BY_NAME", "Codec", "Identity", "Latent", "Pixels", "Standardize", "Waveform"]
+__all__ = [
+    "BY_NAME",
+    "Codec",
+    "Identity",
+    "Latent",
+    "Pixels",
+    "Standardize",
+    "Waveform",
+    "Written",
+    "is_written",
+]

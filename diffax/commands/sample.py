@@ -53,8 +53,7 @@ def _sample(flags: argparse.Namespace) -> int:
     plotting.check_output(flags.out, images=None)
     source = addons.extended(opened(flags), flags)
     model = source.model
-    images = len(model.shape) == 3 and (model.factor > 1 or model.shape[-1] in (1, 3))
-    plotting.check_output(flags.out, images=images)
+    plotting.check_output(flags.out, images=model.makes_images, codec=model.codec)
     request = _request(flags, source)
     if flags.refiner is not None:
         return _refined(flags, source, request)
@@ -176,6 +175,7 @@ def _leave(flags: argparse.Namespace, source: Opened, samples: Any, seconds: flo
         trajectory=states,
         times=samples.times,
         metadata={"diffax": json.dumps(_recipe(flags, source))},
+        codec=samples.codec,
     )
     if not flags.quiet:
         num = len(samples)
@@ -252,7 +252,7 @@ def _parser() -> argparse.ArgumentParser:
         default="samples.png",
         metavar="PATH",
         help=".png a grid, .gif the denoising, .npz arrays arr_0 (and labels arr_1), "
-        "a folder: one PNG a sample (default: samples.png)",
+        "a folder: one file a sample, .txt of texts (default: samples.png)",
     )
     add("--batch-size", type=positive, metavar="B", help="samples drawn at once, at most")
     parser.add_argument("--quiet", action="store_true", help="no progress, only warnings")

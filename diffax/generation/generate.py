@@ -112,6 +112,7 @@ def generate(model: Model, request: Request | None = None, **options: Any) -> Sa
         told=asked,
         states=np.concatenate(states, axis=1) if states else None,
         times=np.asarray(plan.grid.t) if states else None,
+        codec=None if in_model_space else codec,
     )
 
 

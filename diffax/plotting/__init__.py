@@ -5,13 +5,16 @@ Every function turns numbers into an image, uint8 [H, W, 3] or [H, W, 1]; only `
 """
 
 from diffax.plotting.curves import line_chart, loss_curve
+from diffax.plotting.drawn import DRAWN, drawn
 from diffax.plotting.files import png, save_gif, save_image
 from diffax.plotting.images import evenly_spaced, image_grid, strip
 from diffax.plotting.output import check_output, export, needs_trajectory
 from diffax.plotting.vectors import limits, scatter, scatter_gif, scatter_strip
 
 __all__ = [
+    "DRAWN",
     "check_output",
+    "drawn",
     "evenly_spaced",
     "export",
     "image_grid",

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffax import gaussian, plotting
+from diffax.codecs import is_written
 from diffax.data import Dataset
 from diffax.generation import Model, Samples
 
@@ -23,19 +24,22 @@ def keeps_path(model: Model, num: int) -> bool:
     return 4 * model.settings.steps * num * math.prod(model.shape) <= _PATH_BYTES
 
 
-def is_small(model: Model) -> bool:
-    """Whether animations of the process are cheap: small data, and no autoencoder to run."""
-    return math.prod(model.shape) <= _SMALL and model.factor == 1
+def can_be_animated(model: Model) -> bool:
+    """Whether animations are cheap: small images or vectors, and no autoencoder to run."""
+    vectors = len(model.shape) == 1 and not is_written(model.codec)
+    return (
+        (model.makes_images or vectors) and math.prod(model.shape) <= _SMALL and model.factor == 1
+    )
 
 
 def grid(samples: Samples) -> np.ndarray | None:
     """Samples as one image; None for data that nobody can look at."""
-    return _shown(np.asarray(samples.data), samples.label)
+    return plotting.drawn(np.asarray(samples.data), samples.codec, labels=samples.label)
 
 
 def strip(model: Model, samples: Samples) -> np.ndarray | None:
     """How samples came about, time from left to right; None without their paths."""
-    if samples.states is None or not is_small(model):
+    if samples.states is None or not can_be_animated(model):
         return None
     if _is_image(samples.states[0]):
         return plotting.strip(samples.states[:, :8])
@@ -94,11 +98,6 @@ def forward_images(
     plotting.save_image(folder / "q_sample.png", image)
 
 
-def can_be_shown(shape: tuple[int, ...]) -> bool:
-    """Whether examples of this shape are images or vectors."""
-    return len(shape) == 1 or (len(shape) == 3 and shape[-1] in (1, 3))
-
-
 def _animation(
     path: Path, model: Model, states: np.ndarray, titles: list[str], label: np.ndarray | None
 ) -> None:
@@ -113,12 +112,6 @@ def _decoded(model: Model, states: np.ndarray) -> np.ndarray:
     """States [K, N, ...] in the data's own coordinates."""
     flat = states.reshape(-1, *states.shape[2:])
     return np.asarray(model.codec.decode(jnp.asarray(flat))).reshape(states.shape)
-
-
-def _shown(data: np.ndarray, label: np.ndarray | None) -> np.ndarray | None:
-    if _is_image(data):
-        return plotting.image_grid(data)
-    return plotting.scatter(data, labels=label) if data.ndim == 2 else None
 
 
 def _is_image(data: np.ndarray) -> bool:
