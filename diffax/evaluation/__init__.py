@@ -29,6 +29,7 @@ from diffax.evaluation.memorization import Copies, Memorization, memorization, n
 from diffax.evaluation.metric import Curve, Evaluation, Measured, Metric, Watched, measure
 from diffax.evaluation.neighbours import nearest_neighbours
 from diffax.evaluation.networks import Inception, ResNet20
+from diffax.evaluation.pitch import PitchAccuracy, pitch
 from diffax.evaluation.precision_recall import (
     PrecisionRecall,
     PrecisionRecallOfSamples,
@@ -56,6 +57,7 @@ BY_NAME: dict[str, type] = {
     "class_accuracy": ClassAccuracy,
     "mmd": MeanDiscrepancy,
     "copies": Copies,
+    "pitch": PitchAccuracy,
 }
 
 # Feature networks, by their names on command lines.
@@ -92,6 +94,7 @@ __all__ = [
     "Memorization",
     "Metric",
     "Moments",
+    "PitchAccuracy",
     "PrecisionRecall",
     "PrecisionRecallOfSamples",
     "ResNet20",
@@ -117,6 +120,7 @@ __all__ = [
     "moments_of",
     "nearest_neighbours",
     "nearest_pairs",
+    "pitch",
     "precision_recall",
     "psnr",
     "read_statistics",

@@ -15,6 +15,7 @@ from diffax.models.classifier import SmallClassifier
 from diffax.models.clip_text import CLIPTextModel, CLIPTextModelWithProjection, TextEncoding
 from diffax.models.clip_vision import CLIPVisionModel, CLIPVisionModelWithProjection, ImageEncoding
 from diffax.models.controlnet import ControlledUNet, ControlNetModel, controlled
+from diffax.models.diffwave import DiffWave
 from diffax.models.discriminator import PatchDiscriminator
 from diffax.models.dit import DiT
 from diffax.models.edm2_unet import EDM2UNet
@@ -28,6 +29,7 @@ from diffax.models.song_unet import SongUNet
 from diffax.models.t2i_adapter import T2IAdapter
 from diffax.models.tutorial_unet import TutorialUNet
 from diffax.models.unet import UNet
+from diffax.models.unet_1d import UNet1D
 from diffax.models.unet_2d import UNet2DModel
 from diffax.models.unet_condition import UNet2DConditionModel
 
@@ -39,6 +41,8 @@ BY_NAME: dict[str, type] = {
     "adm": ADM,
     "dit": DiT,
     "tutorial_unet": TutorialUNet,
+    "unet_1d": UNet1D,
+    "diffwave": DiffWave,
     "vector_mlp": VectorMLP,
     "step_mlp": StepMLP,
     "unet_2d": UNet2DModel,
@@ -63,6 +67,7 @@ __all__ = [
     "ControlledUNet",
     "DiT",
     "DiagonalGaussian",
+    "DiffWave",
     "EDM2UNet",
     "FIDInception",
     "Features",
@@ -76,6 +81,7 @@ __all__ = [
     "TextEncoding",
     "TutorialUNet",
     "UNet",
+    "UNet1D",
     "UNet2DConditionModel",
     "UNet2DModel",
     "VQModel",

@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 
 from diffax.codecs import is_written
+from diffax.plotting.audio import audio_grid
 from diffax.plotting.images import image_grid
+from diffax.plotting.series import series_grid
 from diffax.plotting.vectors import scatter
 
 # Of data with files of their own: `(codec, data [N, ...]) -> uint8 [H, W, 1 or 3]`, by their kind.
-DRAWN: dict[str, Callable[[Any, np.ndarray], np.ndarray]] = {}
+DRAWN: dict[str, Callable[[Any, np.ndarray], np.ndarray]] = {
+    "audio": lambda codec, data: audio_grid(data, codec.rate),
+}
 
 
 def drawn(
@@ -22,7 +26,7 @@ def drawn(
     images: bool | None = None,
     labels: np.ndarray | None = None,
 ) -> np.ndarray | None:
-    """Samples as one image: a grid of images, a scatter of vectors, what `DRAWN` makes of others.
+    """Samples as one image: images, a scatter of vectors, lines of sequences, `DRAWN` of others.
 
     Args:
         data: as `codec.decode` gives them, `[N, ...]`.
@@ -45,4 +49,6 @@ def drawn(
         images = data.ndim == 4 and data.shape[-1] in (1, 3)
     if images:
         return image_grid(data)
+    if data.ndim == 3:
+        return series_grid(data)
     return scatter(data, labels=labels) if data.ndim == 2 else None
