@@ -27,7 +27,7 @@ from diffax.commands.flags import (
 )
 from diffax.commands.opening import Opened, opened
 from diffax.commands.progress import Progress
-from diffax.commands.reading import read_image, read_mask
+from diffax.commands.reading import read_image, read_mask, read_spectrogram
 from diffax.generation import Request, generate
 from diffax.generation.edit import instructed
 from diffax.generation.tasks import canvas, enlarge
@@ -102,6 +102,12 @@ def _request(flags: argparse.Namespace, source: Opened) -> Request:
         raise UsageError("--prompt needs a model that reads texts; this one does not")
     if flags.low_res is not None:
         fields |= _small(flags, source)
+    if flags.spectrogram is not None:
+        if "spectrogram" not in source.model.conditioner.asks:
+            raise UsageError("--spectrogram needs a vocoder, such as a run of tones:vocoder")
+        fields["spectrogram"] = read_spectrogram(
+            flags.spectrogram, source.model.conditioner, source.model.shape[0]
+        )
     if flags.label is not None:
         if "labels" not in source.model.conditioner.asks:
             raise UsageError("--label needs a class-conditional model; this one has no classes")
@@ -252,12 +258,14 @@ def _parser() -> argparse.ArgumentParser:
         default="samples.png",
         metavar="PATH",
         help=".png a grid, .gif the denoising, .npz arrays arr_0 (and labels arr_1), "
-        "a folder: one file a sample, .txt of texts (default: samples.png)",
+        "a folder: one file a sample, .wav of sound, .txt of texts (default: samples.png)",
     )
     add("--batch-size", type=positive, metavar="B", help="samples drawn at once, at most")
     parser.add_argument("--quiet", action="store_true", help="no progress, only warnings")
 
     add_sampler(parser)
+
+    add("--spectrogram", metavar="F", help="a sound that a vocoder makes anew (.wav, .flac)")
 
     add = adder(parser.add_argument_group("larger images"))
     add("--low-res", metavar="F", help="the image that an upscaling run makes larger")

@@ -7,24 +7,27 @@
 
 A recipe names its data by one of these records, each with its own fields: `Toy` (2-D sets drawn on
 the spot), `Digits`, `ImageFolder`, `Concept` (a few images of one thing), `ArrayFile` (.npy, .npz),
-`Pairs` (samples with their noise), `TFDS` (prepared TensorFlow data sets), `Tones` (notes,
-synthesised on the spot). Another kind of data is
-one more such record, whose `load` describes what it has as a `Source` and gives a `Dataset` of it.
-Batches hold raw data: turning them into what a network sees is a codec's work. This room knows
-NumPy and Pillow, not JAX.
+`Pairs` (samples with their noise), `TFDS` (prepared TensorFlow data sets), `AudioFolder` (.wav,
+.flac), `Tones` (notes, synthesised on the spot), `TimeSeries` (.npy, .csv), `Oscillations` (a
+Gaussian process). Another kind of data is one more such record, whose `load` describes what it has
+as a `Source` and gives a `Dataset` of it. Batches hold raw data: turning them into what a network
+sees is a codec's work. This room knows NumPy and Pillow, not JAX.
 """
 
 from diffax.data.array_file import ArrayFile
+from diffax.data.audio_folder import AudioFolder
 from diffax.data.concept import Concept
 from diffax.data.dataset import Dataset
 from diffax.data.digits import Digits
 from diffax.data.image_folder import ImageFolder
 from diffax.data.loader import Loader
 from diffax.data.options import ImageOptions
+from diffax.data.oscillations import Oscillations
 from diffax.data.pairs import Pairs
 from diffax.data.source import Batch, Source
 from diffax.data.spec import Column, Spec
 from diffax.data.tfds import TFDS
+from diffax.data.time_series import TimeSeries
 from diffax.data.tones import Tones
 from diffax.data.toy import Toy
 
@@ -37,12 +40,16 @@ BY_NAME: dict[str, type] = {  # as command lines call them
     "pairs": Pairs,
     "tfds": TFDS,
     "tones": Tones,
+    "audio_folder": AudioFolder,
+    "time_series": TimeSeries,
+    "oscillations": Oscillations,
 }
 
 __all__ = [
     "BY_NAME",
     "TFDS",
     "ArrayFile",
+    "AudioFolder",
     "Batch",
     "Column",
     "Concept",
@@ -51,9 +58,11 @@ __all__ = [
     "ImageFolder",
     "ImageOptions",
     "Loader",
+    "Oscillations",
     "Pairs",
     "Source",
     "Spec",
+    "TimeSeries",
     "Tones",
     "Toy",
 ]

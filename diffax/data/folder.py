@@ -26,9 +26,7 @@ def find(root: Path, endings: tuple[str, ...], what: str) -> tuple[list[str], in
         ValueError: a file, or a folder that cannot be read.
     """
     if not root.exists():
-        raise FileNotFoundError(
-            f"there is no folder {root}; set data.dir to the folder of the {what}"
-        )
+        raise FileNotFoundError(f"there is no folder {root}; set data.dir to that of the {what}")
     if not root.is_dir():
         raise ValueError(f"expected a folder of {what}, {root} is a file")
 

@@ -35,6 +35,7 @@ _SAID = (
     "control_guess",
     "low_res",
     "noise_level",
+    "spectrogram",
     "image_prompt",
     "image_prompt_scale",
     "clip_skip",
