@@ -50,8 +50,8 @@ def to_int16(x: np.ndarray) -> np.ndarray:
     """
     if x.dtype == np.int16:
         return x
-    levels = np.rint(np.nan_to_num(x.astype(np.float32)) * LEVELS)
-    return np.clip(levels, -LEVELS, LEVELS - 1).astype(np.int16)
+    levels = np.rint(np.clip(np.nan_to_num(x.astype(np.float32)), -1, 1) * LEVELS)
+    return np.minimum(levels, LEVELS - 1).astype(np.int16)
 
 
 def loudness(waveform: np.ndarray) -> float:

@@ -16,6 +16,7 @@ from diffax.waveform import to_int16
 
 NAMES = ("A", "A#", "B", "C", "C#", "D", "D#", "E", "F", "F#", "G", "G#")
 LOWEST = 220.0  # hertz, A3
+FADING = 4.0  # of a plucked string's fundamental, 1 / seconds
 LOUDNESS = 0.1  # root mean square of a note
 MOST = 1_000_000
 _TEST_SEED = 2**31  # a test set's seed is the train set's plus this
@@ -102,9 +103,10 @@ class Tones:
 def pluck(frequency: float, length: int, rate: int, rng: np.random.Generator) -> np.ndarray:
     """A plucked string: noise that runs around a loop and is smoothed at every turn.
 
-    The loop is a delay of N samples, a mean of two neighbours (half a sample; Karplus & Strong
-    1983) and an all-pass filter whose delay at `frequency` is the rest of the period (Jaffe & Smith
-    1983), so that the fundamental is tuned exactly.
+    The loop is a delay of N samples, a weighted mean of two neighbours (Karplus & Strong 1983) and
+    an all-pass filter whose delay at `frequency` is the rest of the period (Jaffe & Smith 1983), so
+    that the fundamental is tuned exactly. The weights are those with which the fundamental fades as
+    `exp(-FADING t)`; what is higher fades faster.
 
     Args:
         frequency: of the fundamental, in hertz.
@@ -115,22 +117,23 @@ def pluck(frequency: float, length: int, rate: int, rng: np.random.Generator) ->
     Returns:
         float64 [length].
     """
-    period, turn = rate / frequency, 2 * np.pi * frequency / rate
-    delay = int(period - 0.5 - 0.2)  # leaves 0.2 to 1.2 samples to the all-pass filter
-    rest = period - 0.5 - delay
+    turn, period = 2 * np.pi * frequency / rate, rate / frequency
+    # |1 - s + s e^(-i turn)|^2 = 1 - 2 s (1 - s)(1 - cos turn), the loss of power in a period.
+    loss = min((1 - np.exp(-2 * FADING / frequency)) / (1 - np.cos(turn)), 0.5)
+    s = (1 - np.sqrt(1 - 2 * loss)) / 2
+    mean = np.array([1 - s, s])
+    late = np.arctan2(s * np.sin(turn), 1 - s + s * np.cos(turn)) / turn
+    delay = int(period - late - 0.2)  # leaves 0.2 to 1.2 samples to the all-pass filter
+    rest = period - late - delay
     c = np.sin((turn - turn * rest) / 2) / np.sin((turn + turn * rest) / 2)
     allpass, inverse = np.array([c, 1.0]), np.array([1.0, c])
-    loop = np.zeros(delay + 3)
-    loop[delay:] = DECAY * np.convolve([0.5, 0.5], allpass)
-    denominator = -loop
-    denominator[:2] += (
-        inverse  # 1 - DECAY z^-N (1 + z^-1)/2 (c + z^-1)/(1 + c z^-1), times the last
-    )
-    # What decays slowest is a lean to one side: noise that does not excite it.
-    lean = DECAY ** (-np.arange(delay + 1) / period)
-    noise = rng.uniform(-1, 1, delay + 1)
+    # x / (1 - z^-N mean(z) (c + z^-1)/(1 + c z^-1)), both sides times the last denominator
+    denominator = np.zeros(delay + 3)
+    denominator[:2] = inverse
+    denominator[delay:] -= np.convolve(mean, allpass)
     burst = np.zeros(length)
-    burst[: delay + 1] = noise - noise @ lean / lean.sum()
+    noise = rng.uniform(-1, 1, delay + 1)
+    burst[: delay + 1] = noise - noise.mean()  # a constant would run around for ever
     return lfilter(inverse, denominator, burst)
 
 
@@ -153,7 +156,6 @@ def chirp(frequency: float, length: int, rate: int, rng: np.random.Generator) ->
     return np.sin(phase + rng.uniform(0, 2 * np.pi))
 
 
-DECAY = 0.996  # of a plucked string's amplitude at every turn, before smoothing
 TIMBRES: dict[str, Callable[..., np.ndarray]] = {"pluck": pluck, "chord": chord, "chirp": chirp}
 PITCHES = tuple(f"{name}{3 + (i >= 3)}" for i, name in enumerate(NAMES))
 CLASSES = tuple(f"{pitch} {timbre}" for pitch in PITCHES for timbre in TIMBRES)
