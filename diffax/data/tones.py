@@ -16,7 +16,7 @@ from diffax.waveform import to_int16
 
 NAMES = ("A", "A#", "B", "C", "C#", "D", "D#", "E", "F", "F#", "G", "G#")
 LOWEST = 220.0  # hertz, A3
-FADING = 4.0  # of a plucked string's fundamental, 1 / seconds
+FADING = 2.5  # of a plucked string's fundamental, 1 / seconds
 LOUDNESS = 0.1  # root mean square of a note
 MOST = 1_000_000
 _TEST_SEED = 2**31  # a test set's seed is the train set's plus this

@@ -14,9 +14,9 @@ def test_a_plucked_string_has_its_pitch_and_dies_away(frequency):
     note = tones.pluck(frequency, 4096, 4000, np.random.default_rng(3))
     heard = pitch(note[None, :, None], 4000)[0]
     assert abs(1200 * np.log2(heard / frequency)) < 3  # cents
-    # Of the fundamental, the only partial left in the end, exp(-4 t) remains; 512 samples, 0.128 s.
-    early, late = (np.square(note[i : i + 512]).sum() for i in (3072, 3584))
-    assert late / early == pytest.approx(np.exp(-2 * tones.FADING * 0.128), rel=0.1)
+    turns = np.hanning(512) * np.exp(2j * np.pi * heard * np.arange(512) / 4000)
+    early, late = (abs(turns @ note[i : i + 512]) for i in (2048, 3072))  # of the fundamental
+    assert late / early == pytest.approx(np.exp(-tones.FADING * 0.256), rel=0.03)
     assert abs(note[-512:].mean()) < 0.05 * note[-512:].std()  # it does not lean to one side
 
 
