@@ -3,16 +3,28 @@
 `encode(raw, key) -> x0` and `decode(x) -> data`; a codec's parameters are leaves of the noun.
 """
 
-from diffax.codecs.codec import Codec
+from diffax.codecs.codec import Codec, Written, is_written
 from diffax.codecs.images import Pixels
 from diffax.codecs.latent import Latent
 from diffax.codecs.vectors import Identity, Standardize
+from diffax.codecs.waveform import Waveform
 
 # Names on command lines and in the JSON of a run.
 BY_NAME: dict[str, type] = {
     "pixels": Pixels,
     "standardize": Standardize,
     "identity": Identity,
+    "waveform": Waveform,
 }
 
-__all__ = ["BY_NAME", "Codec", "Identity", "Latent", "Pixels", "Standardize"]
+__all__ = [
+    "BY_NAME",
+    "Codec",
+    "Identity",
+    "Latent",
+    "Pixels",
+    "Standardize",
+    "Waveform",
+    "Written",
+    "is_written",
+]

@@ -1,7 +1,8 @@
 """What every codec offers."""
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, TypeGuard
 
+import numpy as np
 from jax import Array
 
 
@@ -36,3 +37,29 @@ class Codec(Protocol):
 
     def shape(self, raw: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of one example in model space, from that of its raw data."""
+
+
+class Written(Codec, Protocol):
+    """A codec whose data are neither images nor vectors, and have files of their own.
+
+    Attributes:
+        kind: what the data are, such as "text" or "audio": the key under which
+            `diffax.plotting.DRAWN` knows how they are drawn for a person to look at.
+        endings: of the files that they can be written to, the usual one first, such as `(".txt",)`.
+    """
+
+    kind: ClassVar[str]
+    endings: ClassVar[tuple[str, ...]]
+
+    def to_file(self, data: np.ndarray, ending: str) -> bytes:
+        """Samples as the bytes of one file.
+
+        Args:
+            data: as `decode` gives them, `[N, ...]`; N = 1 where every sample has its own file.
+            ending: one of `endings`.
+        """
+
+
+def is_written(codec: Any) -> TypeGuard[Written]:
+    """Whether a codec's data have files of their own: neither images, vectors nor plain arrays."""
+    return hasattr(codec, "to_file")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from diffax import atomic, plotting
+from diffax.codecs import is_written
 from diffax.commands.errors import UsageError, one_line_errors, raise_usage
 from diffax.commands.flags import (
     add_asked,
@@ -143,8 +144,12 @@ def _shown(watched: Watched) -> np.ndarray | None:
     """Samples for the eye; images in 8 bits."""
     if watched.model is None and watched.given is None:
         return None
-    cloud = watched.model is not None and len(watched.model.shape) == 1
+    model = watched.model
+    cloud = model is not None and len(model.shape) == 1 and not is_written(model.codec)
     samples = watched.samples(_CLOUD if cloud else _SHOWN)
+    if is_written(samples.codec):
+        image = plotting.drawn(np.asarray(samples.data), samples.codec)
+        return None if image is None else image[None]
     return samples.images if np.ndim(samples.data) == 4 else np.asarray(samples.data)
 
 

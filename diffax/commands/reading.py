@@ -1,11 +1,14 @@
-"""Images and masks named on the command line."""
+"""Images, masks and sound named on the command line."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from diffax.commands.errors import UsageError
-from diffax.data import pixels
+from diffax.data import audio_folder, pixels
 
 
 def read_image(path: str, *, channels: int = 3, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -47,3 +50,20 @@ def read_mask(path: str, of: str, *, size: tuple[int, int] | None = None) -> np.
             f"{theirs[1]}x{theirs[0]}: resize one of them"
         )
     return mask if size is None else pixels.fit(mask, size)
+
+
+def read_spectrogram(path: str, conditioner: Any, length: int) -> np.ndarray:
+    """The spectrogram `[F, M]` of a sound, as a vocoder's conditioner takes it.
+
+    Args:
+        path: of a .wav or .flac file; it is resampled to the model's rate.
+        conditioner: a `Spectrogram`.
+        length: samples of the model's waveforms; a longer sound is cut, a shorter one ends in
+            silence.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read.
+    """
+    sound = audio_folder.read_sound(Path(path), rate=conditioner.rate)[:length]
+    return conditioner.of(np.pad(sound, ((0, length - len(sound)), (0, 0))))

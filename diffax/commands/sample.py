@@ -28,7 +28,7 @@ from diffax.commands.flags import (
 from diffax.commands.opening import Opened, opened
 from diffax.commands.program import program
 from diffax.commands.progress import Progress
-from diffax.commands.reading import read_image, read_mask
+from diffax.commands.reading import read_image, read_mask, read_spectrogram
 from diffax.generation import Request, generate
 from diffax.generation.edit import instructed
 from diffax.generation.tasks import canvas, enlarge
@@ -54,8 +54,7 @@ def _sample(flags: argparse.Namespace) -> int:
     plotting.check_output(flags.out, images=None)
     source = addons.extended(opened(flags), flags)
     model = source.model
-    images = len(model.shape) == 3 and (model.factor > 1 or model.shape[-1] in (1, 3))
-    plotting.check_output(flags.out, images=images)
+    plotting.check_output(flags.out, images=model.makes_images, codec=model.codec)
     request = _request(flags, source)
     if flags.refiner is not None:
         return _refined(flags, source, request)
@@ -104,6 +103,12 @@ def _request(flags: argparse.Namespace, source: Opened) -> Request:
         raise UsageError("--prompt needs a model that reads texts; this one does not")
     if flags.low_res is not None:
         fields |= _small(flags, source)
+    if flags.spectrogram is not None:
+        if "spectrogram" not in source.model.conditioner.asks:
+            raise UsageError("--spectrogram needs a vocoder, such as a run of tones:vocoder")
+        fields["spectrogram"] = read_spectrogram(
+            flags.spectrogram, source.model.conditioner, source.model.shape[0]
+        )
     if flags.label is not None:
         if "labels" not in source.model.conditioner.asks:
             raise UsageError("--label needs a class-conditional model; this one has no classes")
@@ -180,6 +185,7 @@ def _leave(flags: argparse.Namespace, source: Opened, samples: Any, seconds: flo
         times=samples.times,
         captions=samples.captions,
         metadata={"diffax": json.dumps(_recipe(flags, source))},
+        codec=samples.codec,
     )
     if not flags.quiet:
         num = len(samples)
@@ -256,12 +262,14 @@ def _parser() -> argparse.ArgumentParser:
         default="samples.png",
         metavar="PATH",
         help=".png a grid, .gif the denoising, .npz arrays arr_0 (and labels arr_1), "
-        "a folder: one PNG a sample (default: samples.png)",
+        "a folder: one file a sample, .wav of sound, .txt of texts (default: samples.png)",
     )
     add("--batch-size", type=positive, metavar="B", help="samples drawn at once, at most")
     parser.add_argument("--quiet", action="store_true", help="no progress, only warnings")
 
     add_sampler(parser)
+
+    add("--spectrogram", metavar="F", help="a sound that a vocoder makes anew (.wav, .flac)")
 
     add = adder(parser.add_argument_group("larger images"))
     add("--low-res", metavar="F", help="the image that an upscaling run makes larger")

@@ -13,6 +13,7 @@ from diffax.conditioning.joined import Joined
 from diffax.conditioning.labels import Labels
 from diffax.conditioning.low_res import LowRes
 from diffax.conditioning.nothing import Nothing
+from diffax.conditioning.spectrogram import Spectrogram
 
 # Names on command lines and in the JSON of a run.
 BY_NAME: dict[str, type] = {
@@ -20,6 +21,7 @@ BY_NAME: dict[str, type] = {
     "labels": Labels,
     "captions": Captions,
     "low_res": LowRes,
+    "spectrogram": Spectrogram,
 }
 
 __all__ = [
@@ -34,5 +36,6 @@ __all__ = [
     "Labels",
     "LowRes",
     "Nothing",
+    "Spectrogram",
     "Told",
 ]

@@ -5,16 +5,22 @@
     dataset.batch(step, seed=0, batch_size=128)                    # {"x": ..., "label": ...}
     Loader(dataset, seed=0, batch_size=128, start=step, stack=10)  # the same, prepared ahead
 
-A recipe names its data by one of seven records, each with its own fields: `Toy` (2-D sets drawn on
+A recipe names its data by one of these records, each with its own fields: `Toy` (2-D sets drawn on
 the spot), `Digits`, `ImageFolder`, `Concept` (a few images of one thing), `ArrayFile` (.npy, .npz),
 `Pairs` (samples with their noise), `TFDS` (prepared TensorFlow data sets). Data that a script has
 already, arrays or anything with a length, go through `given`. Another kind of data is
 one more such record, whose `load` describes what it has as a `Source` and gives a `Dataset` of it.
 Batches hold raw data: turning them into what a network sees is a codec's work. This room knows
 NumPy and Pillow, not JAX.
+`Pairs` (samples with their noise), `TFDS` (prepared TensorFlow data sets), `AudioFolder` (.wav,
+.flac), `Tones` (notes, synthesised on the spot), `TimeSeries` (.npy, .csv), `Oscillations` (a
+Gaussian process). Another kind of data is one more such record, whose `load` describes what it has
+as a `Source` and gives a `Dataset` of it. Batches hold raw data: turning them into what a network
+sees is a codec's work. This room knows NumPy and Pillow, not JAX.
 """
 
 from diffax.data.array_file import ArrayFile
+from diffax.data.audio_folder import AudioFolder
 from diffax.data.concept import Concept
 from diffax.data.dataset import Dataset
 from diffax.data.digits import Digits
@@ -22,10 +28,13 @@ from diffax.data.given import Given, given
 from diffax.data.image_folder import ImageFolder
 from diffax.data.loader import Loader
 from diffax.data.options import ImageOptions
+from diffax.data.oscillations import Oscillations
 from diffax.data.pairs import Pairs
 from diffax.data.source import Batch, Source
 from diffax.data.spec import Column, Spec
 from diffax.data.tfds import TFDS
+from diffax.data.time_series import TimeSeries
+from diffax.data.tones import Tones
 from diffax.data.toy import Toy
 
 BY_NAME: dict[str, type] = {  # as command lines call them
@@ -36,12 +45,17 @@ BY_NAME: dict[str, type] = {  # as command lines call them
     "array": ArrayFile,
     "pairs": Pairs,
     "tfds": TFDS,
+    "tones": Tones,
+    "audio_folder": AudioFolder,
+    "time_series": TimeSeries,
+    "oscillations": Oscillations,
 }
 
 __all__ = [
     "BY_NAME",
     "TFDS",
     "ArrayFile",
+    "AudioFolder",
     "Batch",
     "Column",
     "Concept",
@@ -51,9 +65,12 @@ __all__ = [
     "ImageFolder",
     "ImageOptions",
     "Loader",
+    "Oscillations",
     "Pairs",
     "Source",
     "Spec",
+    "TimeSeries",
+    "Tones",
     "Toy",
     "given",
 ]

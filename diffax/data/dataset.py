@@ -73,7 +73,7 @@ class Dataset:
             for name in IMAGES & columns.keys():
                 shape = (*self.options.size, columns[name].shape[-1])
                 columns[name] = replace(columns[name], shape=shape)
-        return Spec(columns, source.size, source.class_names, source.mean, source.std)
+        return Spec(columns, source.size, source.class_names, source.mean, source.std, source.rate)
 
     def batch(
         self,

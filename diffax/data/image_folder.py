@@ -16,16 +16,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from diffax.data import buckets, cache, captions, controls, pixels
+from diffax.data import buckets, cache, captions, controls, folder, pixels
 from diffax.data.dataset import Dataset
 from diffax.data.options import ImageOptions, check_cache
 from diffax.data.source import Batch, Source, columns
 from diffax.data.spec import Column
-from diffax.printable import printable
 
 ENDINGS = tuple(".png .jpg .jpeg .jfif .webp .bmp .gif .tif .tiff .ppm .pgm".split())
 FULL_CHECK = 10_000  # up to so many images, every one is decoded before the run starts
-_MOST_BAD = 0.5  # share of unreadable images above which the folder is refused
 _TRIES = 100  # neighbours asked in place of an image that broke during the run
 
 
@@ -118,7 +116,7 @@ class ImageFolder(ImageOptions):
         if self.dir is None:
             raise ValueError("image_folder needs data.dir, the folder of the images")
         root = Path(self.dir).expanduser()
-        names, others = _find(root)
+        names, others = folder.find(root, ENDINGS, "images")
         if not names:
             raise FileNotFoundError(
                 f"no images in {root} or below it ({others:,} other files); "
@@ -126,7 +124,7 @@ class ImageFolder(ImageOptions):
             )
         names = self._of_split(names, root)
         headers = _map(lambda name: pixels.size_of(root / name), names)
-        names, sizes, rejects = _whole(root, names, headers)
+        names, sizes, rejects = folder.whole(root, names, headers, "images")
         size = self.stored_size or _only_size(root, sizes)
 
         def decode(name: str) -> np.ndarray:
@@ -142,7 +140,7 @@ class ImageFolder(ImageOptions):
         else:
             shape = (*size, self.channels)
             names, rejects, read, cached = self._reader(root, names, shape, decode, rejects)
-        class_names, labels = _classes(names) if self.labels else ((), None)
+        class_names, labels = folder.classes_of(names) if self.labels else ((), None)
         notes = [*_notes(root, names, sizes), *lines]
         texts = None
         if self.captions:
@@ -224,7 +222,7 @@ class ImageFolder(ImageOptions):
 
             results = _map(check, list(enumerate(names)))
             good = np.array([not isinstance(result, Exception) for result in results])
-            names, _, rejects = _whole(root, names, results, known=rejects)
+            names, _, rejects = folder.whole(root, names, results, "images", known=rejects)
             if kept is not None:
                 kept = kept if good.all() else kept[good]
                 return names, rejects, _from_memory(kept), kept.nbytes
@@ -232,35 +230,6 @@ class ImageFolder(ImageOptions):
         layout = {"x": Column(shape, "uint8"), "index": Column((), "int64")}
         read = _from_files(decode, names, rejects)
         return names, rejects, *cache.keep(read, len(names), layout, self.cache_mb)
-
-
-def _find(root: Path) -> tuple[list[str], int]:
-    """Sorted relative paths of the images, and the number of other files."""
-    if not root.exists():
-        raise FileNotFoundError(f"there is no folder {root}; set data.dir to the images' folder")
-    if not root.is_dir():
-        raise ValueError(f"expected a folder of images, {root} is a file")
-
-    def refuse(error: OSError) -> None:
-        name = printable(error.filename)
-        raise ValueError(f"cannot read the folder {name}: {error.strerror}") from error
-
-    names, others, seen = [], 0, set()
-    for folder, below, files in os.walk(root, onerror=refuse, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link back up: its images are already in the list
-            below.clear()
-            continue
-        seen.add(real)
-        below[:] = sorted(name for name in below if not name.startswith((".", "__MACOSX")))
-        for file in files:
-            if file.startswith("."):
-                continue
-            if file.lower().endswith(ENDINGS):
-                names.append(Path(folder, file).relative_to(root).as_posix())
-            else:
-                others += 1
-    return sorted(names), others
 
 
 def _map(function: Callable, items: list) -> list:
@@ -276,25 +245,6 @@ def _map(function: Callable, items: list) -> list:
         return list(pool.map(attempt, items))
 
 
-def _whole(
-    root: Path, names: list[str], results: list, known: Iterable[str] = ()
-) -> tuple[list[str], list, list[str]]:
-    """Splits names by whether reading them gave a result or an error."""
-    pairs = list(zip(names, results, strict=True))
-    rejects = list(known) + [_reject(n, r) for n, r in pairs if isinstance(r, Exception)]
-    good = [(n, r) for n, r in pairs if not isinstance(r, Exception)]
-    if len(rejects) > _MOST_BAD * (len(rejects) + len(good)):
-        raise ValueError(
-            f"{len(rejects):,} of {len(rejects) + len(good):,} images in {root} cannot be read, "
-            f"more than half; the first: {rejects[0]}"
-        )
-    return [n for n, _ in good], [r for _, r in good], rejects
-
-
-def _reject(name: str, error: Exception) -> str:
-    return printable(f"{name}: {getattr(error, 'strerror', None) or error}")
-
-
 def _only_size(root: Path, sizes: list[tuple[int, int]]) -> tuple[int, int]:
     counts = Counter(sizes)
     if len(counts) > 1:
@@ -304,15 +254,6 @@ def _only_size(root: Path, sizes: list[tuple[int, int]]) -> tuple[int, int]:
             f"set data.image_size, for instance {min(min(size) for size in counts)}"
         )
     return sizes[0]
-
-
-def _classes(names: list[str]) -> tuple[tuple[str, ...], np.ndarray | None]:
-    folders = [name.split("/", 1)[0] for name in names]
-    classes = sorted(set(folders))
-    if not all("/" in name for name in names) or len(classes) < 2:
-        return (), None
-    number = {name: i for i, name in enumerate(classes)}
-    return tuple(classes), np.array([number[folder] for folder in folders], np.int32)
 
 
 def _with_columns(
@@ -360,7 +301,7 @@ def _from_files(
                 with lock:
                     if row not in broken:
                         broken.add(row)
-                        rejects.append(_reject(names[row], error))
+                        rejects.append(folder.reject(names[row], error))
                         warnings.warn(
                             f"image left out: {rejects[-1]}; the next one takes its place",
                             stacklevel=2,

@@ -29,6 +29,7 @@ class Source:
         class_names: in the labels' order; empty where there are none.
         labels: int32 [size], where all are known without reading the examples.
         mean, std: of float data, as in `Spec`.
+        rate: of waveforms, samples a second.
         cached: bytes that the decoded examples take in memory, 0 where they are decoded anew every
             time, None where nothing needs decoding.
         notes: lines for the report at the start.
@@ -45,6 +46,7 @@ class Source:
     labels: np.ndarray | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    rate: int | None = None
     cached: int | None = None
     notes: tuple[str, ...] = ()
     rejects: list[str] = field(default_factory=list)

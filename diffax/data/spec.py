@@ -40,6 +40,7 @@ class Spec:
         mean: of floating-point data, else None: one number for each entry of the last axis of "x",
             over the whole training set.
         std: standard deviation, like `mean`; that of an entry that never changes is 1.
+        rate: of waveforms, samples a second; None: "x" holds none.
 
     Example:
         >>> spec = Spec({"x": Column((8, 8, 1), "uint8")}, size=1797)
@@ -54,6 +55,7 @@ class Spec:
     class_names: tuple[str, ...] = ()
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    rate: int | None = None
 
     def __post_init__(self) -> None:
         """Checks that the parts fit together."""
@@ -110,8 +112,14 @@ class Spec:
                 None if data[key] is None else tuple(map(_number, data[key]))
                 for key in ("mean", "std")
             )
+            rate = data.get("rate")  # not there in folders of before waveforms
             return cls(
-                columns, _count(data["size"]), tuple(map(_text, data["class_names"])), mean, std
+                columns,
+                _count(data["size"]),
+                tuple(map(_text, data["class_names"])),
+                mean,
+                std,
+                None if rate is None else _count(rate),
             )
         except (AttributeError, KeyError, OverflowError, TypeError) as error:
             raise ValueError(

@@ -35,6 +35,7 @@ from diffax.evaluation.memorization import Copies, Memorization, memorization, n
 from diffax.evaluation.metric import Curve, Evaluation, Measured, Metric, Watched, measure
 from diffax.evaluation.neighbours import nearest_neighbours
 from diffax.evaluation.networks import Inception, ResNet20
+from diffax.evaluation.pitch import PitchAccuracy, pitch
 from diffax.evaluation.precision_recall import (
     PrecisionRecall,
     PrecisionRecallOfSamples,
@@ -63,6 +64,7 @@ BY_NAME: dict[str, type] = {
     "mmd": MeanDiscrepancy,
     "copies": Copies,
     "clip_score": CLIPScore,
+    "pitch": PitchAccuracy,
 }
 
 # Feature networks, by their names on command lines.
@@ -103,6 +105,7 @@ __all__ = [
     "Memorization",
     "Metric",
     "Moments",
+    "PitchAccuracy",
     "PrecisionRecall",
     "PrecisionRecallOfSamples",
     "ResNet20",
@@ -130,6 +133,7 @@ __all__ = [
     "moments_over_processes",
     "nearest_neighbours",
     "nearest_pairs",
+    "pitch",
     "precision_recall",
     "psnr",
     "read_statistics",

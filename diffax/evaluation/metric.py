@@ -58,7 +58,7 @@ class Watched:
                 f"number {int(np.argmin(finite))}: no figure of them would mean anything"
             )
         told = {name: np.asarray(rows)[:num] for name, rows in drawn.told.items()}
-        return Samples(data, np.asarray(drawn.x)[:num], told)
+        return Samples(data, np.asarray(drawn.x)[:num], told, codec=drawn.codec)
 
     @property
     def count(self) -> int:

@@ -1,4 +1,4 @@
-"""Where a run starts, and what of an image it keeps.
+"""Where a run starts, and what of an image or a sequence it keeps.
 
 One convention for masks: 1 (white, true) is made anew, 0 is kept.
 """
@@ -54,7 +54,8 @@ class Start:
     Attributes:
         state: to go on from, `[B, ...]`, or None.
         known: clean data in model space, `[B, ...]`, or None.
-        mask: `[B, h, w, 1]`, 1 where `known` is made anew, or None: everywhere.
+        mask: `[B, h, w, 1]`, of sequences `[B, L, C]`, 1 where `known` is made anew, or None:
+            everywhere.
         noised: start from `known` noised to the grid's first point.
     """
 
@@ -106,9 +107,12 @@ def edit_of(model: Any, codec: Any, request: Any, num: int) -> Edit:
         if request.strength is not None:
             raise ValueError("strength needs an image to start from")
         return Edit(shape, _depth(model, request, shape, num))
+    if len(model.shape) == 2:
+        return _edited_sequence(model, codec, request, num)
     if len(model.shape) != 3:
         raise ValueError(
-            f"an image to start from needs a model of images; this one makes {list(model.shape)}"
+            "something to start from needs a model of images or sequences; this one makes "
+            f"{list(model.shape)}"
         )
     if request.height is not None or request.width is not None:
         raise ValueError("the size is the image's; resize that instead of giving height or width")
@@ -134,6 +138,39 @@ def edit_of(model: Any, codec: Any, request: Any, num: int) -> Edit:
         arrays = {"known": known, "seen": jnp.concatenate([small, rest], axis=-1)}
         return Edit(shape, arrays, noised)
     return Edit(shape, {"known": known, "mask": small, **depth}, noised)
+
+
+def _edited_sequence(model: Any, codec: Any, request: Any, num: int) -> Edit:
+    """Sequences `[L, C]` or `[num, L, C]` to start from, and which of their numbers are made anew.
+
+    What is missing is made anew, whatever stands there: not a number, too.
+    """
+    given = np.asarray(request.image)
+    given = given[None] if given.ndim == 2 else given
+    if given.ndim != 3 or len(given) not in (1, num) or given.shape[1:] != model.shape:
+        raise ValueError(
+            f"expected a sequence {list(model.shape)} to start from, or {num}, got shape "
+            f"{list(np.shape(request.image))}"
+        )
+    noised = request.strength is not None and request.strength < 1
+    mask = None
+    if request.mask is not None:
+        mask = np.asarray(request.mask)
+        mask = mask[..., None] if mask.shape in ((len(given[0]),), given.shape[:2]) else mask
+        try:
+            mask = np.broadcast_to(mask >= 0.5, (num, *model.shape))
+        except ValueError:
+            raise ValueError(
+                f"expected a mask [L], [L, C] or one for each sequence {list(model.shape)}, got "
+                f"shape {list(np.shape(request.mask))}"
+            ) from None
+        given = np.where(mask, np.zeros((), given.dtype), given)
+    if not np.isfinite(given).all():
+        raise ValueError("the sequence has numbers that are not finite where the mask keeps them")
+    known = jnp.broadcast_to(codec.encode(jnp.asarray(given)), (num, *model.shape))
+    if mask is None:
+        return Edit(model.shape, {"known": known}, noised=True)
+    return Edit(model.shape, {"known": known, "mask": jnp.asarray(mask, jnp.float32)}, noised)
 
 
 def instructed(model: Any) -> bool:

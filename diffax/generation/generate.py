@@ -35,6 +35,7 @@ _SAID = (
     "control_guess",
     "low_res",
     "noise_level",
+    "spectrogram",
     "image_prompt",
     "image_prompt_scale",
     "clip_skip",
@@ -113,6 +114,7 @@ def generate(model: Model, request: Request | None = None, **options: Any) -> Sa
         captions=_captions(model, request, asked, num),
         states=np.concatenate(states, axis=1) if states else None,
         times=np.asarray(plan.grid.t) if states else None,
+        codec=None if in_model_space else codec,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from diffax.codecs import is_written
 from diffax.models import parameter_count
 from diffax.noun import noun, structure
 
@@ -63,6 +64,12 @@ class Model:
             for name in ("network", "codec", "conditioner")
         }
         return dataclasses.replace(self, mesh=mesh, **moved)
+
+    @property
+    def makes_images(self) -> bool:
+        """Whether its samples are images, of one or three channels."""
+        images = len(self.shape) == 3 and (self.factor > 1 or self.shape[-1] in (1, 3))
+        return images and not is_written(self.codec)
 
     @property
     def factor(self) -> int:

@@ -26,6 +26,8 @@ class Request:
             text, or XL base's zeros.
         low_res: a small image `[h, w, C]`, or one for each sample `[B, h, w, C]`, to be enlarged:
             uint8, or floats in [-1, 1].
+        spectrogram: what a vocoder's sound is to look like over time, `[F, M]` or `[B, F, M]`; see
+            `conditioning.Spectrogram`.
         noise_level: standard deviation of the noise that hides the small image's faults; None: 0.
         guidance: scale of classifier-free guidance (Ho & Salimans 2022), finite, >= 0; 1 is none
             at half the cost.
@@ -42,13 +44,14 @@ class Request:
             then is the same in any batch.
         noise: standard normal noise to start from, `[B, ...]` in model space, instead of the
             seed's.
-        image: to start from, `[H, W, C]` or `[B, H, W, C]`: uint8, or floats in [-1, 1].
+        image: to start from, `[H, W, C]` or `[B, H, W, C]`: uint8, or floats in [-1, 1]; of models
+            of sequences, sound or time series, `[L, C]` or `[B, L, C]` as their data are.
         strength: share of the path that is run from `image`, in (0, 1]; 1 starts from pure noise.
             All steps are taken, whatever the strength.
         total: published models: steps of the whole run of which `strength` leaves the last `steps`,
             as diffusers counts them; None: the shortest such run.
         mask: `[H, W]` or `[B, H, W]`: what is white (1, true) is made anew, the rest of `image` is
-            kept.
+            kept; of sequences `[L]`, `[L, C]` or `[B, L, C]`.
         height: of the samples, in pixels.
         width: likewise.
         latents: a state to go on from instead of noise, with `start_at`.
@@ -81,6 +84,7 @@ class Request:
     prompt: str | Sequence[str] | None = None
     negative: str | Sequence[str] | None = None
     low_res: Any = None
+    spectrogram: Any = None
     noise_level: float | None = None
     guidance: float | None = None
     image_guidance: float | None = None

@@ -24,6 +24,7 @@ class Samples:
         states: with `trajectory`, every state in model space, from x_T on: float32
             `[S + 1, N, ...]`.
         times: `[S + 1]`, the time of every state.
+        codec: what decoded them, and knows how to write what is neither image nor vector.
     """
 
     data: Array | np.ndarray
@@ -32,6 +33,7 @@ class Samples:
     captions: tuple[str, ...] = ()
     states: np.ndarray | None = None
     times: np.ndarray | None = None
+    codec: Any = None
 
     def __len__(self) -> int:
         return len(self.x)

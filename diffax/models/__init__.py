@@ -16,6 +16,7 @@ from diffax.models.clip_text import CLIPTextModel, CLIPTextModelWithProjection, 
 from diffax.models.clip_vision import CLIPVisionModel, CLIPVisionModelWithProjection, ImageEncoding
 from diffax.models.controlnet import ControlledUNet, ControlNetModel, controlled
 from diffax.models.dequantizer import Dequantizer
+from diffax.models.diffwave import DiffWave
 from diffax.models.discriminator import PatchDiscriminator
 from diffax.models.dit import DiT
 from diffax.models.edm2_unet import EDM2UNet
@@ -30,6 +31,7 @@ from diffax.models.song_unet import SongUNet
 from diffax.models.t2i_adapter import T2IAdapter
 from diffax.models.tutorial_unet import TutorialUNet
 from diffax.models.unet import UNet
+from diffax.models.unet_1d import UNet1D
 from diffax.models.unet_2d import UNet2DModel
 from diffax.models.unet_condition import UNet2DConditionModel
 
@@ -41,6 +43,8 @@ BY_NAME: dict[str, type] = {
     "adm": ADM,
     "dit": DiT,
     "tutorial_unet": TutorialUNet,
+    "unet_1d": UNet1D,
+    "diffwave": DiffWave,
     "vector_mlp": VectorMLP,
     "step_mlp": StepMLP,
     "unet_2d": UNet2DModel,
@@ -66,6 +70,7 @@ __all__ = [
     "Dequantizer",
     "DiT",
     "DiagonalGaussian",
+    "DiffWave",
     "EDM2UNet",
     "FIDInception",
     "Features",
@@ -81,6 +86,7 @@ __all__ = [
     "TextEncoding",
     "TutorialUNet",
     "UNet",
+    "UNet1D",
     "UNet2DConditionModel",
     "UNet2DModel",
     "VQModel",

@@ -25,6 +25,7 @@ from diffax.objectives.objective import Batch, Mean
 from diffax.schedules import Discrete, LearnedLinear, Schedule, warn_if_signal_remains
 
 BUCKETS = 4  # quartiles of the time
+_BY_DTYPE = {"uint8": codecs.Pixels, "int16": codecs.Waveform}  # all else: Standardize
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Denoising:
         column = spec.columns["x"]
         codec = self.codec
         if codec is None:
-            codec = codecs.Pixels() if column.dtype == "uint8" else codecs.Standardize()
+            codec = _BY_DTYPE.get(column.dtype, codecs.Standardize)()
         codec = codec.fitted(spec)
         conditioner = self.conditioner
         if conditioner is None:

@@ -14,6 +14,7 @@ _SIZES = {
     "context_size": "context",
     "embedding_size": "embedding",
     "extra_channels": "channels",
+    "frame_size": "frames",
 }
 
 

@@ -4,14 +4,20 @@ Every function turns numbers into an image, uint8 [H, W, 3] or [H, W, 1]; only `
 `save_gif`, `scatter_gif` and `export` touch the disk, and they replace a file whole or not at all.
 """
 
+from diffax.plotting.audio import audio_grid
 from diffax.plotting.curves import line_chart, loss_curve
+from diffax.plotting.drawn import DRAWN, drawn
 from diffax.plotting.files import png, save_gif, save_image
 from diffax.plotting.images import evenly_spaced, image_grid, strip
 from diffax.plotting.output import check_output, export, needs_trajectory
+from diffax.plotting.series import series_grid
 from diffax.plotting.vectors import limits, scatter, scatter_gif, scatter_strip
 
 __all__ = [
+    "DRAWN",
+    "audio_grid",
     "check_output",
+    "drawn",
     "evenly_spaced",
     "export",
     "image_grid",
@@ -25,5 +31,6 @@ __all__ = [
     "scatter",
     "scatter_gif",
     "scatter_strip",
+    "series_grid",
     "strip",
 ]

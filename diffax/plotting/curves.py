@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -129,9 +129,9 @@ def _window(values: np.ndarray) -> int:
     return max(1, len(values) // 25)
 
 
-def _dots(values: np.ndarray) -> dict[str, str]:
+def _dots(values: np.ndarray) -> dict[str, Any]:
     """Few values are seen as such; one would not be seen at all as a line."""
-    return {"marker": "o", "markersize": "4"} if len(values) <= 10 else {}
+    return {"marker": "o", "markersize": 4} if len(values) <= 10 else {}
 
 
 def _moving_average(values: np.ndarray, window: int) -> np.ndarray:

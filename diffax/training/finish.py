@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 import jax
+import numpy as np
 
 from diffax import atomic, plotting
+from diffax.codecs import is_written
 from diffax.generation import Model, Samples
 from diffax.training import images
 from diffax.training.distributed import is_first
@@ -62,7 +64,10 @@ def _leave_images(session: Any, model: Model | None, samples: Samples | None) ->
     ):
         if image is not None:
             plotting.save_image(folder / f"{name}.png", image)
-    if not images.is_small(model) or not images.can_be_shown(model.shape):
+    if is_written(samples.codec):
+        data = np.asarray(samples.data)
+        plotting.export(folder / f"samples{samples.codec.endings[0]}", data, codec=samples.codec)
+    if not images.can_be_animated(model):
         return
     train, num = session.config.train, session.config.sample.num
     images.forward_images(

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffax import gaussian, plotting
+from diffax.codecs import is_written
 from diffax.data import Dataset
 from diffax.generation import Model, Samples
 
@@ -24,22 +25,24 @@ def keeps_path(model: Model, num: int) -> bool:
     return 4 * model.settings.steps * num * math.prod(model.shape) <= _PATH_BYTES
 
 
-def is_small(model: Model) -> bool:
-    """Whether animations of the process are cheap: small data, and no autoencoder to run."""
-    return math.prod(model.shape) <= _SMALL and model.factor == 1
+def can_be_animated(model: Model) -> bool:
+    """Whether animations are cheap: small images or vectors, and no autoencoder to run."""
+    vectors = len(model.shape) == 1 and not is_written(model.codec)
+    return (
+        (model.makes_images or vectors) and math.prod(model.shape) <= _SMALL and model.factor == 1
+    )
 
 
 def grid(samples: Samples) -> np.ndarray | None:
     """Samples as one image, with what each was told; None for data that nobody can look at."""
-    data = np.asarray(samples.data)
-    if _is_image(data):
-        return plotting.image_grid(data, captions=samples.captions or None)
-    return plotting.scatter(data, labels=samples.label) if data.ndim == 2 else None
+    return plotting.drawn(
+        np.asarray(samples.data), samples.codec, labels=samples.label, captions=samples.captions
+    )
 
 
 def strip(model: Model, samples: Samples) -> np.ndarray | None:
     """How samples came about, time from left to right; None without their paths."""
-    if samples.states is None or not is_small(model):
+    if samples.states is None or not can_be_animated(model):
         return None
     names = _moments(samples)
     if _is_image(samples.states[0]):
@@ -97,11 +100,6 @@ def forward_images(
         clouds = _decoded(model, states[chosen])
         image = plotting.scatter_strip(clouds, [titles[i] for i in chosen], labels=label)
     plotting.save_image(folder / "q_sample.png", image)
-
-
-def can_be_shown(shape: tuple[int, ...]) -> bool:
-    """Whether examples of this shape are images or vectors."""
-    return len(shape) == 1 or (len(shape) == 3 and shape[-1] in (1, 3))
 
 
 def _animation(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffax import plotting
+from diffax import codecs, plotting
 from diffax.image_range import to_float
 
 RNG = np.random.default_rng(0)
@@ -141,3 +141,34 @@ def test_a_folder_that_may_not_be_written_is_refused(tmp_path):
 
 def test_only_gifs_need_the_path():
     assert plotting.needs_trajectory("a.GIF") and not plotting.needs_trajectory("a.png")
+
+
+class Numerals(codecs.Identity):
+    """Data with files of their own."""
+
+    kind = "numerals"
+    endings = (".num",)
+
+    def to_file(self, data, ending):
+        return b"\n".join(b" ".join(b"%d" % n for n in row) for row in data)
+
+
+def test_data_with_files_of_their_own(tmp_path, monkeypatch):
+    codec, data = Numerals(), np.array([[1, 2], [3, 4]])
+    plotting.check_output(tmp_path / "a.num", images=False, codec=codec)
+    plotting.export(tmp_path / "a.num", data, codec=codec)
+    assert (tmp_path / "a.num").read_bytes() == b"1 2\n3 4"
+    plotting.check_output(tmp_path / "folder", images=False, codec=codec)
+    plotting.export(tmp_path / "folder", data, codec=codec)
+    assert (tmp_path / "folder" / "00001.num").read_bytes() == b"3 4"
+    with pytest.raises(ValueError, match=r"ends in '.wav'.*\.num of its numerals"):
+        plotting.check_output(tmp_path / "a.wav", images=False, codec=codec)
+    assert plotting.drawn(data, codec) is None
+    with pytest.raises(
+        ValueError, match=r"nobody can look at numerals: give --out an ending, \.num"
+    ):
+        plotting.export(tmp_path / "a.png", data, codec=codec)
+    monkeypatch.setitem(plotting.DRAWN, "numerals", lambda codec, data: np.zeros((4, 4, 1)))
+    plotting.export(tmp_path / "a.png", data, codec=codec)
+    plotting.export(tmp_path / "a.gif", data, codec=codec, trajectory=data[None])
+    assert (tmp_path / "a.png").exists() and (tmp_path / "a.gif").exists()

@@ -36,6 +36,11 @@ def upsample_nearest(x: jax.Array) -> jax.Array:
     return squares.reshape(batch, 2 * height, 2 * width, channels)
 
 
+def upsample_row(x: jax.Array) -> jax.Array:
+    """Repeat every column: `[B, H, W, C]` to `[B, H, 2W, C]`."""
+    return jnp.repeat(x, 2, axis=2)
+
+
 def upsample_bilinear(x: jax.Array) -> jax.Array:
     """Double by bilinear interpolation between pixel centres: `[B, H, W, C]` to `[B, 2H, 2W, C]`.
 
@@ -136,7 +141,10 @@ class Upsample(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, size: tuple[int, int] | None = None) -> jax.Array:
         """`[B, H, W, C]` to twice the height and width, cropped to `size`."""
-        x = upsample_bilinear(x) if self.bilinear else upsample_nearest(x)
+        if self.style.axes == 1:
+            x = upsample_row(x)
+        else:
+            x = upsample_bilinear(x) if self.bilinear else upsample_nearest(x)
         if size is not None:
             x = x[:, : size[0], : size[1]]
         return self.style.conv(x.shape[-1], "conv")(x)

@@ -33,6 +33,8 @@ class Style:
         map_resampled: such a block maps its shortcut even where the channels stay the same.
         query_chunk: see `diffax.models.blocks.attention.attend`.
         remat: recompute each residual and attention block in the backward pass, to save memory.
+        axes: 2 for images `[B, H, W, C]`; 1 for sequences, which blocks see as images of one row,
+            `[B, 1, L, C]`: kernels are 1 x size, and only columns are halved and doubled.
         dtype: of the computation; statistics and softmax are float32 inside.
         param_dtype: of the parameters.
         kernel_init: initialiser of linear maps and convolutions.
@@ -48,6 +50,7 @@ class Style:
     map_resampled: bool = False
     query_chunk: int | None = None
     remat: bool = False
+    axes: int = 2
     dtype: str = "float32"
     param_dtype: str = "float32"
     kernel_init: Initializer = _LECUN
@@ -91,10 +94,13 @@ class Style:
         kernel_init: Initializer | None = None,
     ) -> Conv:
         """A convolution with a kernel of `size` x `size` pixels."""
+        row = self.axes == 1
+        if row and not isinstance(padding, str):
+            padding = ((0, 0), padding[1])
         return Conv(
             features,
-            (size, size),
-            (stride, stride),
+            (1 if row else size, size),
+            (1 if row else stride, stride),
             padding,
             use_bias,
             kernel_init=self.kernel_init if kernel_init is None else kernel_init,
