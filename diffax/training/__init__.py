@@ -35,7 +35,7 @@ from diffax.training.preflight import dry_run
 from diffax.training.recipe import Recipe, debugged, load_recipe, unknown_variant
 from diffax.training.run import Run, load_codec, load_run, open_run
 from diffax.training.setup import Setup, prepare
-from diffax.training.starting import TrainedAutoencoder, TrainedReader, TrainedRun
+from diffax.training.starting import TrainedAutoencoder, TrainedReader, TrainedRun, TrainedToken
 from diffax.training.state import TrainState
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "TrainedAutoencoder",
     "TrainedReader",
     "TrainedRun",
+    "TrainedToken",
     "base_model",
     "debugged",
     "dry_run",
