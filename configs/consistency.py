@@ -41,7 +41,7 @@ def config(variant: str = "") -> Config:
             channels=8 if debug else 32,
             multipliers=(1,) if debug else (1, 2),
             num_res_blocks=1,
-            attention_resolutions=(4,),
+            attention_resolutions=() if debug else (4,),
             time_scale=100.0,
         ),
         intervals=20,

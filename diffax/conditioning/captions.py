@@ -34,6 +34,8 @@ class Captions:
         words: rows of a table of whole words, in lower case, each of which has the row that its
             checksum says (Weinberger et al. 2009): a small set is learned sooner so, and two words
             may share a row. None: bytes.
+        token: a new name, such as "<new>", that texts may hold, see `with_token`; None: none.
+        vectors: that it stands for, >= 1.
         params: of the transformer; None before training.
     """
 
@@ -43,6 +45,8 @@ class Captions:
     num_heads: int = structure(default=4)
     dropout: float = structure(default=0.1)
     words: int | None = structure(default=None)
+    token: str | None = structure(default=None)
+    vectors: int = structure(default=1)
     params: Any = None
 
     reads: ClassVar[tuple[str, ...]] = ("caption",)
@@ -59,6 +63,7 @@ class Captions:
             ("depth", 0, 64),
             ("num_heads", 1, 128),
             ("words", 1, 10**7),
+            ("vectors", 1, self.length - 1),
         ):
             if getattr(self, name) is not None and not low <= getattr(self, name) <= high:
                 raise ValueError(
@@ -69,13 +74,19 @@ class Captions:
                 f"conditioner.width {self.width} does not split into {self.num_heads} heads; "
                 "change width or num_heads"
             )
+        if self.token is not None and not self.token.strip():
+            raise ValueError("conditioner.token is empty; give a name that no text has, as <new>")
 
     @property
     def module(self) -> nn.Module:
         """The transformer."""
-        return _TextEncoder(
-            self.length, self.width, self.depth, self.num_heads, _UNITS + (self.words or 0)
-        )
+        new = 0 if self.token is None else self.vectors
+        return _TextEncoder(self.length, self.width, self.depth, self.num_heads, self._rows, new)
+
+    @property
+    def _rows(self) -> int:
+        """Of the table of bytes and words; those of the new token are numbered behind them."""
+        return _UNITS + (self.words or 0)
 
     def fitted(self, spec: Any) -> "Captions":
         """Itself.
@@ -115,6 +126,10 @@ class Captions:
         return rows
 
     def _units(self, text: str) -> list[int]:
+        if self.token is not None and self.token in text:
+            before, _, after = text.partition(self.token)
+            new = [self._rows + i for i in range(self.vectors)]
+            return [*self._units(before), *new, *self._units(after)]
         if self.words is None:
             return list(text.encode("utf-8", errors="replace"))
         found = _WORD.findall(text.lower())
@@ -138,6 +153,31 @@ class Captions:
         # Flax says "or a pair", which only `mutable` gives.
         return cast(dict[str, Array], self.module.apply(params, told["tokens"]))
 
+    def with_token(self, token: str, vectors: int, initial: str) -> "Captions":
+        """The conditioner with a new token: textual inversion (Gal et al. 2022).
+
+        Its vectors are the rows of the table `new_embedding`, the only ones that
+        `Subset("new_embedding")` learns.
+
+        Args:
+            token: what texts call it, such as "<new>".
+            vectors: how many it stands for.
+            initial: a text whose bytes' or words' vectors these are at first, in turn.
+
+        Raises:
+            ValueError: no parameters, a token that is there already, or an initial text of nothing.
+        """
+        if self.params is None or self.token is not None:
+            got = "none" if self.params is None else f"the token {self.token!r} already"
+            raise ValueError(f"a new token needs a trained conditioner without one, got {got}")
+        units = self._units(initial)
+        if not units:
+            raise ValueError(f"conditioner.initial {initial!r} says nothing; give a word")
+        tables = self.params["params"]
+        start = tables["byte"]["embedding"][np.resize(units, vectors)]
+        params = {"params": tables | {"new_embedding": {"embedding": start}}}
+        return dataclasses.replace(self, token=token, vectors=vectors, params=params)
+
     def with_params(self, params: Any) -> "Captions":
         """The conditioner with its transformer's parameters."""
         return dataclasses.replace(self, params=params)
@@ -151,11 +191,12 @@ class _TextEncoder(nn.Module):
     depth: int
     num_heads: int
     units: int
+    new: int = 0
 
     @nn.compact
     def __call__(self, tokens: Array) -> dict[str, Array]:
         place = nn.Embed(self.length, self.width, name="place")(jnp.arange(self.length))
-        h = nn.Embed(self.units, self.width, name="byte")(tokens) + place[None]
+        h = self._embedded(tokens) + place[None]
         present = tokens != _PAD
         mask = present[:, None, None, :]
         for i in range(self.depth):
@@ -167,3 +208,11 @@ class _TextEncoder(nn.Module):
         h = nn.LayerNorm(name="norm_out")(h) * present[..., None]
         mean = h.sum(1) / present.sum(1, keepdims=True)
         return {"context": h, "embedding": mean}
+
+    def _embedded(self, tokens: Array) -> Array:
+        table = nn.Embed(self.units, self.width, name="byte")
+        if not self.new:
+            return table(tokens)
+        own = nn.Embed(self.new, self.width, name="new_embedding")
+        known, new = jnp.minimum(tokens, self.units - 1), jnp.maximum(tokens - self.units, 0)
+        return jnp.where((tokens >= self.units)[..., None], own(new), table(known))

@@ -12,8 +12,8 @@ from diffax.losses.denoising import diffusion_loss
 from diffax.losses.few_steps import consistency_loss, progressive_loss, two_steps_as_one
 from diffax.losses.latents import KL, REGULARIZERS, Codes, Plain
 from diffax.losses.perceptual import PERCEPTUAL, Gradients
+from diffax.losses.second_moment import SecondMoment
 from diffax.losses.times import (
-    TIMES,
     Antithetic,
     EvenLogSNR,
     LogitNormal,
@@ -23,6 +23,7 @@ from diffax.losses.times import (
     TimeSampling,
     Uniform,
 )
+from diffax.losses.uncertainty import Uncertainty
 from diffax.losses.variational import (
     Bound,
     LearnedVariance,
@@ -31,6 +32,17 @@ from diffax.losses.variational import (
     variational_bound,
 )
 from diffax.losses.weightings import EDM, P2, WEIGHTINGS, Constant, Likelihood, MinSNR, Weighting
+
+TIMES: dict[str, type] = {
+    "uniform": Uniform,
+    "antithetic": Antithetic,
+    "stratified": Stratified,
+    "log_normal": LogNormal,
+    "logit_normal": LogitNormal,
+    "shifted": Shifted,
+    "even_logsnr": EvenLogSNR,
+    "second_moment": SecondMoment,
+}
 
 __all__ = [
     "EDM",
@@ -52,9 +64,11 @@ __all__ = [
     "LogitNormal",
     "MinSNR",
     "Plain",
+    "SecondMoment",
     "Shifted",
     "Stratified",
     "TimeSampling",
+    "Uncertainty",
     "Uniform",
     "Weighting",
     "assignment",

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from diffax import gaussian
+from diffax.losses.second_moment import SecondMoment
 from diffax.losses.times import LogNormal, TimeSampling
 from diffax.losses.variational import LearnedVariance
 from diffax.losses.weightings import Weighting
 from diffax.parameterization import Parameterization, split_variance
-from diffax.schedules import Discrete, Schedule
+from diffax.schedules import Discrete, Point, Schedule
 
 _NO_CONDITION: dict[str, Array] = {}
 
@@ -32,6 +33,7 @@ def diffusion_loss(
     couple: Callable[[Array, Array], Array] | None = None,
     noise_offset: float = 0.0,
     importance: Array | None = None,
+    log_variance: Callable[[Point], Array] | None = None,
 ) -> tuple[Array, dict[str, Array]]:
     """`E[w(t) |answer - target|^2]`: L_simple (Ho et al. 2020, eq. 14) for constant weights.
 
@@ -53,11 +55,14 @@ def diffusion_loss(
         noise_offset: standard deviation of a normal number that is added to all noise of an
             example's channel, so that its mean is learned, too (Guttenberg 2023); 0: none.
         importance: a factor on each example's loss, `[B]`; None: 1.
+        log_variance: `point -> u`, `[B]`, by which the weighted error becomes `error / e^u + u`,
+            see `Uncertainty`; None: it stays as it is.
 
     Returns:
-        The loss, a float32 scalar, and `{"t", "mse", "weighted"}`, each `[B]`; with `variance` also
-        `"vlb"`, an estimate of the variational bound from each example's time, in bits per
-        dimension. The loss is the mean of `weighted + variance.weight * vlb`.
+        The loss, a float32 scalar, and `{"t", "mse", "weighted", "loss"}`, each `[B]`; with
+        `variance` also `"vlb"`, an estimate of the variational bound from each example's time, in
+        bits per dimension. The scalar is the mean of `"loss"`, which is `weighted +
+        variance.weight * vlb`, over uniform times where `times` are a `SecondMoment`.
 
     Raises:
         ValueError: the answer has not the shape of `x0` (with `variance`: twice its channels), or
@@ -72,7 +77,7 @@ def diffusion_loss(
         ...     parameterization=parameterization.Eps(), times=Uniform(), weighting=Constant(),
         ... )
         >>> loss.shape, sorted(parts)
-        ((), ['mse', 't', 'weighted'])
+        ((), ['loss', 'mse', 't', 'weighted'])
     """
     table = None if variance is None else _table(schedule, times)
     time_key, noise_key = jax.random.split(key)
@@ -87,21 +92,26 @@ def diffusion_loss(
     x = gaussian.q_sample(x0, eps, point)
     shown, t = parameterization.network_input(x, point)
     output = apply(params, shown, t, condition)
-    answer, log_variance = split_variance(output, x0)
-    if (log_variance is None) != (variance is None):
+    answer, of_step = split_variance(output, x0)
+    if (of_step is None) != (variance is None):
         raise ValueError(
             f"the network answers with shape {output.shape} to data of shape {x0.shape}; twice the "
             "channels go together with variance=LearnedVariance()"
         )
     mse = _mean_over_example((answer - parameterization.target(x0, eps, point)) ** 2)
     weighted = mse * weighting(point, parameterization, schedule)
+    if log_variance is not None:
+        spread = log_variance(point)
+        weighted = weighted * jnp.exp(-spread) + spread
     weighted = weighted if importance is None else weighted * importance
-    parts = {"t": point.t, "mse": mse, "weighted": weighted}
-    if variance is None or table is None:
-        return jnp.mean(weighted), parts
-    prediction = parameterization.read(output, x, point)
-    vlb = variance.bound(prediction, x0, eps, table, point.t)
-    return jnp.mean(weighted + variance.weight * vlb), parts | {"vlb": vlb}
+    parts = {"t": point.t, "mse": mse, "weighted": weighted, "loss": weighted}
+    if variance is not None and table is not None:
+        prediction = parameterization.read(output, x, point)
+        parts["vlb"] = variance.bound(prediction, x0, eps, table, point.t)
+        parts["loss"] = weighted + variance.weight * parts["vlb"]
+    if isinstance(times, SecondMoment):
+        return jnp.mean(parts["loss"] * times.importance(point, schedule)), parts
+    return jnp.mean(parts["loss"]), parts
 
 
 def _table(schedule: Schedule, times: TimeSampling) -> Discrete:

@@ -54,7 +54,7 @@ class Uniform(_Even):
         """A point for each of `batch` examples, fields `[B]`."""
         if isinstance(schedule, Discrete):
             return schedule.at(jax.random.randint(key, (batch,), 0, schedule.num_steps))
-        return _at_fraction(schedule, jax.random.uniform(key, (batch,)))
+        return at_fraction(schedule, jax.random.uniform(key, (batch,)))
 
 
 @noun
@@ -72,7 +72,7 @@ class Antithetic(_Even):
             drawn = jax.random.randint(key, (half,), 0, schedule.num_steps)
             return schedule.at(jnp.concatenate([drawn, last - drawn])[:batch])
         drawn = jax.random.uniform(key, (half,))
-        return _at_fraction(schedule, jnp.concatenate([drawn, 1 - drawn])[:batch])
+        return at_fraction(schedule, jnp.concatenate([drawn, 1 - drawn])[:batch])
 
 
 @noun
@@ -86,7 +86,7 @@ class Stratified(_Even):
         if isinstance(schedule, Discrete):
             index = jnp.floor(fractions * schedule.num_steps)
             return schedule.at(jnp.minimum(index, schedule.num_steps - 1))
-        return _at_fraction(schedule, fractions)
+        return at_fraction(schedule, fractions)
 
 
 @noun
@@ -179,7 +179,7 @@ class Shifted:
                 "Shifted moves the times of a continuous schedule; with a table use Uniform, "
                 "Antithetic or Stratified times"
             )
-        return _at_fraction(schedule, shift_time(jax.random.uniform(key, (batch,)), self.shift))
+        return at_fraction(schedule, shift_time(jax.random.uniform(key, (batch,)), self.shift))
 
     def rank(self, point: Point, schedule: Schedule) -> Array:
         """The share, `[B]` in 0 to 1, of all drawn times that lie below each of these."""
@@ -219,22 +219,12 @@ class EvenLogSNR:
         return noisy, schedule.at(_LEAST * schedule.start.t).logsnr
 
 
-TIMES: dict[str, type] = {
-    "uniform": Uniform,
-    "antithetic": Antithetic,
-    "stratified": Stratified,
-    "log_normal": LogNormal,
-    "logit_normal": LogitNormal,
-    "shifted": Shifted,
-    "even_logsnr": EvenLogSNR,
-}
-
 # At the clean end x0-prediction's eps and every SNR weight are undefined; at pure noise, where
 # flows begin, log-SNRs.
 _LEAST = 1e-5
 _LARGEST_LOG_RATIO = 8.0
 
 
-def _at_fraction(schedule: Schedule, fraction: Array) -> Point:
+def at_fraction(schedule: Schedule, fraction: Array) -> Point:
     """The points at a share, `[B]` in 0 to 1, of a continuous schedule's own times."""
     return schedule.at(schedule.start.t * jnp.clip(fraction, _LEAST, 1.0))

@@ -112,3 +112,32 @@ def check_images(network: Any, x: jax.Array, t: jax.Array, factor: int, why: str
             f"{name}: expected height and width divisible by {factor}, {why}; got "
             f"{x.shape[1]}x{x.shape[2]}; resize or pad the images, or change the field"
         )
+
+
+def check_attention(network: Any, shape: tuple[int, ...]) -> None:
+    """Refuses `attention_resolutions` of which one is no level's: it would have no effect.
+
+    The class's own default passes: it is of the papers' sizes, and no wish.
+
+    Args:
+        network: any; one without levels passes.
+        shape: of the images, `(H, W, C)`.
+
+    Raises:
+        ValueError: a side that no level has.
+    """
+    listed = getattr(network, "attention_resolutions", None)
+    if listed is None or len(shape) != 3 or listed == type(network).attention_resolutions:
+        return
+    patch = getattr(network, "patch", 1)
+    sides = [
+        [side // (patch * 2**level) for side in shape[:2]]
+        for level in range(len(network.multipliers))
+    ]
+    missing = sorted(set(listed) - {side for both in sides for side in both})
+    if missing:
+        levels = ", ".join(f"{height}x{width}" for height, width in sides)
+        raise ValueError(
+            f"network.attention_resolutions: no level has a side of {missing[0]}; images of "
+            f"{shape[0]}x{shape[1]} have the levels {levels}"
+        )

@@ -14,6 +14,7 @@ from diffax.models.blocks.embeddings import (
     grid_embedding,
     sinusoidal_embedding,
 )
+from diffax.models.blocks.joint import JointBlock
 from diffax.models.blocks.modulated import ModulatedBlock, modulated, modulation
 from diffax.models.blocks.style import Initializer, Style
 from diffax.models.condition import NOTHING, Condition, check_images, checked, labels, sized
@@ -52,6 +53,8 @@ class DiT(nn.Module):
         network without classes.
       context_size: K of the tokens `[B, L, K]`, such as a text encoder's, that every block looks
         at by cross-attention (PixArt-alpha, Chen et al. 2024); None for a network without.
+      joint: instead of cross-attention, the tokens of the context are a second stream, and one
+        attention runs over both (MMDiT of Stable Diffusion 3, Esser et al. 2024).
       out_channels: channels of the output; None for as many as the input has.
       learned_variance: twice the output channels, the second half to be read as a variance.
       time_scale: multiplies t before the embedding: 1 in DiT, whose times are 0 ... 999, and in
@@ -79,6 +82,7 @@ class DiT(nn.Module):
     num_heads: int = 6
     num_classes: int | None = None
     context_size: int | None = None
+    joint: bool = False
     out_channels: int | None = None
     learned_variance: bool = False
     time_scale: float = 1.0
@@ -117,6 +121,8 @@ class DiT(nn.Module):
                 f"DiT.features: expected a multiple of 4 and of num_heads {self.num_heads}, got "
                 f"{self.features}"
             )
+        if self.joint and self.context_size is None:
+            raise ValueError("DiT.joint: expected a context to attend jointly; set context_size")
         super().__post_init__()
 
     @property
@@ -167,9 +173,16 @@ class DiT(nn.Module):
             context = self._embed_context(context, style)
 
         tokens = self._patches(x, style)
-        block = nn.remat(ModulatedBlock) if self.remat else ModulatedBlock
-        for i in range(self.depth):
-            tokens = block(style, self.num_heads, name=f"blocks_{i}")(tokens, vector, context)
+        if self.joint and context is not None:
+            block = nn.remat(JointBlock) if self.remat else JointBlock
+            for i in range(self.depth):
+                last = i == self.depth - 1
+                joint = block(style, self.num_heads, last, name=f"blocks_{i}")
+                tokens, context = joint(tokens, context, vector)
+        else:
+            block = nn.remat(ModulatedBlock) if self.remat else ModulatedBlock
+            for i in range(self.depth):
+                tokens = block(style, self.num_heads, name=f"blocks_{i}")(tokens, vector, context)
         return _Out(exact, self.patch_size, self._channels(x), name="final_layer")(
             tokens, vector, x.shape
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,16 +17,18 @@ from diffax import adapters, codecs, conditioning, losses, parameterization, sch
 from diffax.data import Spec
 from diffax.denoiser import Network
 from diffax.generation import Model
-from diffax.losses import LearnedVariance, diffusion_loss
+from diffax.losses import LearnedVariance, Uncertainty, diffusion_loss
 from diffax.models import BoundModule
+from diffax.models.condition import check_attention
 from diffax.objectives import fitting
 from diffax.objectives.augmentation import NonLeaking
 from diffax.objectives.couplings import Coupling, Independent, columns_of
-from diffax.objectives.objective import Batch, Mean
-from diffax.schedules import Discrete, LearnedLinear, Schedule, warn_if_signal_remains
+from diffax.objectives.objective import ASSIGNED, Batch, Mean
+from diffax.schedules import Discrete, LearnedLinear, Point, Schedule, warn_if_signal_remains
 
 BUCKETS = 4  # quartiles of the time
 _BY_DTYPE = {"uint8": codecs.Pixels, "int16": codecs.Waveform}  # all else: Standardize
+_UNCERTAINTY = "uncertainty"  # the entry of `trainable` that holds its parameters
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,16 @@ class Denoising:
     """What the network is asked for: eps, x0, v, velocity, flow, edm, vdm."""
     times: Any = losses.Uniform()
     """Where in time the loss looks: uniform, antithetic, stratified, log_normal, logit_normal,
-    shifted, even_logsnr."""
+    shifted, even_logsnr, second_moment."""
     weighting: Any = losses.Constant()
     """How much every example counts: constant, min_snr, p2, edm, likelihood."""
     coupling: Any = Independent()
     """Which noise goes with which data: independent, optimal_transport, paired."""
     variance: LearnedVariance | None = None
     """None: the reverse step's variance is fixed; learned: the network learns it, too."""
+    uncertainty: Uncertainty | None = None
+    """None; learned: how large the loss is at each noise level is learned along, so that all levels
+    count alike (EDM2)."""
     conditioner: Any = None
     """What the network is told: nothing, labels, captions; None: labels where the data have any."""
     codec: Any = None
@@ -116,6 +122,7 @@ class Denoising:
             weighting=self.weighting,
             coupling=self.coupling,
             variance=self.variance,
+            uncertainty=self.uncertainty,
             conditioner=conditioner,
             codec=codec,
             adapter=self.adapter,
@@ -167,6 +174,7 @@ class DenoisingObjective:
     weighting: Any
     coupling: Coupling
     variance: LearnedVariance | None
+    uncertainty: Uncertainty | None
     conditioner: Any
     codec: Any
     adapter: Any
@@ -199,6 +207,10 @@ class DenoisingObjective:
         if isinstance(self.schedule, LearnedLinear):
             learned["schedule"] = self.schedule.params
         trainable, rest = self.adapter.init(adapter_key, learned)
+        if isinstance(self.times, losses.SecondMoment):
+            trainable = trainable | {ASSIGNED: {"times": self.times.init()}}
+        if self.uncertainty is not None:
+            trainable = trainable | {_UNCERTAINTY: self.uncertainty.init()}
         frozen = {"adapter": rest} if jax.tree.leaves(rest) else {}
         if reader and not self.conditioner.trained:
             frozen["conditioner"] = reader
@@ -211,6 +223,7 @@ class DenoisingObjective:
     ) -> tuple[Array, dict[str, Array | Mean]]:
         """The weighted loss, and its unweighted mean in the four quartiles of time."""
         shown = self.shown(trainable, frozen, batch, key, train)
+        times = self._times(trainable, train)
         value, parts = diffusion_loss(
             shown.network.apply,
             shown.network.params,
@@ -218,16 +231,20 @@ class DenoisingObjective:
             shown.key,
             schedule=shown.schedule,
             parameterization=self.parameterization,
-            times=self.times,
+            times=times,
             weighting=self.weighting,
             condition=shown.network.condition,
             variance=self.variance,
             couple=lambda x0, eps: self.coupling(x0, eps, batch),
             noise_offset=self.noise_offset,
             importance=batch.get("weight"),
+            log_variance=self._log_variance(trainable, train),
         )
-        rank = self.times.rank(shown.schedule.at(parts["t"]), shown.schedule)
-        metrics = quartiles(rank, parts["mse"])
+        point = shown.schedule.at(parts["t"])
+        if isinstance(times, losses.SecondMoment):
+            becomes = {"times": times.after(point, shown.schedule, parts["loss"])}
+            value += losses.assignment(trainable[ASSIGNED], becomes)
+        metrics = quartiles(times.rank(point, shown.schedule), parts["mse"])
         if "vlb" in parts:
             metrics["vlb"] = jnp.mean(parts["vlb"])
         return value, metrics
@@ -290,6 +307,7 @@ class DenoisingObjective:
 
     def check_network(self, spec: Spec) -> None:
         """Refuses a network that cannot answer what it will be asked, at once and in one line."""
+        check_attention(self.network, self.shape)
         batch: dict[str, Any] = {
             "x": jax.ShapeDtypeStruct((1, *spec.columns["x"].shape), jnp.float32)
         }
@@ -320,6 +338,20 @@ class DenoisingObjective:
                 "to the same number"
             )
 
+    def _times(self, trainable: Any, train: bool) -> Any:
+        """Where to look: as was found out so far; without `train` at the same times every time."""
+        if not isinstance(self.times, losses.SecondMoment):
+            return self.times
+        return (
+            self.times.with_params(trainable[ASSIGNED]["times"]) if train else losses.Stratified()
+        )
+
+    def _log_variance(self, trainable: Any, train: bool) -> Callable[[Point], Array] | None:
+        """What the loss is divided by at each level; without `train` the loss itself counts."""
+        if self.uncertainty is None or not train:
+            return None
+        return functools.partial(self.uncertainty.log_variance, trainable[_UNCERTAINTY])
+
     def _clean(self, codec: Any, raw: Array, key: Array) -> Array:
         """Data in model space, where batches may be already."""
         if self.encoded and raw.shape[1:] == self.shape:
@@ -328,7 +360,7 @@ class DenoisingObjective:
 
     def _parts(self, trainable: Any, frozen: Any) -> tuple[Any, Any, Any, Any]:
         """The network's parameters, the schedule, the conditioner and the codec."""
-        learned = self.adapter.merge(trainable, frozen.get("adapter", {}))
+        learned = self.adapter.merge(adapted(trainable), frozen.get("adapter", {}))
         reader = learned.get("conditioner", frozen.get("conditioner"))
         return (
             learned["network"],
@@ -359,6 +391,12 @@ class DenoisingObjective:
 
         shapes = jax.eval_shape(condition, jax.random.key(0))
         return {name: leaf.shape[1:] for name, leaf in shapes.items()}
+
+
+def adapted(trainable: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of `trainable` that the adapter made, without what the loss alone needs."""
+    beside = (ASSIGNED, _UNCERTAINTY)
+    return {name: part for name, part in trainable.items() if name not in beside}
 
 
 def quartiles(rank: Array, error: Array) -> dict[str, Array | Mean]:

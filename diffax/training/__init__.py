@@ -38,7 +38,7 @@ from diffax.training.recipe import Recipe, debugged, load_recipe, unknown_varian
 from diffax.training.run import Run, load_codec, load_run, open_run
 from diffax.training.script import train
 from diffax.training.setup import Setup, prepare
-from diffax.training.starting import TrainedAutoencoder, TrainedReader, TrainedRun
+from diffax.training.starting import TrainedAutoencoder, TrainedReader, TrainedRun, TrainedToken
 from diffax.training.state import TrainState
 
 __all__ = [
@@ -70,6 +70,7 @@ __all__ = [
     "TrainedAutoencoder",
     "TrainedReader",
     "TrainedRun",
+    "TrainedToken",
     "base_model",
     "debugged",
     "dry_run",

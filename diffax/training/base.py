@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from diffax.generation import Model
-from diffax.pretrained import PublishedNetwork, PublishedReader, load_pipeline, placed
+from diffax.pretrained import (
+    PublishedNetwork,
+    PublishedReader,
+    TokenReader,
+    load_pipeline,
+    placed,
+)
 from diffax.training.config import Config
 from diffax.training.keeping.workdir import previous_config
 from diffax.training.run import load_run
-from diffax.training.starting import TrainedReader, TrainedRun
+from diffax.training.starting import TrainedReader, TrainedRun, TrainedToken
 
 
 def started_from(config: Config, folder: str) -> Config:
@@ -51,6 +57,9 @@ def _of_run(part: Any, name: str, folder: str, run: Config) -> Any:
         return TrainedRun(folder)
     if type(part) is PublishedReader:
         return TrainedReader(folder, dropout=part.dropout)
+    if type(part) is TokenReader:
+        new = (part.token, part.vectors, part.initial)
+        return TrainedToken(folder, None, None, part.dropout, *new)
     if name in ("schedule", "parameterization", "codec"):
         own = getattr(run.objective, name)
         # Latents that are kept are those of the run's data.

@@ -59,6 +59,7 @@ def families() -> dict[str, Mapping[str, Any]]:
         "weighting": losses.WEIGHTINGS,
         "coupling": objectives.COUPLINGS,
         "variance": {"learned": losses.LearnedVariance},
+        "uncertainty": {"learned": losses.Uncertainty},
         "conditioner": conditioning.BY_NAME | pretrained.CONDITIONERS | starting.READERS,
         "codec": codecs.BY_NAME | pretrained.CODECS | starting.CODECS,
         "adapter": adapters.BY_NAME,

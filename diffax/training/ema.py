@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+_RAMP = 0.05
+
 
 @dataclass(frozen=True)
 class EMAConfig:
@@ -32,7 +34,7 @@ class EMAConfig:
     """Half-lives in images; named `half_life_500000`."""
     copy_until: int = 0
     """Steps over which every average is a copy of the parameters."""
-    ramp: float | None = 0.05
+    ramp: float | None = _RAMP
     """A half-life is at most this share of the images seen so far; None: the same all along."""
     widths: tuple[float, ...] = ()
     """Relative standard deviations sigma_rel, below 0.28, of power-function averages; named
@@ -52,6 +54,19 @@ class EMAConfig:
             raise ValueError(f"ema.copy_until must be >= 0 steps, got {self.copy_until}")
         if self.ramp is not None and not self.ramp > 0:
             raise ValueError(f"ema.ramp must be > 0 or None, got {self.ramp}")
+        if self.ramp != _RAMP and not self.half_lives:
+            raise ValueError(
+                f"ema.ramp {self.ramp} is of half-lives, and there are none; set ema.half_lives"
+            )
+        if not self.warmup and not self.decays:
+            raise ValueError(
+                "ema.warmup False is of constant decays, and there are none; leave it out"
+            )
+        if self.copy_until and not self.names:
+            raise ValueError(
+                f"ema.copy_until {self.copy_until} is of averages, and there are none; set "
+                "ema.decays, ema.half_lives or ema.widths, too"
+            )
         if len(set(self.names)) < len(self.names):
             raise ValueError(f"every average must differ from the others, got {self.names}")
 

@@ -9,6 +9,7 @@ from diffax.adapters import LowRank
 from diffax.generation import Model
 from diffax.models import ControlledUNet
 from diffax.models.controlnet import controls_of
+from diffax.objectives.denoising import adapted
 from diffax.pretrained import (
     PublishedReader,
     TokenReader,
@@ -57,7 +58,7 @@ def export_run(
         raise FileExistsError(f"{out} exists; give another name or remove it first")
     model = run.model_to_sample()
     if isinstance(objective.adapter, LowRank):
-        save_lora(trained_lora(run.trainable, objective.adapter, model), out)
+        save_lora(trained_lora(adapted(run.trainable), objective.adapter, model), out)
         return "lora"
     if isinstance(reader, TokenReader):
         save_embedding(model, reader.token, out)

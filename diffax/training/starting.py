@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffax.codecs import Latent
+from diffax.conditioning import Captions
 from diffax.generation import Model
 
 
@@ -116,6 +117,31 @@ class TrainedReader:
         return conditioner.fitted(spec)
 
 
+@dataclass(frozen=True)
+class TrainedToken(TrainedReader):
+    """The captions that a run of train.py reads, with a new token, whose vectors are learned.
+
+    Textual inversion (Gal et al. 2022), with the adapter `Subset("new_embedding")`.
+    """
+
+    token: str = "<new>"
+    """What captions and prompts call it."""
+    vectors: int = 1
+    """Vectors that the token stands for."""
+    initial: str = "object"
+    """A word that means something near, whose vector all of them start from."""
+
+    def fitted(self, spec: Any) -> Any:
+        """The conditioner; raises as `TrainedReader.fitted`, or of a run that reads no captions."""
+        conditioner = super().fitted(spec)
+        if not isinstance(conditioner, Captions):
+            raise ValueError(
+                f"a new token needs a run that reads captions; {self.path} has the conditioner "
+                f"{type(conditioner).__name__}"
+            )
+        return conditioner.with_token(self.token, self.vectors, self.initial)
+
+
 RUNS: dict[str, type] = {"run": TrainedRun}
-READERS: dict[str, type] = {"run": TrainedReader}
+READERS: dict[str, type] = {"run": TrainedReader, "run_token": TrainedToken}
 CODECS: dict[str, type] = {"run": TrainedAutoencoder}

@@ -153,6 +153,38 @@ def test_padding_is_not_seen_and_texts_differ():
     np.testing.assert_allclose(again["embedding"], short["embedding"], atol=1e-6)
 
 
+@pytest.mark.parametrize("words", [None, 50])
+def test_a_new_token_has_vectors_of_its_own(words):
+    captions = Captions(**SMALL, words=words)
+    captions = captions.with_params(jax.jit(captions.init)(jax.random.key(0)))
+    told = captions.with_token("<new>", 2, "b")
+    texts = ["a <new>", "a bb" if words is None else "a b b", "ab"]
+    rows = told.tokens(texts)
+    base = 258 + (words or 0)
+    assert [row for row in rows[0] if row >= base] == [base, base + 1]
+    new = jax.jit(told.encode)(told.params, {"tokens": rows})["context"]
+    old = jax.jit(captions.encode)(captions.params, {"tokens": captions.tokens(texts)})["context"]
+    np.testing.assert_allclose(new[0], old[1], atol=1e-6)  # as the word that it started from
+    np.testing.assert_allclose(new[1:], old[1:], atol=1e-6)
+    moved = jax.tree.map(lambda leaf: leaf, told.params)
+    moved["params"]["new_embedding"]["embedding"] += jnp.arange(8.0)[None]
+    again = jax.jit(told.encode)(moved, {"tokens": rows})["context"]
+    assert np.abs(again[0] - new[0]).max() > 1e-3
+    np.testing.assert_array_equal(again[1:], new[1:])
+
+
+def test_a_new_token_needs_a_trained_conditioner_without_one():
+    with pytest.raises(ValueError, match="trained conditioner without one, got none"):
+        Captions(**SMALL).with_token("<new>", 1, "b")
+    trained = Captions(**SMALL).with_params({"params": {"byte": {"embedding": jnp.ones((258, 8))}}})
+    with pytest.raises(ValueError, match="initial ' ' says nothing|initial '' says nothing"):
+        trained.with_token("<new>", 1, "")
+    with pytest.raises(ValueError, match="got the token '<new>' already"):
+        trained.with_token("<new>", 1, "b").with_token("<other>", 1, "b")
+    with pytest.raises(ValueError, match="vectors must lie in 1 to 7, got 8"):
+        trained.with_token("<new>", 8, "b")
+
+
 # ---------------------------------------------------------------- what does not fit
 
 

@@ -112,7 +112,7 @@ def test_ranks_grow_with_the_noise():
 def test_names_are_complete():
     assert list(losses.TIMES) == [
         "uniform", "antithetic", "stratified", "log_normal", "logit_normal", "shifted",
-        "even_logsnr",
+        "even_logsnr", "second_moment",
     ]  # fmt: skip
 
 

@@ -71,6 +71,15 @@ def test_time_label_and_text_reach_their_own_example_and_every_parameter():
     assert out.shape == (2, 4, 8, 2)
 
 
+def test_with_joint_attention_text_reaches_every_parameter_and_its_own_example():
+    model = DiT(**TINY, num_classes=3, context_size=5, joint=True)
+    x, t = jax.random.normal(jax.random.key(0), (2, 4, 8, 1)), jnp.array([3.0, 700.0])
+    text = jax.random.normal(jax.random.key(1), (2, 6, 5))
+    told = {"label": jnp.array([1, 3]), "context": text}
+    out = check_every_example_hears_its_own(model, x, t, told, label=2, context=0.0)
+    assert out.shape == (2, 4, 8, 1)
+
+
 @pytest.mark.slow
 def test_patches_know_their_places():
     model, t = DiT(**TINY), jnp.ones(1)
@@ -96,6 +105,7 @@ def test_bfloat16_is_close_and_comes_back_as_float32():
     [
         (lambda: DiT.of_size("M"), "expected one of S, B, L, XL, got 'M'"),
         (lambda: DiT(features=30, num_heads=3), "multiple of 4 and of num_heads 3, got 30"),
+        (lambda: DiT(joint=True), "DiT.joint: expected a context .*; set context_size"),
         (lambda: DiT(depth=1000), "DiT.depth: expected whole numbers from 1 to 128"),
         (lambda: shapes(DiT(**TINY), (8, 9, 3)), "divisible by 2.*patch.*got 8x9.*resize"),
         (lambda: shapes(DiT(**TINY, context_size=4)), r"\['context'\] is missing"),

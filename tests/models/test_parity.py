@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from diffax.models.blocks.embeddings import guidance_embedding
+from diffax.models.blocks.joint import JointBlock
+from diffax.models.blocks.style import Style
 from diffax.pretrained import load_network
 
 torch = pytest.importorskip("torch", reason="the parity extra (torch) is not installed")
@@ -91,3 +93,42 @@ def test_a_distilled_network_is_told_its_guidance(tmp_path):
         timestep_cond=torch.from_numpy(np.array(w)),
     )
     np.testing.assert_allclose(ours, expected, atol=2e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_the_joint_block_is_that_of_stable_diffusion_3(last):
+    from diffusers.models.attention import JointTransformerBlock
+
+    torch.manual_seed(0)
+    theirs = JointTransformerBlock(16, 2, 8, context_pre_only=last).eval()
+    drawn = np.random.default_rng(0)
+    x, text, vector = (
+        drawn.standard_normal(shape).astype(np.float32)
+        for shape in ((2, 6, 16), (2, 5, 16), (2, 16))
+    )
+    with torch.no_grad():
+        told = theirs(*map(torch.from_numpy, (x, text, vector)))
+    state = {name: value.numpy() for name, value in theirs.state_dict().items()}
+    if last:  # the original has scale and shift the other way round there
+        for name in ("norm1_context.linear.weight", "norm1_context.linear.bias"):
+            state[name] = np.concatenate(np.split(state[name], 2)[::-1])
+    names = {"modulation": "norm1.linear", "text_modulation": "norm1_context.linear"}
+    names |= {f"to_{p}": f"attn.to_{p}" for p in "qkv"} | {"to_out_0": "attn.to_out.0"}
+    names |= {f"text_to_{p}": f"attn.add_{p}_proj" for p in "qkv"}
+    names |= {"text_to_out_0": "attn.to_add_out"}
+    layers = {
+        ours: {"kernel": state[f"{name}.weight"].T, "bias": state[f"{name}.bias"]}
+        for ours, name in names.items()
+        if f"{name}.weight" in state and not (last and ours == "text_to_q")
+    }
+    for ours, name in (("mlp", "ff"), ("text_mlp", "ff_context")):
+        if f"{name}.net.2.weight" in state:
+            inner, outer = (
+                {"kernel": state[f"{name}.net.{n}.weight"].T, "bias": state[f"{name}.net.{n}.bias"]}
+                for n in ("0.proj", "2")
+            )
+            layers[ours] = {"net_0": {"proj": inner}, "net_2": outer}
+    got = JointBlock(Style(), heads=2, last=last).apply({"params": layers}, x, text, vector)
+    np.testing.assert_allclose(got[0], told[1].numpy(), atol=2e-5)
+    if not last:
+        np.testing.assert_allclose(got[1], told[0].numpy(), atol=2e-5)

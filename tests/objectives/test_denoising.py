@@ -106,6 +106,47 @@ def test_each_quartile_of_time_gets_a_quarter(times, schedule):
     np.testing.assert_allclose(share, 0.25, atol=0.035)  # 5 standard deviations of 4,000 draws
 
 
+def test_second_moments_are_learned_beside_the_parameters():
+    """One plain step of size 1 along the gradient is what they become; adapters do not see them."""
+    times = losses.SecondMoment(bins=4)
+    objective, trainable, frozen = built(times=times, adapter=Subset("bias$"))
+    batch, key = batch_of(64), jax.random.key(1)
+    slope = gradient(objective, trainable, frozen, batch, 1)["assigned"]["times"]
+    known = jax.tree.map(jnp.subtract, trainable["assigned"]["times"], slope)
+    assert known["count"].sum() == 64 and bool(jnp.all(known["moment"] > 0))
+    value, _ = loss_of(objective, trainable, frozen, batch, 1)
+    shown = objective.shown(trainable, frozen, batch, key)
+    plain, _ = losses.diffusion_loss(
+        shown.network.apply, shown.network.params, shown.x0, shown.key, schedule=shown.schedule,
+        parameterization=objective.parameterization, times=times, weighting=objective.weighting,
+    )  # fmt: skip
+    assert float(value) == pytest.approx(float(plain), rel=1e-6)  # the added term is 0
+    later = trainable | {"assigned": {"times": jax.tree.map(lambda n: 20 * n, known)}}
+    drawn, measured = (
+        [loss_of(objective, one, frozen, batch, 1, train)[0] for one in (trainable, later)]
+        for train in (True, False)
+    )
+    assert drawn[0] != drawn[1] and measured[0] == measured[1]
+    assert objective.model(later, frozen, Sampling()).network.params
+
+
+def test_how_large_the_loss_is_is_learned_along():
+    head = losses.Uncertainty(waves=8)
+    objective, trainable, frozen = built(uncertainty=head, adapter=Subset("bias$"))
+    plain, *_ = built(adapter=Subset("bias$"))
+    batch = batch_of(64)
+    value, _ = loss_of(objective, trainable, frozen, batch)
+    unchanged = float(loss_of(plain, trainable, frozen, batch)[0])
+    assert float(value) == pytest.approx(unchanged, rel=1e-6)
+    slope = gradient(objective, trainable, frozen, batch)["uncertainty"]["weights"]
+    assert float(jnp.abs(slope).max()) > 0
+    sure = trainable | {"uncertainty": {"weights": -slope}}
+    assert loss_of(objective, sure, frozen, batch)[0] < value
+    # What is measured is the loss itself.
+    pair = [loss_of(objective, one, frozen, batch, train=False)[0] for one in (trainable, sure)]
+    assert pair[0] == pair[1]
+
+
 def test_guidance_needs_something_to_be_guided_by():
     built(CLASSES)[0].check_sampling(Sampling(guidance=2.0))
     built()[0].check_sampling(Sampling(guidance=1.0))
@@ -241,6 +282,11 @@ def test_a_learned_variance_is_trained_and_its_bound_measured():
         ),
         (VECTORS, dict(network=UNet(channels=8)), "UNet"),
         (IMAGES, dict(network=VectorMLP()), "VectorMLP"),
+        (
+            IMAGES,
+            dict(network=UNet(channels=8, multipliers=(1, 2), attention_resolutions=(4, 5))),
+            "no level has a side of 5; images of 8x8 have the levels 8x8, 4x4",
+        ),
         (CLASSES, dict(network=VectorMLP(num_classes=2)), "num_classes is 2, there are 3 classes"),
         (CLASSES, dict(network=StepMLP(num_steps=1000)), "StepMLP reads no condition"),
         (VECTORS, dict(network=StepMLP(num_steps=10)), "knows 10 times, the schedule has 1000"),

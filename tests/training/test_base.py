@@ -13,6 +13,7 @@ from diffax.schedules import ScaledLinear
 from diffax.training import (
     TrainedReader,
     TrainedRun,
+    TrainedToken,
     load_recipe,
     started_from,
     to_json,
@@ -55,9 +56,13 @@ def test_a_run_stands_for_a_published_model(run):
     assert objective.adapter == recipe("lora").objective.adapter
 
 
+def test_a_run_learns_a_new_token_as_a_published_model_does(run):
+    objective = started_from(recipe("textual_inversion"), str(run)).objective
+    token = TrainedToken(str(run), dropout=0.0, token="<new>", vectors=2, initial="cat")
+    assert objective.conditioner == token and objective.network == TrainedRun(str(run))
+
+
 def test_where_a_run_cannot_it_is_said(run, tmp_path):
-    with pytest.raises(ValueError, match="TokenReader needs a published model"):
-        started_from(recipe("textual_inversion"), str(run))
     with pytest.raises(ValueError, match="NewControl needs a published model"):
         started_from(recipe("controlnet"), str(run))
     with pytest.raises(ValueError, match="this recipe has none"):

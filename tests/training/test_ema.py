@@ -143,6 +143,9 @@ def test_bad_values_are_refused():
         dict(widths=(0.3,)),
         dict(ramp=0.0),
         dict(copy_until=-1),
+        dict(ramp=0.1),  # of half-lives that there are not
+        dict(decays=(), half_lives=(9.0,), warmup=False),
+        dict(decays=(), copy_until=3),
     ):
         with pytest.raises(ValueError, match="ema"):
             EMAConfig(**bad)

@@ -14,13 +14,15 @@ from diffax.models.blocks.style import Style
 from diffax.models.blocks.transformer import FeedForward
 
 
-def modulation(vector: jax.Array, count: int, features: int, style: Style) -> list[jax.Array]:
+def modulation(
+    vector: jax.Array, count: int, features: int, style: Style, name: str = "modulation"
+) -> list[jax.Array]:
     """`count` arrays `[B, 1, features]` from a vector `[B, E]`; they begin as zeros.
 
-    To be called inside a module, whose `modulation` the linear map is.
+    To be called inside a module, which the linear map called `name` belongs to.
     """
     init = nn.initializers.zeros
-    numbers = style.dense(count * features, "modulation", kernel_init=init)(nn.silu(vector))
+    numbers = style.dense(count * features, name, kernel_init=init)(nn.silu(vector))
     return jnp.split(numbers[:, None, :], count, axis=-1)
 
 
