@@ -12,6 +12,7 @@ import optax
 from jax import Array
 from jax.sharding import Mesh
 
+from diffax.models import llvm_level
 from diffax.training.devices import batch_sharding, replicated
 from diffax.training.ema import EMAConfig
 from diffax.training.norm import global_norm
@@ -175,4 +176,5 @@ def make_call(
         ),
         out_shardings=(state_places, replicated(mesh), replicated(mesh)),
         donate_argnums=0,
+        compiler_options=llvm_level(1),
     )
