@@ -14,6 +14,7 @@ from diffax.models.class_embedder import ClassEmbedder
 from diffax.models.classifier import SmallClassifier
 from diffax.models.clip_text import CLIPTextModel, CLIPTextModelWithProjection, TextEncoding
 from diffax.models.clip_vision import CLIPVisionModel, CLIPVisionModelWithProjection, ImageEncoding
+from diffax.models.compiling import init, llvm_level
 from diffax.models.controlnet import ControlledUNet, ControlNetModel, controlled
 from diffax.models.dequantizer import Dequantizer
 from diffax.models.diffwave import DiffWave
@@ -93,5 +94,7 @@ __all__ = [
     "VectorMLP",
     "controlled",
     "fingerprint",
+    "init",
+    "llvm_level",
     "parameter_count",
 ]

@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 
 from diffax.adapters.paths import matching
 from diffax.objectives.objective import ASSIGNED
+from diffax.training.norm import clip_by_norm
 from diffax.training.transformation import Transformation
 from diffax.training.unit_weights import unit_weights
 
@@ -308,7 +309,7 @@ class Optimizer:
             ValueError: a group that matches no parameter.
         """
         assigned = isinstance(trainable, dict) and ASSIGNED in trainable
-        clip = optax.identity() if self.clip is None else optax.clip_by_global_norm(self.clip)
+        clip = optax.identity() if self.clip is None else clip_by_norm(self.clip)
         update = self.method.build(self._rate(self.learning_rate, steps, batch_size))
         if self.groups:
             names = _names(trainable)

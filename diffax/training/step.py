@@ -12,8 +12,10 @@ import optax
 from jax import Array
 from jax.sharding import Mesh
 
+from diffax.models import llvm_level
 from diffax.training.devices import batch_sharding, replicated
 from diffax.training.ema import EMAConfig
+from diffax.training.norm import global_norm
 from diffax.training.state import TrainState
 
 Batch = dict[str, Array]
@@ -70,7 +72,7 @@ def make_step(problem: Problem) -> Step:
         made = state.step - state.skipped
         ema = problem.ema.update(state.ema, trainable, made, problem.batch_size)
 
-        gradient_norm = optax.tree.norm(gradient)
+        gradient_norm = global_norm(gradient)
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(gradient_norm)
         skipped = state.skipped
         if problem.skip_nonfinite:
@@ -83,7 +85,7 @@ def make_step(problem: Problem) -> Step:
         metrics = metrics | {
             "finite": finite,
             "gradient_norm": gradient_norm,
-            "update_ratio": optax.tree.norm(updates) / optax.tree.norm(state.trainable),
+            "update_ratio": global_norm(updates) / global_norm(state.trainable),
         }
         return TrainState(trainable, opt_state, ema, state.step + 1, skipped, state.key), metrics
 
@@ -174,4 +176,5 @@ def make_call(
         ),
         out_shardings=(state_places, replicated(mesh), replicated(mesh)),
         donate_argnums=0,
+        compiler_options=llvm_level(1),
     )

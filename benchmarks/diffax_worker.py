@@ -1,0 +1,162 @@
+"""Our side of a case: `python -m benchmarks.diffax_worker CASE`, spoken to by the runner."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.cases import CASES, Case
+from benchmarks.worker import peak_memory, serve, timed
+from diffax import models
+from diffax.data import Column, Spec
+from diffax.generation import Sampling, generate
+from diffax.objectives import Denoising
+from diffax.parameterization import Eps
+from diffax.pretrained.configs import module_from_config, parameter_shapes
+from diffax.pretrained.families import FAMILIES
+from diffax.schedules import Cosine
+from diffax.solvers import DDIM
+from diffax.training import EMAConfig, Optimizer
+from diffax.training.devices import batch_sharding, make_mesh
+from diffax.training.setup import example_of
+from diffax.training.state import abstract, begun, make_begin
+from diffax.training.step import Problem, make_call, make_step
+
+
+def main() -> None:
+    """Builds the case, compiles what is measured, then serves."""
+    case = CASES[sys.argv[1]]
+    answers = {"memory": peak_memory, "ceiling": ceiling}
+    facts = {"device": jax.devices()[0].device_kind, "jax": jax.__version__}
+    if case.train:
+        answers |= trained(case, facts)
+    else:
+        answers |= published(case, facts)
+    serve(answers | {"facts": lambda: facts})
+
+
+def trained(case: Case, facts: dict) -> dict:
+    """Training as `train.py` does it; the network alone; sampling as `sample.py` does it."""
+    kind, fields = case.ours
+    image = len(case.shape) == 3 and case.shape[-1] in (1, 3)
+    spec = _spec(case, image)
+    dtype = {"dtype": "bfloat16"} if case.bfloat16 else {}
+    schedule = Cosine(num_steps=100 if kind == "StepMLP" else 1000)
+    network = getattr(models, kind)(**fields, **dtype)
+    objective = Denoising(network=network, schedule=schedule, parameterization=Eps()).build(spec)
+    example, ema, mesh = example_of(objective, spec), EMAConfig((0.999,)), make_mesh()
+
+    def optimizer(trainable):
+        return Optimizer(learning_rate=1e-4).build(trainable, steps=1000, batch_size=case.batch)
+
+    begin = make_begin(objective, example, optimizer, ema)
+    places = abstract(begin, objective.loaded, mesh)
+    state, frozen = begun(begin, 0, objective.loaded, places)
+    problem = Problem(objective.loss, optimizer(places[0].trainable), ema, case.batch)
+    sharding = batch_sharding(mesh, stacked=True)
+    shapes = {
+        name: jax.ShapeDtypeStruct(
+            (case.stack, case.batch, *one.shape[1:]), one.dtype, sharding=sharding
+        )
+        for name, one in example.items()
+    }
+    stop = jax.ShapeDtypeStruct((mesh.size,), jnp.int32, sharding=batch_sharding(mesh))
+    count = jax.ShapeDtypeStruct((), jnp.int32)
+    call = make_call(make_step(problem), places, shapes, mesh)
+    began, processor = time.perf_counter(), time.process_time()
+    call = call.lower(*places, shapes, count, stop).compile()
+    facts["compile"] = time.perf_counter() - began
+    facts["compile_processor"] = time.process_time() - processor
+    facts["parameters"] = models.parameter_count(places[0].trainable)
+    facts["step_flops"] = (call.cost_analysis() or {}).get("flops")
+
+    draws = np.random.default_rng(0)
+    batch = jax.device_put({name: _drawn(draws, shape) for name, shape in shapes.items()}, sharding)
+    held = [state]
+
+    def step():
+        held[0], metrics, _ = call(
+            held[0], frozen, batch, np.int32(case.stack), np.zeros(mesh.size, np.int32)
+        )
+        jax.block_until_ready(metrics)
+
+    solver, images = DDIM(eta=0.0), case.sample or (1, 1)
+    settings = Sampling(solver=solver, steps=images[1], num=images[0], batch_size=images[0])
+
+    def sampled():
+        model = objective.model(held[0].trainable, frozen, settings)
+        jax.block_until_ready(generate(model).x)
+
+    x, t = jnp.ones((case.batch, *case.shape)), jnp.arange(case.batch) * 1.0
+    condition = {"label": jnp.zeros(case.batch, jnp.int32)} if case.labels else {}
+    apply = jax.jit(network.apply)
+
+    def forward():
+        params = held[0].trainable["network"]
+        jax.block_until_ready(apply(params, x, t, condition))
+
+    return {
+        "train": timed(step, case.stack),
+        "forward": timed(forward),
+        "sample": timed(sampled),
+    }
+
+
+def published(case: Case, facts: dict) -> dict:
+    """One call of a published network with random weights."""
+    dtype = "bfloat16" if case.bfloat16 else "float32"
+    config = FAMILIES[case.ours[0]]["unet"]
+    module = module_from_config(config, dtype=dtype, param_dtype=dtype)
+    draws = np.random.default_rng(0)
+    shapes = parameter_shapes(module)
+    params = jax.tree.map(lambda leaf: jnp.asarray(_drawn(draws, leaf) * 0.02), shapes)
+    x = jnp.ones((case.batch, *case.shape), dtype)
+    t = jnp.arange(case.batch) * 1.0
+    condition = {"context": jnp.ones((case.batch, *case.context), dtype)}
+    began, processor = time.perf_counter(), time.process_time()
+    apply = jax.jit(module.apply).lower(params, x, t, condition).compile()
+    facts["compile"] = time.perf_counter() - began
+    facts["compile_processor"] = time.process_time() - processor
+    facts["parameters"] = models.parameter_count(params)
+    return {
+        "forward": timed(lambda: jax.block_until_ready(apply(params, x, t, condition))),
+    }
+
+
+def ceiling() -> dict:
+    """GFLOP/s of a product of two matrices in the computation's type: the best of several."""
+    size, dtype = (1024, jnp.float32) if _on_cpu() else (8192, jnp.bfloat16)
+    a = jax.random.normal(jax.random.key(0), (size, size)).astype(dtype)
+    product = jax.jit(lambda a: a @ a)
+    run = timed(lambda: jax.block_until_ready(product(a)))
+    return {"gflops": 2e-9 * size**3 / min(run()["seconds"] for _ in range(10))}
+
+
+def _spec(case: Case, image: bool) -> Spec:
+    columns = {"x": Column(case.shape, "uint8" if image else "float32")}
+    known = {}
+    if case.labels:
+        columns["label"] = Column((), "int32")
+        known["class_names"] = tuple(map(str, range(case.labels)))
+    if not image:
+        zeros, ones = (0.0,) * case.shape[-1], (1.0,) * case.shape[-1]
+        known |= {"mean": zeros, "std": ones}
+    return Spec(columns, size=50_000, **known)
+
+
+def _drawn(draws: np.random.Generator, like: jax.ShapeDtypeStruct) -> np.ndarray:
+    if jnp.issubdtype(like.dtype, jnp.integer):
+        return draws.integers(0, 10, like.shape).astype(like.dtype)
+    return draws.standard_normal(like.shape, np.float32).astype(like.dtype)
+
+
+def _on_cpu() -> bool:
+    return jax.default_backend() == "cpu"
+
+
+if __name__ == "__main__":
+    main()

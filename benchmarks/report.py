@@ -1,0 +1,86 @@
+"""Results of `python -m benchmarks` as a table and as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+NAMES = {"train": "training step", "forward": "forward", "sample": "sampling"}
+
+
+def table(found: dict) -> str:
+    """Markdown: a line a measurement, then a line a case."""
+    lines = [
+        "| case | what | diffax | PyTorch | speed | of the ceiling |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for case in found["cases"].values():
+        for what, times in case["times"].items():
+            cells = [_seconds(times[side]) for side in ("diffax", "torch")]
+            share = utilization(case, what)
+            of_ceiling = "" if share is None else f"{100 * share:.0f} %"
+            speed = f"{case['speed'][what]:.2f}"
+            row = [case["title"], NAMES[what], *cells, speed, of_ceiling]
+            lines.append(f"| {' | '.join(row)} |")
+    lines += [
+        "",
+        "| case | compile cold | processor | cached | ready: diffax | PyTorch | memory: diffax "
+        "| PyTorch |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for case in found["cases"].values():
+        facts = case["facts"]["diffax"]
+        cells = [
+            case["title"],
+            f"{facts['compile']:.1f} s",
+            f"{facts['compile_processor']:.1f} s",
+            f"{case['cached_compile_s']:.1f} s",
+            *(f"{case['ready_s'][side]:.1f} s" for side in ("diffax", "torch")),
+            *(f"{case['memory_gib'][side]:.2f} GiB" for side in ("diffax", "torch")),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    device = next(iter(found["cases"].values()))["facts"]
+    lines += [
+        "",
+        f"{found['date']}, {device['diffax']['device']}, {found['cores']} cores; jax "
+        f"{device['diffax']['jax']}, torch {device['torch']['torch']}, diffusers "
+        f"{device['torch']['diffusers']}; others took {100 * found['foreign']:.0f} %.",
+    ]
+    return "\n".join(lines)
+
+
+def utilization(case: dict, what: str) -> float | None:
+    """Our share of the matrix ceiling: FLOPs by formula, three times a forward pass in training."""
+    passes = {"train": 3, "forward": 1}.get(what)
+    if passes is None:
+        return None
+    flops = passes * case["facts"]["torch"]["forward_flops"]
+    return flops / case["times"][what]["diffax"]["median"] / 1e9 / case["ceiling_gflops"]
+
+
+def plot(found: dict, path: Path) -> None:
+    """Bars of our speed over theirs, with the line of equal speed."""
+    rows = [
+        (f"{name}: {NAMES[what]}", speed)
+        for name, case in found["cases"].items()
+        for what, speed in case["speed"].items()
+    ][::-1]
+    figure, axes = plt.subplots(figsize=(7, 0.8 + 0.35 * len(rows)), layout="constrained")
+    bars = axes.barh([name for name, _ in rows], [speed for _, speed in rows])
+    axes.bar_label(bars, fmt="%.2f", padding=3)
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set_xscale("log")
+    axes.set_xlabel("times PyTorch's speed (logarithmic)")
+    axes.margins(x=0.15)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _seconds(times: dict[str, float]) -> str:
+    scale, unit = (1, "s") if times["median"] >= 1 else (1e3, "ms")
+    median, least, most = (scale * times[name] for name in ("median", "least", "most"))
+    return f"{median:.3g} {unit} ({least:.3g} to {most:.3g})"

@@ -1,0 +1,51 @@
+"""The Euclidean norm of all gradients together, and clipping by it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+_SMALL = 1024  # elements up to which leaves are summed as one; such are on every device
+
+
+def global_norm(tree: Any) -> jax.Array:
+    """Square root of the sum of squares over all leaves, accumulated in float32.
+
+    The numerous small leaves, biases and scales, are joined and summed as one: a sum for each of a
+    U-Net's leaves means a thousand kernels more, and seconds more to compile them.
+
+    Args:
+        tree: of real arrays.
+
+    Returns:
+        A float32 scalar.
+
+    Example:
+        >>> float(global_norm({"kernel": jnp.full((2, 2), 2.0), "bias": jnp.full(1, 3.0)}))
+        5.0
+    """
+    leaves = [jnp.asarray(leaf, jnp.float32) for leaf in jax.tree.leaves(tree)]
+    small = [leaf.ravel() for leaf in leaves if math.prod(leaf.shape) <= _SMALL]
+    large = [leaf for leaf in leaves if math.prod(leaf.shape) > _SMALL]
+    joined = [jnp.concatenate(small)] if small else []
+    # Not `vdot`: on a CPU it sums one by one, and 70,000 terms lose half of float32's digits.
+    squares = [jnp.sum(jnp.square(leaf)) for leaf in large + joined]
+    return jnp.sqrt(jnp.sum(jnp.stack(squares))) if squares else jnp.float32(0)
+
+
+def clip_by_norm(largest: float) -> optax.GradientTransformation:
+    """Scales all gradients by one factor, at most 1, so that their norm is at most `largest`.
+
+    Pascanu et al. 2013, algorithm 1; as `optax.clip_by_global_norm` up to rounding, but with a
+    product in place of two divisions, which a compiler joins with what the optimizer does next.
+    """
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        factor = jnp.minimum(1.0, largest / global_norm(updates))
+        return jax.tree.map(lambda u: u * factor.astype(u.dtype), updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
