@@ -47,6 +47,7 @@ def config(variant: str = "") -> Config:
             steps=steps,
             batch_size=8 if variant == "debug" else 32 if small else 128,
             steps_per_call=4 if variant == "debug" else 10,
+            quick=variant == "debug",
             log_every=4 if variant == "debug" else 20 if small else 100,
             save_every=4 if variant == "debug" else 200 if small else 10_000,
             sample_every=8 if variant == "debug" else 200 if small else 10_000,

@@ -53,6 +53,7 @@ def config(variant: str = "") -> Config:
             steps=20 if debug else 1500,
             batch_size=16 if debug else 128,
             steps_per_call=5 if debug else 10,
+            quick=debug,
             log_every=5 if debug else 50,
             save_every=10 if debug else 500,
             sample_every=10 if debug else 500,
@@ -62,6 +63,7 @@ def config(variant: str = "") -> Config:
             steps=5 if debug else 50,
             num=20 if debug else 100,
             batch_size=500,
+            quick=debug,
         ),
     )
 

@@ -43,10 +43,13 @@ def config(variant: str = "") -> Config:
         train=TrainConfig(
             steps=4 if debug else 800,
             batch_size=2,
+            quick=debug,
             log_every=2 if debug else 10,
             save_every=2 if debug else 200,
             sample_every=0 if debug else 200,
             images=not debug,
         ),
-        sample=Sampling(steps=2 if debug else 50, guidance=7.5, clip=None, num=2 if debug else 4),
+        sample=Sampling(
+            steps=2 if debug else 50, guidance=7.5, clip=None, num=2 if debug else 4, quick=debug
+        ),
     )

@@ -56,9 +56,10 @@ def config(variant: str = "") -> Config:
             steps=8 if debug else 50_000,
             batch_size=4 if debug else 64,
             steps_per_call=2 if debug else 10,
+            quick=debug,
             log_every=2 if debug else 50,
             save_every=4 if debug else 1000,
             sample_every=4 if debug else 1000,
         ),
-        sample=Sampling(steps=5 if debug else 50, num=4 if debug else 64),
+        sample=Sampling(steps=5 if debug else 50, num=4 if debug else 64, quick=debug),
     )

@@ -67,6 +67,7 @@ def config(variant: str = "") -> Config:
             steps=8 if debug else 100_000,
             batch_size=4 if debug else 32,
             steps_per_call=2 if debug else 10,
+            quick=debug,
             log_every=2 if debug else 50,
             save_every=4 if debug else 2000,
             sample_every=0,

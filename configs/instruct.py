@@ -34,10 +34,13 @@ def config(variant: str = "") -> Config:
         train=TrainConfig(
             steps=4 if debug else 15_000,
             batch_size=2 if debug else 16,
+            quick=debug,
             log_every=2 if debug else 10,
             save_every=2 if debug else 1000,
             sample_every=0,
             images=False,
         ),
-        sample=Sampling(steps=2 if debug else 30, guidance=7.5, clip=None, num=2 if debug else 4),
+        sample=Sampling(
+            steps=2 if debug else 30, guidance=7.5, clip=None, num=2 if debug else 4, quick=debug
+        ),
     )

@@ -33,10 +33,13 @@ def config(variant: str = "") -> Config:
         train=TrainConfig(
             steps=4 if debug else 2000,
             batch_size=2 if debug else 4,
+            quick=debug,
             log_every=2 if debug else 10,
             save_every=2 if debug else 250,
             sample_every=0 if debug else 250,
             images=not debug,
         ),
-        sample=Sampling(steps=2 if debug else 30, guidance=7.5, clip=None, num=2 if debug else 4),
+        sample=Sampling(
+            steps=2 if debug else 30, guidance=7.5, clip=None, num=2 if debug else 4, quick=debug
+        ),
     )

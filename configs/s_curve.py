@@ -80,6 +80,7 @@ def config(variant: str = "") -> Config:
             steps=40 if debug else 6000,
             batch_size=64 if debug else 512,
             steps_per_call=10 if debug else 100,
+            quick=debug,
             log_every=10 if debug else 100,
             save_every=20 if debug else 2000,
             sample_every=20 if debug else 2000,
@@ -90,6 +91,7 @@ def config(variant: str = "") -> Config:
             clip=None,
             num=500 if debug else 2000,
             batch_size=10_000,
+            quick=debug,
         ),
     )
 

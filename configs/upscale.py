@@ -63,10 +63,11 @@ def config(variant: str = "") -> Config:
             steps=8 if debug else 100_000 if large else 1000,
             batch_size=4 if debug else 32 if large else 16,
             steps_per_call=2 if debug else 10,
+            quick=debug,
             log_every=2 if debug else 50,
             save_every=4 if debug else 200,
             sample_every=0,  # a grid of samples would need small images
             images=False,
         ),
-        sample=Sampling(steps=4, num=4 if debug else 16),
+        sample=Sampling(steps=4, num=4 if debug else 16, quick=debug),
     )

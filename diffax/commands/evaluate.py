@@ -174,7 +174,7 @@ def _check(flags: argparse.Namespace) -> None:
             f"{nearest(flags.features, FEATURES)}"
         )
     if flags.sampler is not None:
-        registry.lookup(flags.sampler)
+        registry.resolved(flags.sampler)
 
 
 def _sweep(text: str) -> tuple[str, list[float]]:

@@ -224,7 +224,7 @@ def _check(flags: argparse.Namespace) -> None:
             else "expected --workdir or --pretrained, got both"
         )
     if flags.sampler is not None:
-        registry.lookup(flags.sampler)
+        registry.resolved(flags.sampler)
     for name in _EDITING:
         if getattr(flags, name) not in (None, False) and flags.init_image is None:
             raise UsageError(f"--{name} needs --init-image, the image it belongs to")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
+from functools import cache
 from typing import Any
 
 import jax
@@ -14,6 +14,7 @@ from jax import Array
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
+from diffax.compilation import compiler_options
 from diffax.denoiser import Denoiser, Network
 from diffax.generation.edit import Edit, Start, edit_of, instructed
 from diffax.generation.model import Model
@@ -163,7 +164,9 @@ def _batch(
     denoiser = plan.limits(denoiser)
     # As NumPy arrays these go to every device that the parameters live on.
     solver, grid, scale = jax.device_get((plan.solver, plan.grid, plan.start_scale))
-    return _draw(
+    quick = getattr(model.settings, "quick", False) if request.quick is None else request.quick
+    draw = _draw_quickly() if quick else _draw
+    return draw(
         denoiser,
         solver,
         grid,
@@ -178,8 +181,7 @@ def _batch(
     )
 
 
-@partial(jax.jit, static_argnames=("shape", "trajectory", "on_step"))
-def _draw(
+def _drawn(
     denoiser: Denoiser,
     solver: Solver,
     grid: Point,
@@ -204,6 +206,17 @@ def _draw(
     return start.finished(x), states
 
 
+_STATIC = ("shape", "trajectory", "on_step")
+_draw = jax.jit(_drawn, static_argnames=_STATIC)
+
+
+@cache
+def _draw_quickly() -> Callable[..., Any]:
+    # Made when it is first needed: its options depend on the devices.
+    options = compiler_options(quick=True)
+    return jax.jit(_drawn, static_argnames=_STATIC, compiler_options=options)
+
+
 # ---------------------------------------------------------------- what is asked
 
 
@@ -212,7 +225,7 @@ def _merged(request: Request | None, options: dict[str, Any]) -> Request:
         return Request.of(**options)
     given = Request.of(**options)
     known = {f.name for f in dataclasses.fields(Request)} & set(options)
-    changes = {name: getattr(given, name) for name in known}
+    changes = {name: options[name] for name in known}
     changes["options"] = {**request.options, **given.options}
     return dataclasses.replace(request, **changes)
 

@@ -83,6 +83,8 @@ class Sampling:
     """Samples drawn at once, at most; None: all."""
     seed: int = 0
     """Sample i depends on (seed, i) only."""
+    quick: bool = False
+    """Compile in half the time into a slower program, on a CPU."""
 
     def __post_init__(self) -> None:
         """Checks every number that can be judged without the schedule."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from diffax.solvers import Solver
+from diffax.solvers import Solver, registry
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Request:
         image_guidance: of models that edit an image as a text says, how much the image counts
             (Brooks et al. 2023); 1.5 by default.
         guidance_rescale: 0..1, share of rescaling against over-exposure (Lin et al. 2023, 3.4).
-        sampler: a name of `diffax.solvers.registry`, or a `Solver`.
+        sampler: a name of `diffax.solvers.registry`, another program's name such as
+            "DPM++ 2M Karras", which may imply a spacing, or a `Solver`.
         options: the sampler's own options, such as `{"eta": 0.5}`; keyword arguments of `generate`
             that are no fields of this record land here.
         steps: steps taken.
@@ -59,6 +60,8 @@ class Request:
         stop_at: share of the noise after which to stop, in (0, 1); samples stay in model space.
         batch_size: samples drawn at once, at most.
         tile: decode (and encode) large images in overlapping tiles of so many pixels.
+        quick: compile in half the time into a slower program, on a CPU; see
+            `diffax.compilation`. Numbers agree to rounding. None: as the model's settings say.
         decode: False: leave the samples in model space.
         trajectory: keep every state: mind the memory.
         on_step: called on the host after every step of every batch, see `diffax.sample`.
@@ -107,6 +110,7 @@ class Request:
     stop_at: float | None = None
     batch_size: int | None = None
     tile: int | None = None
+    quick: bool | None = None
     decode: bool = True
     trajectory: bool = False
     on_step: Callable[..., None] | None = None
@@ -125,6 +129,8 @@ class Request:
 
     def __post_init__(self) -> None:
         """Checks every value that can be judged without the model."""
+        if isinstance(self.sampler, str):
+            self._name_sampler(self.sampler)
         for name in ("num", "steps", "batch_size", "height", "width", "total"):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= 10**9:
@@ -156,6 +162,17 @@ class Request:
                 f"expected one prompt or more, none of them empty, got {self.prompt!r}; "
                 "give None for samples without a text"
             )
+
+    def _name_sampler(self, asked: str) -> None:
+        """Puts the registry's name, and the spacing that the given one implies, in their places."""
+        name, spacing = registry.resolved(asked)
+        object.__setattr__(self, "sampler", name)
+        if spacing is None:
+            return
+        said = "karras" if self.karras else self.spacing
+        if said not in (None, spacing):
+            raise ValueError(f"{asked!r} implies spacing {spacing}, got {said} beside it")
+        object.__setattr__(self, "spacing", spacing)
 
     @classmethod
     def of(cls, **given: Any) -> Request:

@@ -17,6 +17,8 @@ _LOWERED_WHEN_SHORT = (DEIS, DPMSolver, DPMSolverPP, SDEDPMSolver, SDEDPMSolverP
 # Runs of fewer steps end in lower orders (`lower_order_final`).
 SHORT_RUN = 15
 
+_SIGMAS = ("karras", "exponential", "beta")  # spacings in noise level that schedulers have
+
 # Our samplers' names -> the scheduler of the published settings, and what to change in it.
 SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "ddpm": ("DDPMScheduler", {}),
@@ -100,10 +102,11 @@ def plan(
             raise ValueError(f"unknown sampler {sampler!r}; known: {', '.join(SCHEDULERS)}")
         name, changes = SCHEDULERS[sampler]
         overrides = {"_class_name": name, **changes}
-    if spacing is not None:
+    spacing = "karras" if karras else spacing
+    if spacing in _SIGMAS:
+        overrides[f"use_{spacing}_sigmas"] = True
+    elif spacing is not None:
         overrides["timestep_spacing"] = spacing
-    if karras:
-        overrides["use_karras_sigmas"] = True
     if eta is not None:
         overrides["eta"] = eta
     return _last(from_diffusers(scheduler, total, **overrides), steps)

@@ -34,7 +34,13 @@ class Consistency:
     """
 
     description = Description(
-        names=(Name("consistency", "for consistency models, 1-4 steps (Song et al. 2023)"),),
+        names=(
+            Name(
+                "consistency",
+                "for consistency models, 1-4 steps (Song et al. 2023)",
+                also=("CMStochasticIterativeScheduler",),
+            ),
+        ),
         paper="Song et al. 2023, alg. 1",
         order=0,
         stochastic=True,
@@ -68,7 +74,13 @@ class LCM:
     """
 
     description = Description(
-        names=(Name("lcm", "for latent-consistency models, 1-8 steps (Luo et al. 2023)"),),
+        names=(
+            Name(
+                "lcm",
+                "for latent-consistency models, 1-8 steps (Luo et al. 2023)",
+                also=("LCMScheduler",),
+            ),
+        ),
         paper="Luo et al. 2023, alg. 3",
         order=0,
         stochastic=True,
@@ -112,7 +124,13 @@ class TCD:
     """
 
     description = Description(
-        names=(Name("tcd", "for trajectory-consistency models, 1-8 steps (Zheng et al.)"),),
+        names=(
+            Name(
+                "tcd",
+                "for trajectory-consistency models, 1-8 steps (Zheng et al.)",
+                also=("TCDScheduler",),
+            ),
+        ),
         paper="Zheng et al. 2024, alg. 4",
         order=0,
         stochastic="eta",

@@ -35,7 +35,13 @@ class DDIM:
     """
 
     description = Description(
-        names=(Name("ddim", "deterministic (eta 0) to ancestral (eta 1) (Song et al. 2021)"),),
+        names=(
+            Name(
+                "ddim",
+                "deterministic (eta 0) to ancestral (eta 1) (Song et al. 2021)",
+                also=("DDIMScheduler",),
+            ),
+        ),
         paper="Song et al. 2021, eq. 12, 16",
         stochastic="eta",
         options={"eta": ETA},
@@ -80,7 +86,7 @@ class EulerAncestral(DDIM):
             Name(
                 "euler_ancestral",
                 "Euler down, fresh noise up ('Euler a'); DDIM with eta 1",
-                also=("euler_a", "k_euler_a"),
+                also=("Euler a", "EulerAncestralDiscreteScheduler"),
             ),
         ),
         paper="k-diffusion; the same map as DDIM with the same eta",

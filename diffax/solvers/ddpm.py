@@ -34,7 +34,13 @@ class DDPM:
     """
 
     description = Description(
-        names=(Name("ddpm", "ancestral sampling (Ho et al. 2020), for many steps"),),
+        names=(
+            Name(
+                "ddpm",
+                "ancestral sampling (Ho et al. 2020), for many steps",
+                also=("DDPMScheduler",),
+            ),
+        ),
         paper="Ho et al. 2020, alg. 2; learned variance: Nichol & Dhariwal 2021, eq. 15",
         stochastic=True,
         options={

@@ -27,7 +27,11 @@ class DEIS:
 
     description = Description(
         names=(
-            Name("deis", "exponential integrator, polynomial in log sigma (Zhang & Chen 2023)"),
+            Name(
+                "deis",
+                "exponential integrator, polynomial in log sigma (Zhang & Chen 2023)",
+                also=("DEISMultistepScheduler",),
+            ),
         ),
         paper="Zhang & Chen 2023, eq. 15 (tAB in log rho)",
         order=lambda solver: solver.order,

@@ -119,7 +119,7 @@ class Name:
         name: the name.
         summary: one line.
         fixed: options that the name sets.
-        also: what other programs call it; only suggestions know these.
+        also: what other programs call it.
     """
 
     name: str

@@ -78,7 +78,12 @@ class DPMSolverPP:
             Name(
                 "dpmpp_2m",
                 "DPM-Solver++ multistep, order 2: the usual choice at 15-25 steps",
-                also=("dpm_solver_pp", "dpmsolverpp"),
+                also=(
+                    "DPM++ 2M",
+                    "DPM-Solver++",
+                    "DPMSolverMultistepScheduler",
+                    "EDMDPMSolverMultistepScheduler",
+                ),
             ),
             Name(
                 "dpmpp_3m", "DPM-Solver++ multistep, order 3, for unguided sampling", {"order": 3}
@@ -145,7 +150,7 @@ class SDEDPMSolverPP:
             Name(
                 "dpmpp_2m_sde",
                 "SDE-DPM-Solver++ multistep ('DPM++ 2M SDE')",
-                also=("dpmpp_sde", "sde_dpmpp"),
+                also=("DPM++ 2M SDE", "SDE-DPM-Solver++"),
             ),
         ),
         paper="Lu et al. 2022b, sec. 5",
@@ -216,7 +221,7 @@ class DPMSolver:
 
     description = Description(
         names=(
-            Name("dpm_2m", "DPM-Solver multistep on eps, order 2"),
+            Name("dpm_2m", "DPM-Solver multistep on eps, order 2", also=("DPM-Solver",)),
             Name("dpm_3m", "DPM-Solver multistep on eps, order 3", {"order": 3}),
         ),
         paper="Lu et al. 2022a, eq. 3.4, multistep",

@@ -103,8 +103,19 @@ class Euler(_Churn):
 
     description = Description(
         names=(
-            Name("euler", "Euler on the probability-flow ODE, with churn if asked"),
-            Name("flow_euler", "Euler along the straight path of flow matching"),
+            Name(
+                "euler",
+                "Euler on the probability-flow ODE, with churn if asked",
+                also=(
+                    "EulerDiscreteScheduler",
+                    "EDMEulerScheduler",
+                ),
+            ),
+            Name(
+                "flow_euler",
+                "Euler along the straight path of flow matching",
+                also=("FlowMatchEulerDiscreteScheduler",),
+            ),
         ),
         paper="Karras et al. 2022, alg. 2 without its second half; Lipman et al. 2023",
         stochastic="churn",
@@ -143,9 +154,16 @@ class Heun(_Churn):
 
     description = Description(
         names=(
-            Name("heun", "EDM's second-order sampler, with churn if asked"),
             Name(
-                "flow_heun", "Heun along the straight path of flow matching", {"space": "straight"}
+                "heun",
+                "EDM's second-order sampler, with churn if asked",
+                also=("HeunDiscreteScheduler",),
+            ),
+            Name(
+                "flow_heun",
+                "Heun along the straight path of flow matching",
+                {"space": "straight"},
+                also=("FlowMatchHeunDiscreteScheduler",),
             ),
         ),
         paper="Karras et al. 2022, alg. 2; straight: Esser et al. 2024",

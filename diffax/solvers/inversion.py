@@ -26,7 +26,13 @@ class DDIMInversion:
     """
 
     description = Description(
-        names=(Name("ddim_inversion", "from data to noise, on a grid turned round (grid[::-1])"),),
+        names=(
+            Name(
+                "ddim_inversion",
+                "from data to noise, on a grid turned round (grid[::-1])",
+                also=("DDIMInverseScheduler",),
+            ),
+        ),
         paper="Song et al. 2021, sec. 4.3; Pan et al. 2023, eq. 7",
         calls="S (1 + refinements)",
         count=lambda solver, S: S * (1 + solver.refinements),

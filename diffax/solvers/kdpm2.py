@@ -30,7 +30,13 @@ class KDPM2:
     """
 
     description = Description(
-        names=(Name("kdpm2", "DPM-Solver-2 in EDM's variables ('DPM2')", also=("dpm2",)),),
+        names=(
+            Name(
+                "kdpm2",
+                "DPM-Solver-2 in EDM's variables ('DPM2')",
+                also=("DPM2", "KDPM2DiscreteScheduler"),
+            ),
+        ),
         paper="Lu et al. 2022a, alg. 1, in EDM's variables",
         order=2,
         calls="2 S - 1",
@@ -71,7 +77,7 @@ class KDPM2Ancestral:
             Name(
                 "kdpm2_ancestral",
                 "DPM2 down, fresh noise up ('DPM2 a')",
-                also=("dpm2_a", "dpm2_ancestral", "k_dpm2_a"),
+                also=("DPM2 a", "dpm_2_ancestral", "KDPM2AncestralDiscreteScheduler"),
             ),
         ),
         paper="k-diffusion; Lu et al. 2022a, alg. 1, down, and fresh noise up",

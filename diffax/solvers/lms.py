@@ -34,7 +34,13 @@ class LMS:
     """
 
     description = Description(
-        names=(Name("lms", "linear multistep of order 4 in sigma (k-diffusion)"),),
+        names=(
+            Name(
+                "lms",
+                "linear multistep of order 4 in sigma (k-diffusion)",
+                also=("LMSDiscreteScheduler",),
+            ),
+        ),
         paper="k-diffusion; variable-step Adams-Bashforth in sigma / alpha",
         order=lambda solver: solver.order,
         options={"order": whole("number of answers used", 1, 4)},

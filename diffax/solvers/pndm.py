@@ -108,7 +108,11 @@ class PNDM:
     """
 
     description = Description(
-        names=(Name("pndm", "pseudo Runge-Kutta, then PLMS (Liu et al. 2022)"),),
+        names=(
+            Name(
+                "pndm", "pseudo Runge-Kutta, then PLMS (Liu et al. 2022)", also=("PNDMScheduler",)
+            ),
+        ),
         paper="Liu et al. 2022, alg. 2",
         order=2,
         calls="S + 9",

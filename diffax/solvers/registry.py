@@ -6,7 +6,6 @@ Nothing is listed here: the names come from the `description` of every solver cl
 import dataclasses
 import importlib
 import pkgutil
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from diffax.nearest import similar
 from diffax.schedules import Schedule
+from diffax.solvers import naming
 from diffax.solvers.description import Description, Name, Option
 from diffax.solvers.solver import Solver
 
@@ -103,7 +103,7 @@ def build(name: str, schedule: Schedule | None = None, **options: Any) -> Solver
     """A solver by name.
 
     Args:
-        name: one of `SOLVERS`.
+        name: one of `SOLVERS`, or what another program calls it.
         schedule: the noise schedule, for the solvers that ask the network between grid points.
         options: the solver's own, such as `eta=0.5` or `order=3`; see `describe(name)`.
 
@@ -157,43 +157,71 @@ def with_schedule(solver: Solver, schedule: Schedule) -> Solver:
 # ---------------------------------------------------------------- names
 
 
-def lookup(name: str) -> Entry:
-    """What the registry knows of `name`.
+def resolved(name: str) -> tuple[str, str | None]:
+    """The registry's name of a sampler, and the spacing that another program's name implies.
+
+    Args:
+        name: one of `SOLVERS`, or what another program calls it: capitals, spaces, `_` and the
+            words "k" and "sampler" do not matter.
 
     Raises:
         ValueError: an unknown name; the nearest are named.
+
+    Example:
+        >>> resolved("DPM++ 2M Karras")
+        ('dpmpp_2m', 'karras')
+        >>> resolved("EulerAncestralDiscreteScheduler")
+        ('euler_ancestral', None)
     """
-    if name not in SOLVERS:
-        near = ", ".join(suggestions(name))
-        spacing = [word for word in _words(name) if word in _SPACINGS]
-        also = f" (with spacing {spacing[0]})" if spacing else ""
-        hint = f"did you mean {near}{also}? " if near else ""
-        raise ValueError(f"no sampler {name!r}; {hint}there are: {', '.join(SOLVERS)}")
-    return SOLVERS[name]
+    if name in SOLVERS:
+        return name, None
+    word, spacing = naming.split(name)
+    if word in _WORDS:
+        return _WORDS[word], spacing
+    near = ", ".join(suggestions(name))
+    hint = f"did you mean {near}? " if near else ""
+    raise ValueError(f"no sampler {name!r}; {hint}there are: {', '.join(SOLVERS)}")
 
 
-# What other programs write into a sampler's name and is none of the solver's.
-_SPACINGS = ("karras", "exponential", "beta")
-_FILLERS = (*_SPACINGS, "k", "sampler", "scheduler")
+def lookup(name: str) -> Entry:
+    """What the registry knows of `name`, its own or another program's.
+
+    Raises:
+        ValueError: an unknown name; or one that names a spacing, too, which is no part of a solver.
+    """
+    own, spacing = resolved(name)
+    if spacing is not None:
+        raise ValueError(
+            f"{name!r} is the sampler {own} with spacing {spacing}: name the two apart here"
+        )
+    return SOLVERS[own]
 
 
 def suggestions(name: str) -> list[str]:
     """At most three solvers whose names are nearest to one that is none.
 
     Example:
-        >>> suggestions("DPM++ 2M Karras")[0]
+        >>> suggestions("DPM++ 2N Karras")[0]
         'dpmpp_2m'
     """
-    asked = "_".join(word for word in _words(name) if word not in _FILLERS)
-    known = {alias: name for name, entry in SOLVERS.items() for alias in (name, *entry.named.also)}
-    exact = [asked] if asked in known else []
-    begun = [alias for alias in known if asked and alias.startswith(asked)]
-    near = similar(asked, known)
-    return list(dict.fromkeys(known[alias] for alias in [*exact, *begun, *near]))[:3]
+    word, _ = naming.split(name)
+    begun = [known for known in _WORDS if word and known.startswith(word)]
+    near = similar(word, _WORDS)
+    return list(dict.fromkeys(_WORDS[known] for known in [*begun, *near]))[:3]
 
 
-def _words(name: str) -> list[str]:
-    return re.findall("[a-z0-9]+", name.lower().replace("++", "pp"))
+def _words() -> dict[str, str]:
+    """Every name as `naming.split` writes it -> the registry's."""
+    found: dict[str, str] = {}
+    for name, entry in SOLVERS.items():
+        for known in (name, *entry.named.also):
+            word, spacing = naming.split(known)
+            if spacing is not None or found.setdefault(word, name) != name:
+                raise ValueError(f"{known!r} is no name for {name}: it means {found.get(word)}")
+    return found
+
+
+_WORDS: Mapping[str, str] = MappingProxyType(_words())
 
 
 # ---------------------------------------------------------------- options and help
@@ -263,4 +291,13 @@ def table() -> str:
         cells = [", ".join(f"`{name}`" for name in names), f"`{make.__name__}`", ", ".join(orders)]
         cells += [said.calls, noise, options or "-", said.paper]
         lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def table_of_names() -> str:
+    """What other programs call the solvers, as a Markdown table, as in `docs/samplers.md`."""
+    lines = ["| name here | elsewhere |", "|---|---|"]
+    for name, entry in SOLVERS.items():
+        if entry.named.also:
+            lines.append(f"| `{name}` | {', '.join(f'`{other}`' for other in entry.named.also)} |")
     return "\n".join(lines)

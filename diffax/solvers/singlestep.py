@@ -65,7 +65,11 @@ class DPMSolverSinglestep:
 
     description = Description(
         names=(
-            Name("dpmpp_2s", "DPM-Solver++ singlestep, order 2, on a logsnr grid"),
+            Name(
+                "dpmpp_2s",
+                "DPM-Solver++ singlestep, order 2, on a logsnr grid",
+                also=("DPMSolverSinglestepScheduler",),
+            ),
             Name("dpmpp_3s", "DPM-Solver++ singlestep, order 3, on a logsnr grid", {"order": 3}),
             Name(
                 "dpm_2s",

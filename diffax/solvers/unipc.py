@@ -63,7 +63,16 @@ class UniPC:
     """
 
     description = Description(
-        names=(Name("unipc", "predictor-corrector for 5-10 steps (Zhao et al. 2023)"),),
+        names=(
+            Name(
+                "unipc",
+                "predictor-corrector for 5-10 steps (Zhao et al. 2023)",
+                also=(
+                    "UniPCMultistepScheduler",
+                    "uni_pc_bh2",
+                ),
+            ),
+        ),
         paper="Zhao et al. 2023, alg. 1-2",
         order=lambda solver: solver.order + 1,
         options={

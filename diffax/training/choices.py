@@ -223,6 +223,11 @@ def _kind(family: str, name: str, where: str) -> Any:
     known = families()[family]
     if ":" in name:
         return _own_class(name, where)
+    if family in _SOLVERS:
+        try:
+            return registry.lookup(name)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
     if name not in known:
         one = family.removesuffix("s")
         raise ValueError(f"{where}: no {one} is called {name!r}; {nearest(name, known)}")

@@ -22,6 +22,8 @@ class TrainConfig:
     """Examples a step, over all devices and processes."""
     steps_per_call: int = 1
     """Steps in one compiled call, at most; calls end wherever something is logged or saved."""
+    quick: bool = False
+    """Compile in half the time into a slower program: for runs of seconds, on a CPU."""
     accumulate: int = 1
     """Parts into which a batch is cut, their gradients averaged before the update."""
     seed: int = 0

@@ -136,12 +136,13 @@ def debugged(config: Config) -> Config:
         batch_size=8,
         accumulate=1,
         steps_per_call=2,
+        quick=True,
         log_every=2,
         save_every=2,
         sample_every=4,
     )
     return dataclasses.replace(
-        config, train=train, sample=dataclasses.replace(config.sample, steps=2, num=4)
+        config, train=train, sample=dataclasses.replace(config.sample, steps=2, num=4, quick=True)
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from diffax.compilation import compiler_options
 from diffax.data import Dataset, Spec
 from diffax.models import fingerprint, parameter_count
 from diffax.objectives import Objective
@@ -95,7 +96,8 @@ class Setup:
             (self.mesh.size,), jnp.int32, sharding=devices.batch_sharding(self.mesh)
         )
         steps = jax.ShapeDtypeStruct((), jnp.int32)
-        return call.lower(*self.places, batches, steps, stop).compile()
+        options = compiler_options(quick=self.config.train.quick)
+        return call.lower(*self.places, batches, steps, stop).compile(compiler_options=options)
 
     def place(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
         """Puts a stack of at most k batches on the devices, filled up to k."""

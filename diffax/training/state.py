@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
+from diffax.compilation import compiler_options
 from diffax.noun import noun
 from diffax.training.devices import state_shardings
 
@@ -82,8 +83,6 @@ def frozen_parts(begin: Begin, seed: int, loaded: Any, places: Any) -> Any:
 
 
 def _compiled(function: Callable, places: Any) -> Callable:
-    # It runs once: on a CPU, compiling it well takes four times as long for the same numbers.
-    on_cpu = jax.default_backend() == "cpu"
-    options = {"xla_backend_optimization_level": 0} if on_cpu else None
     shardings = jax.tree.map(lambda leaf: leaf.sharding, places)
+    options = compiler_options(quick=True)  # it runs once
     return jax.jit(function, out_shardings=shardings, compiler_options=options)

@@ -46,7 +46,7 @@ def call(*arguments: str) -> int:
         (["--config", "s_curve", "--schedule", "None"], "should be one of linear, scaled"),
         (["--config", "s_curve", "--schedule"], "should be one of linear, scaled"),
         (["--config", "s_curve", "--sample.steps", "2000"], "1 .. 1000"),
-        (["--config", "s_curve", "--solver", "dmpp"], "no solver is called 'dmpp'"),
+        (["--config", "s_curve", "--solver", "dmpp"], "no sampler 'dmpp'"),
         (["--config", "s_curve", "--data.name", "s_curv"], "no toy set is called 's_curv'"),
         (["--config", "s_curve", "--data", "toi"], "no data is called 'toi'"),
         (["--config", "s_curve", "--conditioner", "labels"], "needs data with classes"),

@@ -1,5 +1,6 @@
 """One request means the same to a trained and to a published model."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -278,3 +279,19 @@ else:
     }
     done = subprocess.run([sys.executable, "-c", code, made], env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()[-3000:]
+
+
+def test_other_programs_names_of_samplers_bring_their_spacing():
+    known = Request(sampler="DPM++ 2M Karras")
+    assert (known.sampler, known.spacing) == ("dpmpp_2m", "karras")
+    assert dataclasses.replace(known, sampler="Euler a").spacing == "karras"
+    assert Request(sampler="Euler a").spacing is None
+    with pytest.raises(ValueError, match="implies spacing karras, got trailing"):
+        Request(sampler="DPM++ 2M Karras", spacing="trailing")
+    with pytest.raises(ValueError, match="did you mean .*dpmpp_2m"):
+        Request(sampler="dpmpp2n")
+
+
+def test_quick_programs_agree_to_rounding(case):
+    wanted = drawn(case, num=1, seed=7, **case.one)
+    np.testing.assert_allclose(drawn(case, num=1, seed=7, quick=True, **case.one), wanted, **CLOSE)

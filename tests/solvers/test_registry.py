@@ -12,6 +12,8 @@ import pytest
 
 import diffax
 from diffax import parameterization, schedules, solvers
+from diffax.pretrained.plan import SCHEDULERS
+from diffax.pretrained.schedulers.classes import CLASSES
 from diffax.sampling import check_combination
 from diffax.solvers import registry
 
@@ -75,26 +77,52 @@ def test_all_options_are_ready_for_a_command_line():
 @pytest.mark.parametrize(
     ("asked", "wanted"),
     [
-        ("dpm++", "dpmpp_2m"),
-        ("DPM++ 2M", "dpmpp_2m"),
-        ("DPM++ 2M SDE Karras", "dpmpp_2m_sde"),
-        ("DPM++ SDE", "dpmpp_2m_sde"),
-        ("Euler a", "euler_ancestral"),
-        ("DPM2 a Karras", "kdpm2_ancestral"),
-        ("k_heun", "heun"),
-        ("UniPC", "unipc"),
-        ("euler ancestral", "euler_ancestral"),
+        ("DPM++ 2M", ("dpmpp_2m", None)),
+        ("DPM++ 2M Karras", ("dpmpp_2m", "karras")),
+        ("DPM++ 2M SDE Exponential", ("dpmpp_2m_sde", "exponential")),
+        ("DPM++ 3M", ("dpmpp_3m", None)),
+        ("Euler a", ("euler_ancestral", None)),
+        ("k_euler_ancestral", ("euler_ancestral", None)),
+        ("sample_dpmpp_2m", ("dpmpp_2m", None)),
+        ("Euler SGM Uniform", ("euler", "trailing")),
+        ("DPM2 a Karras", ("kdpm2_ancestral", "karras")),
+        ("UniPC", ("unipc", None)),
+        ("DPMSolverMultistepScheduler", ("dpmpp_2m", None)),
+        ("FlaxDDIMScheduler", ("ddim", None)),
+        ("FlowMatchHeunDiscreteScheduler", ("flow_heun", None)),
     ],
 )
 def test_other_programs_names_are_understood(asked, wanted):
-    assert registry.suggestions(asked)[0] == wanted
-    with pytest.raises(ValueError, match=f"did you mean {wanted}"):
+    assert registry.resolved(asked) == wanted
+    assert wanted[1] is not None or registry.lookup(asked) is registry.SOLVERS[wanted[0]]
+
+
+def test_every_class_that_schedulers_are_read_from_is_a_samplers_name():
+    words = [registry.resolved(name) for name in CLASSES]
+    assert all(spacing is None for _, spacing in words)
+    # What a published model's settings make of our name is the class that the name stands for.
+    for name, (scheduler, changes) in SCHEDULERS.items():
+        assert changes or registry.resolved(scheduler) == (name, None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [("dpm++", "dpmpp_2m"), ("DPM++ SDE", "dpmpp_2m_sde"), ("Euler b", "euler"), ("unip", "unipc")],
+)
+def test_unknown_names_get_the_nearest(asked, wanted):
+    assert wanted in registry.suggestions(asked)
+    with pytest.raises(ValueError, match=f"no sampler .* did you mean .*{wanted}"):
         registry.lookup(asked)
 
 
-def test_a_spacing_in_the_name_is_pointed_out():
-    with pytest.raises(ValueError, match="dpmpp_2m.* \\(with spacing karras\\)"):
-        registry.lookup("DPM++ 2M Karras")
+def test_a_spacing_in_the_name_is_pointed_out_where_it_has_no_place():
+    with pytest.raises(ValueError, match="dpmpp_2m with spacing karras"):
+        registry.build("DPM++ 2M Karras")
+
+
+def test_the_docs_list_the_names_of_other_programs():
+    page = (Path(__file__).parents[2] / "docs" / "samplers.md").read_text()
+    assert f"<!-- names: begin -->\n{registry.table_of_names()}\n<!-- names: end -->" in page
 
 
 @pytest.mark.parametrize("name", registry.SOLVERS)

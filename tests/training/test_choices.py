@@ -228,7 +228,7 @@ def test_any_wrong_value_anywhere_is_one_line_or_a_config():
         (("optimizer", "groups"), 3, 'should be a list of {"class": NAME, ...}'),
         (("optimizer", "groups", 0), 3, 'should be a list of {"class": NAME, ...}'),
         (("ema", "decays"), [0.9, "x"], "ema"),
-        (("sample", "solver", "class"), "dmpp", "no solver is called 'dmpp'"),
+        (("sample", "solver", "class"), "dmpp", "no sampler 'dmpp'"),
         (("sample", "solver", "orders"), 3, "takes no option 'orders'"),
     ],
 )
