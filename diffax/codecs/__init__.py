@@ -6,6 +6,7 @@
 from diffax.codecs.codec import Codec, Written, is_written
 from diffax.codecs.images import Pixels
 from diffax.codecs.latent import Latent
+from diffax.codecs.tokens import Levels, Tokens
 from diffax.codecs.vectors import Identity, Standardize
 
 # Names on command lines and in the JSON of a run.
@@ -13,6 +14,8 @@ BY_NAME: dict[str, type] = {
     "pixels": Pixels,
     "standardize": Standardize,
     "identity": Identity,
+    "levels": Levels,
+    "tokens": Tokens,
 }
 
 __all__ = [
@@ -20,8 +23,10 @@ __all__ = [
     "Codec",
     "Identity",
     "Latent",
+    "Levels",
     "Pixels",
     "Standardize",
+    "Tokens",
     "Written",
     "is_written",
 ]

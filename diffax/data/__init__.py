@@ -5,12 +5,12 @@
     dataset.batch(step, seed=0, batch_size=128)                    # {"x": ..., "label": ...}
     Loader(dataset, seed=0, batch_size=128, start=step, stack=10)  # the same, prepared ahead
 
-A recipe names its data by one of seven records, each with its own fields: `Toy` (2-D sets drawn on
+A recipe names its data by one of eight records, each with its own fields: `Toy` (2-D sets drawn on
 the spot), `Digits`, `ImageFolder`, `Concept` (a few images of one thing), `ArrayFile` (.npy, .npz),
-`Pairs` (samples with their noise), `TFDS` (prepared TensorFlow data sets). Another kind of data is
-one more such record, whose `load` describes what it has as a `Source` and gives a `Dataset` of it.
-Batches hold raw data: turning them into what a network sees is a codec's work. This room knows
-NumPy and Pillow, not JAX.
+`Pairs` (samples with their noise), `TextFile`, `TFDS` (prepared TensorFlow data sets). Another kind
+of data is one more such record, whose `load` describes what it has as a `Source` and gives a
+`Dataset` of it. Batches hold raw data: turning them into what a network sees is a codec's work.
+This room knows NumPy and Pillow, not JAX.
 """
 
 from diffax.data.array_file import ArrayFile
@@ -23,6 +23,7 @@ from diffax.data.options import ImageOptions
 from diffax.data.pairs import Pairs
 from diffax.data.source import Batch, Source
 from diffax.data.spec import Column, Spec
+from diffax.data.text_file import TextFile
 from diffax.data.tfds import TFDS
 from diffax.data.toy import Toy
 
@@ -34,6 +35,7 @@ BY_NAME: dict[str, type] = {  # as command lines call them
     "array": ArrayFile,
     "pairs": Pairs,
     "tfds": TFDS,
+    "text_file": TextFile,
 }
 
 __all__ = [
@@ -51,5 +53,6 @@ __all__ = [
     "Pairs",
     "Source",
     "Spec",
+    "TextFile",
     "Toy",
 ]

@@ -40,6 +40,7 @@ class Spec:
         mean: of floating-point data, else None: one number for each entry of the last axis of "x",
             over the whole training set.
         std: standard deviation, like `mean`; that of an entry that never changes is 1.
+        alphabet: of texts that are given as numbers, the characters in their order; else empty.
 
     Example:
         >>> spec = Spec({"x": Column((8, 8, 1), "uint8")}, size=1797)
@@ -54,6 +55,7 @@ class Spec:
     class_names: tuple[str, ...] = ()
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    alphabet: str = ""
 
     def __post_init__(self) -> None:
         """Checks that the parts fit together."""
@@ -110,9 +112,9 @@ class Spec:
                 None if data[key] is None else tuple(map(_number, data[key]))
                 for key in ("mean", "std")
             )
-            return cls(
-                columns, _count(data["size"]), tuple(map(_text, data["class_names"])), mean, std
-            )
+            names = tuple(map(_text, data["class_names"]))
+            alphabet = _text(data.get("alphabet", ""))  # older runs say nothing of one
+            return cls(columns, _count(data["size"]), names, mean, std, alphabet)
         except (AttributeError, KeyError, OverflowError, TypeError) as error:
             raise ValueError(
                 f"expected the spec of a data set (columns, size, class_names, mean, std): {error}"

@@ -9,10 +9,11 @@ import numpy as np
 
 from diffax.codecs import is_written
 from diffax.plotting.images import image_grid
+from diffax.plotting.text import text_page
 from diffax.plotting.vectors import scatter
 
 # Of data with files of their own: `(codec, data [N, ...]) -> uint8 [H, W, 1 or 3]`, by their kind.
-DRAWN: dict[str, Callable[[Any, np.ndarray], np.ndarray]] = {}
+DRAWN: dict[str, Callable[[Any, np.ndarray], np.ndarray]] = {"text": text_page}
 
 
 def drawn(
