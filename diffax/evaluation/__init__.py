@@ -38,6 +38,7 @@ from diffax.evaluation.reconstruction import reconstruction_report
 from diffax.evaluation.reference import data_fingerprint, reference_statistics
 from diffax.evaluation.statistics import Moments, Statistics, moments_of
 from diffax.evaluation.statistics_file import is_statistics, read_statistics, write_statistics
+from diffax.evaluation.tokens import TokenBits
 from diffax.evaluation.upscaling import upscaling_report
 from diffax.evaluation.vectors import SlicedWasserstein, sliced_wasserstein
 
@@ -56,6 +57,7 @@ BY_NAME: dict[str, type] = {
     "class_accuracy": ClassAccuracy,
     "mmd": MeanDiscrepancy,
     "copies": Copies,
+    "token_bits": TokenBits,
 }
 
 # Feature networks, by their names on command lines.
@@ -97,6 +99,7 @@ __all__ = [
     "ResNet20",
     "SlicedWasserstein",
     "Statistics",
+    "TokenBits",
     "Watched",
     "clip_score",
     "data_fingerprint",

@@ -72,8 +72,12 @@ class Denoising:
         if not 0 <= self.noise_offset <= 1:
             raise ValueError(f"objective.noise_offset must lie in 0 to 1, got {self.noise_offset}")
 
-    def build(self, spec: Spec) -> DenoisingObjective:
+    def build(self, spec: Spec, kind: type[DenoisingObjective] | None = None) -> DenoisingObjective:
         """The objective for data that say this of themselves.
+
+        Args:
+            spec: of the data.
+            kind: its class; None: `DenoisingObjective`.
 
         Raises:
             ValueError: parts that do not fit each other or the data, in one line.
@@ -106,7 +110,7 @@ class Denoising:
             if jax.tree.leaves(noun.params):
                 loaded[part] = noun.params
         columns_of(self.coupling, spec.blank())
-        objective = DenoisingObjective(
+        objective = (kind or DenoisingObjective)(
             told=fitting.told(conditioner, spec),
             network=network,
             schedule=schedule,
@@ -301,7 +305,7 @@ class DenoisingObjective:
             return self.network.apply(params, x, t, condition)
 
         got = jax.eval_shape(answer, jax.random.key(0)).shape
-        wanted = (1, *self.shape)
+        wanted = (1, *self.answer_shape())
         if self.variance is not None:
             wanted = (*wanted[:-1], 2 * wanted[-1])
         if got != wanted:
@@ -318,6 +322,10 @@ class DenoisingObjective:
                 f"{times or 'a continuum of them'}; set network.num_steps and schedule.num_steps "
                 "to the same number"
             )
+
+    def answer_shape(self) -> tuple[int, ...]:
+        """What the network answers of one example, where its variance is not learned."""
+        return self.shape
 
     def _clean(self, codec: Any, raw: Array, key: Array) -> Array:
         """Data in model space, where batches may be already."""
@@ -342,11 +350,11 @@ class DenoisingObjective:
             name: jnp.zeros((1, *batch[name].shape[1:]), batch[name].dtype) for name in self.told
         }
         condition = self.conditioner.encode(reader, told)
-        return (
-            jnp.zeros((1, *self.shape)),
-            jnp.zeros(1),
-            _read(self.network, condition),
-        )
+        return self.blank(), jnp.zeros(1), _read(self.network, condition)
+
+    def blank(self) -> Array:
+        """One example of zeros in model space."""
+        return jnp.zeros((1, *self.shape))
 
     def condition_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape, of one example, of every entry of the condition."""

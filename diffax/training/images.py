@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffax import gaussian, plotting
+from diffax import plotting
 from diffax.codecs import is_written
 from diffax.data import Dataset
 from diffax.generation import Model, Samples
@@ -42,7 +42,7 @@ def strip(model: Model, samples: Samples) -> np.ndarray | None:
     if samples.states is None or not can_be_animated(model):
         return None
     if _is_image(samples.states[0]):
-        return plotting.strip(samples.states[:, :8])
+        return plotting.strip(_decoded(model, samples.states[:, :8]))
     chosen = plotting.evenly_spaced(len(samples.states), _STRIP)
     clouds = _decoded(model, samples.states[chosen])
     if clouds.ndim != 3:
@@ -74,7 +74,7 @@ def forward_images(
     rows = plotting.evenly_spaced(dataset.spec.size, num)
     batch = dataset.examples(rows)
     x0 = model.codec.encode(jnp.asarray(batch["x"]))
-    eps = jax.random.normal(jax.random.key(0), x0.shape)
+    noise = jax.random.normal(jax.random.key(0), x0.shape)
     schedule = model.schedule
     last = float(schedule.start.t)
     times = np.concatenate([[float(schedule.end.t)], np.linspace(0, last, frames - 1)])
@@ -82,7 +82,8 @@ def forward_images(
     times = np.unique(times.round() if whole else times)
 
     def states_at(times: np.ndarray) -> np.ndarray:
-        return np.stack([gaussian.q_sample(x0, eps, schedule.at(float(t))) for t in times])
+        points = [schedule.at(float(t)) for t in times]
+        return np.stack([model.process.noised(x0, noise, point) for point in points])
 
     states, label = states_at(times), batch.get("label")
     titles = [_time(t, "data" if i == 0 else None) for i, t in enumerate(times)]
@@ -90,7 +91,7 @@ def forward_images(
     if strip_times:
         states, titles = states_at(np.array(strip_times)), [_time(t, None) for t in strip_times]
     if _is_image(states[0]):
-        image = plotting.strip(states[:, :8], count=len(strip_times) or _STRIP)
+        image = plotting.strip(_decoded(model, states[:, :8]), count=len(strip_times) or _STRIP)
     else:
         chosen = plotting.evenly_spaced(len(states), len(strip_times) or _STRIP)
         clouds = _decoded(model, states[chosen])
@@ -102,7 +103,8 @@ def _animation(
     path: Path, model: Model, states: np.ndarray, titles: list[str], label: np.ndarray | None
 ) -> None:
     if _is_image(states[0]):
-        frames = [plotting.image_grid(state, min_width=256) for state in states]
+        decoded = _decoded(model, states)
+        frames = [plotting.image_grid(state, min_width=256) for state in decoded]
         plotting.save_gif(path, frames)
     else:
         plotting.scatter_gif(path, _decoded(model, states), titles, labels=label)
