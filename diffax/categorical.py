@@ -228,6 +228,13 @@ class Categorical:
         return Categorical(jax.nn.log_softmax(mixed), self.process)
 
 
+class TokenDenoiser(Protocol):
+    """Anything that guesses clean tokens, as a `Denoiser` does data."""
+
+    def __call__(self, x: Array, point: Point) -> Categorical:
+        """Guess them from `x` (`[B, ...]`) at a scalar or `[B]` point."""
+
+
 @noun
 class Logits:
     """What a network of tokens is asked for: a logit for every token that an entry may be.

@@ -42,7 +42,7 @@ class GaussianProcess:
 
     def begin(self, noise: Array, scale: ArrayLike) -> Array:
         """Noise of the first point's size."""
-        return scale * noise
+        return jnp.asarray(scale) * noise
 
     def noised(self, x0: Array, noise: Array, point: Point) -> Array:
         """`x_t`, see `q_sample`."""

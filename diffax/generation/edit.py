@@ -164,7 +164,7 @@ def _infilled(model: Any, codec: Any, request: Any, num: int) -> Edit:
             f"{length}: give fewer than those"
         )
     known = np.concatenate([first, np.zeros(made, np.int32), last])
-    mask = np.repeat(np.float32([0, 1, 0]), [len(first), made, len(last)])
+    mask = np.repeat(np.array([0, 1, 0], np.float32), [len(first), made, len(last)])
     tiled = {"known": jnp.tile(known, (num, 1)), "mask": jnp.tile(mask, (num, 1))}
     return Edit(model.shape, tiled)
 

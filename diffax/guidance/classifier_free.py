@@ -159,7 +159,8 @@ def _check(scale: ArrayLike, rescale: ArrayLike | None, interval: Interval | Non
         raise ValueError(f"interval should be (low, high), got {interval!r}")
 
 
-def _extrapolated(good: Prediction, bad: Prediction, scale: ArrayLike, x: Array) -> Prediction:
+def _extrapolated(good: Any, bad: Any, scale: ArrayLike, x: Array) -> Any:
+    """A `Prediction` of two, or a `Categorical`."""
     if isinstance(good, Categorical):
         return good.away_from(bad, scale)
     scale = along_batch(jnp.asarray(scale, good.x0.dtype), x)

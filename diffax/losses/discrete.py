@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from diffax.categorical import Absorbing, Categorical, certain
-from diffax.denoiser import Denoiser
+from diffax.categorical import Absorbing, Categorical, TokenDenoiser, certain
 from diffax.losses.times import TimeSampling
 from diffax.schedules import Point, Schedule, rate
 
@@ -85,7 +84,7 @@ def posterior_divergence(
 
 
 def token_bound(
-    denoiser: Denoiser,
+    denoiser: TokenDenoiser,
     x0: Array,
     key: Array,
     *,
@@ -115,7 +114,7 @@ def token_bound(
 
 
 def stepwise_bound(
-    denoiser: Denoiser, x0: Array, key: Array, *, grid: Point, process: Any
+    denoiser: TokenDenoiser, x0: Array, key: Array, *, grid: Point, process: Any
 ) -> Array:
     """One draw of the bound on `-log p(x_0)` of the ancestral sampler on a grid.
 

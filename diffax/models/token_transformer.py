@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Literal
 
 import flax.linen as nn
@@ -109,7 +110,7 @@ class TokenTransformer(nn.Module):
         style = Style(dtype=self.dtype)
         exact = dataclasses.replace(style, dtype="float32")
         tokens = x.reshape(x.shape[0], -1)
-        h = self._embedded(tokens, style)
+        h = self._embedded(tokens, self.vocabulary, style)
         if self.learned_places:
             h = h + self.param("places", _SMALL, (tokens.shape[1], self.features))[None]
         vector = self._embed(t, condition, exact)
@@ -124,16 +125,17 @@ class TokenTransformer(nn.Module):
         logits = exact.dense(self.vocabulary, "logits", kernel_init=zero)(h)
         return logits.reshape(*x.shape, self.vocabulary)
 
-    def _embedded(self, tokens: jax.Array, style: Style) -> jax.Array:
+    def _embedded(self, tokens: jax.Array, vocabulary: int, style: Style) -> jax.Array:
         """Every token with its neighbours `[B, N, features]`: their vectors by distance, added."""
         behind = self.neighbours
         ahead = 0 if self.causal else self.neighbours
         width = behind + 1 + ahead
-        table = style.embed(self.vocabulary + 1, width * self.features, "embedding", _SMALL)
+        table = style.embed(vocabulary + 1, width * self.features, "embedding", _SMALL)
         vectors = table(tokens).reshape(*tokens.shape, width, self.features)
         padded = jnp.pad(vectors, ((0, 0), (behind, ahead), (0, 0), (0, 0)))
         length = tokens.shape[1]
-        return sum(padded[:, i : i + length, i] for i in range(width))
+        shifted = [padded[:, i : i + length, i] for i in range(width)]
+        return functools.reduce(jnp.add, shifted)
 
     def _embed(self, t: jax.Array, condition: Condition, style: Style) -> jax.Array:
         """Time, label, and what is the same for all, as one float32 vector `[B, features]`."""

@@ -79,7 +79,7 @@ class TokenDiffusion:
         network = self.network
         if getattr(network, "vocabulary", codec.size) is None:
             network = network.clone(vocabulary=codec.size)
-        return Denoising(
+        built = Denoising(
             network=network,
             schedule=self.schedule,
             parameterization=Logits(PROCESSES[self.process](codec.size)),
@@ -87,6 +87,8 @@ class TokenDiffusion:
             conditioner=self.conditioner,
             codec=codec,
         ).build(spec, TokenObjective)
+        assert isinstance(built, TokenObjective)  # for type checkers
+        return built
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,9 @@ class TokenObjective(DenoisingObjective):
     ) -> tuple[Array, dict[str, Array | Mean]]:
         """The bound in nats a token, the same in bits, and its quartiles of time."""
         shown = self.shown(trainable, frozen, batch, key, train)
+        denoiser: Any = shown.network  # of tokens
         nats, t = token_bound(
-            shown.network,
+            denoiser,
             shown.x0,
             shown.key,
             schedule=shown.schedule,

@@ -49,9 +49,10 @@ class CosineFraction(Continuous):
     def at(self, t: ArrayLike) -> Point:
         """The point at `t` in `[0, 1]`."""
         t = checked_times(t, 0, 1, table_dtype())
-        # 1 - cos(y) = 2 sin(y / 2)^2, without a difference of close numbers.
-        alpha = 2 * jnp.sin(jnp.pi / 4 * (1 - t)) ** 2
-        return Point(t, alpha, jnp.sin(jnp.pi / 2 * t))
+        sigma = jnp.sin(jnp.pi / 2 * t)
+        # 1 - cos(y) = 2 sin(y / 2)^2, without a difference of close numbers where alpha is small.
+        small = 2 * jnp.sin(jnp.pi / 4 * (1 - t)) ** 2
+        return Point(t, jnp.where(sigma < 0.7, 1 - sigma, small), sigma)
 
     def at_logsnr(self, logsnr: ArrayLike) -> Point:
         """The point with a given log-SNR, `2 log(alpha / sigma)`."""
@@ -88,7 +89,7 @@ class GeometricFraction(Continuous):
     def at(self, t: ArrayLike) -> Point:
         """The point at `t` in `[0, 1]`."""
         t = checked_times(t, 0, 1, table_dtype())
-        log_alpha = -self.low * jnp.expm1(t * jnp.log(self.high / self.low))
+        log_alpha = -jnp.expm1(t * jnp.log(self.high / self.low)) * self.low
         return Point(t, jnp.exp(log_alpha), -jnp.expm1(log_alpha))
 
     def at_logsnr(self, logsnr: ArrayLike) -> Point:

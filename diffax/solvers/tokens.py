@@ -7,8 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from diffax.categorical import Absorbing
-from diffax.denoiser import Denoiser
+from diffax.categorical import Absorbing, TokenDenoiser
 from diffax.noun import noun, number
 from diffax.schedules import Point
 from diffax.solvers.description import Description, Name, check_options, real
@@ -36,7 +35,7 @@ class Ancestral:
         return ()
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: Any, current: Point, next: Point, keys: Keys
+        self, denoiser: TokenDenoiser, x: Array, state: Any, current: Point, next: Point, keys: Keys
     ) -> tuple[Array, Any]:
         """Draw from `p(x_s | x_t)`."""
         guess = denoiser(x, current)
@@ -65,7 +64,7 @@ class TauLeaping:
         return ()
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: Any, current: Point, next: Point, keys: Keys
+        self, denoiser: TokenDenoiser, x: Array, state: Any, current: Point, next: Point, keys: Keys
     ) -> tuple[Array, Any]:
         """Jump, or stay."""
         guess = denoiser(x, current)
@@ -121,7 +120,13 @@ class Confident:
         return jnp.full(x.shape[:1], -1, jnp.int32)
 
     def step(
-        self, denoiser: Denoiser, x: Array, state: Array, current: Point, next: Point, keys: Keys
+        self,
+        denoiser: TokenDenoiser,
+        x: Array,
+        state: Array,
+        current: Point,
+        next: Point,
+        keys: Keys,
     ) -> tuple[Array, Array]:
         """Fill the surest masks."""
         guess = denoiser(x, current)

@@ -154,7 +154,7 @@ def test_options_reach_the_solver():
     ("name", "options", "message"),
     [
         ("dpmp_2m", {}, "did you mean dpmpp_2m"),
-        ("zzz", {}, "there are: consistency, ddim"),
+        ("zzz", {}, "there are: ancestral, confident"),
         ("zzz", {}, "no sampler 'zzz'; there"),
         ("dpmpp_2m", {"eta": 0.5}, "takes no option 'eta'; its options: order"),
         ("dpmpp_3m", {"order": 2}, "takes no option 'order'"),
