@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from diffax.noun import noun
 from diffax.schedules import Point
 
 
@@ -33,6 +34,27 @@ def q_sample(x0: Array, eps: Array, t: Point) -> Array:
     """
     t = t.broadcast(x0)
     return t.alpha * x0 + t.sigma * eps
+
+
+@noun
+class GaussianProcess:
+    """Data become noise as `q_sample` says; what runs know of it, see `categorical.Process`."""
+
+    def begin(self, noise: Array, scale: ArrayLike) -> Array:
+        """Noise of the first point's size."""
+        return jnp.asarray(scale) * noise
+
+    def noised(self, x0: Array, noise: Array, point: Point) -> Array:
+        """`x_t`, see `q_sample`."""
+        return q_sample(x0, noise, point)
+
+    def with_known(self, x: Array, known: Array, mask: Array) -> Array:
+        """`x`: a run from pure noise starts as noise everywhere."""
+        return x
+
+    def kept(self, known: Array, noise: Array, point: Point) -> Array:
+        """What is known, as noisy as the rest."""
+        return q_sample(known, noise, point)
 
 
 def marginal(x0: Array, t: Point) -> Gaussian:

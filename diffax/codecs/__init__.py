@@ -6,6 +6,7 @@
 from diffax.codecs.codec import Codec, Written, is_written
 from diffax.codecs.images import Pixels
 from diffax.codecs.latent import Latent
+from diffax.codecs.tokens import Levels, Tokens
 from diffax.codecs.vectors import Identity, Standardize
 from diffax.codecs.waveform import Waveform
 
@@ -15,6 +16,8 @@ BY_NAME: dict[str, type] = {
     "standardize": Standardize,
     "identity": Identity,
     "waveform": Waveform,
+    "levels": Levels,
+    "tokens": Tokens,
 }
 
 __all__ = [
@@ -22,8 +25,10 @@ __all__ = [
     "Codec",
     "Identity",
     "Latent",
+    "Levels",
     "Pixels",
     "Standardize",
+    "Tokens",
     "Waveform",
     "Written",
     "is_written",

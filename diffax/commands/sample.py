@@ -91,7 +91,7 @@ def _request(flags: argparse.Namespace, source: Opened) -> Request:
         for name in (
             "negative", "guidance", "image_guidance", "guidance_rescale", "sampler", "steps",
             "spacing", "karras", "seed", "height", "width", "tile", "batch_size", "clip_skip",
-            "strength",
+            "strength", "prefix", "suffix",
         )
         if getattr(flags, name) not in (None, False)
     }  # fmt: skip
@@ -292,6 +292,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("TOP", "BOTTOM", "LEFT", "RIGHT"),
         help="pixels to add to --init-image on each side",
     )
+    add(
+        "--prefix", metavar="TEXT", help="of models of texts: how every sample begins, kept exactly"
+    )
+    add("--suffix", metavar="TEXT", help="likewise how it ends; with both, the middle is made")
     parser.add_argument("--variations", action="store_true", help="--num images like --init-image")
     add("--height", type=positive, metavar="H", help="in pixels (default: the model's)")
     add("--width", type=positive, metavar="W", help="in pixels (default: the model's)")

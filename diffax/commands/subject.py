@@ -55,7 +55,9 @@ class Subject:
             names += ["bound"] if isinstance(model.schedule, Discrete) else []
             names.append("flow")
         spec = None if watched.data is None else watched.data.load().spec
-        if spec is not None and len(spec.shape) == 1:
+        if has_splits and getattr(getattr(model, "parameterization", None), "discrete", False):
+            names.append("token_bits")
+        if spec is not None and len(spec.shape) == 1 and not spec.alphabet:
             names.append("sliced_wasserstein")
         if spec is not None and spec.is_image:
             names.append("copies")

@@ -17,6 +17,11 @@ NumPy and Pillow, not JAX.
 Gaussian process). Another kind of data is one more such record, whose `load` describes what it has
 as a `Source` and gives a `Dataset` of it. Batches hold raw data: turning them into what a network
 sees is a codec's work. This room knows NumPy and Pillow, not JAX.
+A recipe names its data by one of eight records, each with its own fields: `Toy` (2-D sets drawn on
+`Pairs` (samples with their noise), `TextFile`, `TFDS` (prepared TensorFlow data sets). Another kind
+of data is one more such record, whose `load` describes what it has as a `Source` and gives a
+`Dataset` of it. Batches hold raw data: turning them into what a network sees is a codec's work.
+This room knows NumPy and Pillow, not JAX.
 """
 
 from diffax.data.array_file import ArrayFile
@@ -32,6 +37,7 @@ from diffax.data.oscillations import Oscillations
 from diffax.data.pairs import Pairs
 from diffax.data.source import Batch, Source
 from diffax.data.spec import Column, Spec
+from diffax.data.text_file import TextFile
 from diffax.data.tfds import TFDS
 from diffax.data.time_series import TimeSeries
 from diffax.data.tones import Tones
@@ -49,6 +55,7 @@ BY_NAME: dict[str, type] = {  # as command lines call them
     "audio_folder": AudioFolder,
     "time_series": TimeSeries,
     "oscillations": Oscillations,
+    "text_file": TextFile,
 }
 
 __all__ = [
@@ -69,6 +76,7 @@ __all__ = [
     "Pairs",
     "Source",
     "Spec",
+    "TextFile",
     "TimeSeries",
     "Tones",
     "Toy",

@@ -73,7 +73,15 @@ class Dataset:
             for name in IMAGES & columns.keys():
                 shape = (*self.options.size, columns[name].shape[-1])
                 columns[name] = replace(columns[name], shape=shape)
-        return Spec(columns, source.size, source.class_names, source.mean, source.std, source.rate)
+        return Spec(
+            columns,
+            source.size,
+            source.class_names,
+            source.mean,
+            source.std,
+            rate=source.rate,
+            alphabet=source.alphabet,
+        )
 
     def batch(
         self,
@@ -217,6 +225,7 @@ class Dataset:
         """The report at the start of a run: count, sizes, classes, rejects."""
         spec, source, options = self.spec, self.source, self.options
         noun = "images" if spec.is_image else "vectors" if len(spec.shape) == 1 else "arrays"
+        noun = "texts" if spec.alphabet else noun
         sizes = " x ".join(map(str, spec.shape))
         count = f"{spec.size:,}" if source.fresh is None else "fresh at every step:"
         lines = [printable(f"data {self.title}: {count} {noun} of {sizes}")]

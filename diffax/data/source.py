@@ -28,6 +28,7 @@ class Source:
         fresh: for sets without end: (seed, step, count) -> a batch of new examples.
         class_names: in the labels' order; empty where there are none.
         labels: int32 [size], where all are known without reading the examples.
+        alphabet: of texts that are given as numbers, the characters in their order.
         mean, std: of float data, as in `Spec`.
         rate: of waveforms, samples a second.
         cached: bytes that the decoded examples take in memory, 0 where they are decoded anew every
@@ -44,6 +45,7 @@ class Source:
     fresh: Callable[[int, int, int], Batch] | None = None
     class_names: tuple[str, ...] = ()
     labels: np.ndarray | None = None
+    alphabet: str = ""
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     rate: int | None = None

@@ -41,6 +41,7 @@ class Spec:
             over the whole training set.
         std: standard deviation, like `mean`; that of an entry that never changes is 1.
         rate: of waveforms, samples a second; None: "x" holds none.
+        alphabet: of texts that are given as numbers, the characters in their order; else empty.
 
     Example:
         >>> spec = Spec({"x": Column((8, 8, 1), "uint8")}, size=1797)
@@ -56,6 +57,7 @@ class Spec:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     rate: int | None = None
+    alphabet: str = ""
 
     def __post_init__(self) -> None:
         """Checks that the parts fit together."""
@@ -112,14 +114,15 @@ class Spec:
                 None if data[key] is None else tuple(map(_number, data[key]))
                 for key in ("mean", "std")
             )
-            rate = data.get("rate")  # not there in folders of before waveforms
+            rate = data.get("rate")  # older runs say nothing of it, nor of an alphabet
             return cls(
                 columns,
                 _count(data["size"]),
                 tuple(map(_text, data["class_names"])),
                 mean,
                 std,
-                None if rate is None else _count(rate),
+                rate=None if rate is None else _count(rate),
+                alphabet=_text(data.get("alphabet", "")),
             )
         except (AttributeError, KeyError, OverflowError, TypeError) as error:
             raise ValueError(

@@ -45,6 +45,7 @@ from diffax.evaluation.reconstruction import reconstruction_report
 from diffax.evaluation.reference import data_fingerprint, reference_statistics
 from diffax.evaluation.statistics import Moments, Statistics, moments_of, moments_over_processes
 from diffax.evaluation.statistics_file import is_statistics, read_statistics, write_statistics
+from diffax.evaluation.tokens import TokenBits
 from diffax.evaluation.upscaling import upscaling_report
 from diffax.evaluation.vectors import SlicedWasserstein, sliced_wasserstein
 
@@ -65,6 +66,7 @@ BY_NAME: dict[str, type] = {
     "copies": Copies,
     "clip_score": CLIPScore,
     "pitch": PitchAccuracy,
+    "token_bits": TokenBits,
 }
 
 # Feature networks, by their names on command lines.
@@ -111,6 +113,7 @@ __all__ = [
     "ResNet20",
     "SlicedWasserstein",
     "Statistics",
+    "TokenBits",
     "Watched",
     "clip_score",
     "data_fingerprint",

@@ -12,7 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from diffax import gaussian, image_range
+from diffax import image_range
+from diffax.categorical import Process
+from diffax.codecs import is_written
 from diffax.denoiser import Denoiser
 from diffax.generation.depth import depth_channel, sees_depth
 from diffax.noun import noun, structure
@@ -65,17 +67,24 @@ class Start:
     noised: bool = structure(default=False)
 
     def started(
-        self, denoiser: Denoiser, solver: Solver, grid: Point, scale: Array, noise: Array
+        self,
+        denoiser: Denoiser,
+        solver: Solver,
+        grid: Point,
+        scale: Array,
+        noise: Array,
+        process: Process,
     ) -> tuple[Denoiser, Solver, Array]:
         """The denoiser, solver and first state of a run from standard normal `noise`."""
         if self.state is not None:
             return denoiser, solver, self.state
-        x = scale * noise
+        x = process.begin(noise, scale)
         if self.noised:
-            x = gaussian.q_sample(self.known, noise, grid[0]).astype(noise.dtype)
+            x = process.noised(self.known, noise, grid[0]).astype(x.dtype)
         if self.mask is not None:
-            denoiser = KeptInside(denoiser, self.known, self.mask, noise, grid.t[0])
-            solver = Inpainting(solver, self.known, self.mask, noise=noise)
+            x = process.with_known(x, self.known, self.mask)
+            denoiser = KeptInside(denoiser, self.known, self.mask, noise, grid.t[0], process)
+            solver = Inpainting(solver, self.known, self.mask, noise=noise, process=process)
         return denoiser, solver, x
 
     def finished(self, x: Array) -> Array:
@@ -94,6 +103,8 @@ def edit_of(model: Any, codec: Any, request: Any, num: int) -> Edit:
     """
     if request.latents is not None:
         return _continued(request, num)
+    if request.prefix or request.suffix:
+        return _infilled(model, codec, request, num)
     inpainting = getattr(model.network.module, "in_channels", None) == 2 * model.shape[-1] + 1
     if request.image is None:
         shape = _shape(model, request)
@@ -109,7 +120,7 @@ def edit_of(model: Any, codec: Any, request: Any, num: int) -> Edit:
         return Edit(shape, _depth(model, request, shape, num))
     if len(model.shape) == 2:
         return _edited_sequence(model, codec, request, num)
-    if len(model.shape) != 3:
+    if is_written(model.codec) or len(model.shape) != 3:
         raise ValueError(
             "something to start from needs a model of images or sequences; this one makes "
             f"{list(model.shape)}"
@@ -189,6 +200,24 @@ def _depth(model: Any, request: Any, shape: tuple[int, ...], num: int) -> dict[s
     if request.depth is None:
         raise ValueError("this model follows a depth map: give depth, the larger the nearer")
     return {"seen": depth_channel(request.depth, (shape[0], shape[1]), num)}
+
+
+def _infilled(model: Any, codec: Any, request: Any, num: int) -> Edit:
+    """A text whose beginning or end is kept, character by character."""
+    if not hasattr(codec, "ids"):
+        raise ValueError("prefix and suffix need a model that makes texts; this one makes none")
+    (length,) = model.shape
+    first, last = codec.ids(request.prefix), codec.ids(request.suffix)
+    made = length - len(first) - len(last)
+    if made < 1:
+        raise ValueError(
+            f"prefix and suffix have {len(first) + len(last)} characters, and a sample has "
+            f"{length}: give fewer than those"
+        )
+    known = np.concatenate([first, np.zeros(made, np.int32), last])
+    mask = np.repeat(np.array([0, 1, 0], np.float32), [len(first), made, len(last)])
+    tiled = {"known": jnp.tile(known, (num, 1)), "mask": jnp.tile(mask, (num, 1))}
+    return Edit(model.shape, tiled)
 
 
 def _continued(request: Any, num: int) -> Edit:

@@ -14,6 +14,7 @@ from jax import Array
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
+from diffax.categorical import Process
 from diffax.compilation import compiler_options
 from diffax.denoiser import Denoiser, Network
 from diffax.generation.edit import Edit, Start, edit_of, instructed
@@ -172,6 +173,7 @@ def _batch(
         grid,
         scale,
         edit.dynamic(known),
+        model.process,
         noise,
         seeds,
         indices,
@@ -187,6 +189,7 @@ def _drawn(
     grid: Point,
     scale: Array,
     start: Start,
+    process: Process,
     noise: Array | None,
     seeds: Array,
     indices: Array,
@@ -198,7 +201,7 @@ def _drawn(
     keys = jax.vmap(lambda seed, i: jax.random.fold_in(jax.random.key(seed), i))(seeds, indices)
     if noise is None:
         noise = initial_noise(keys, shape)
-    denoiser, solver, x = start.started(denoiser, solver, grid, scale, noise)
+    denoiser, solver, x = start.started(denoiser, solver, grid, scale, noise, process)
     if trajectory:
         x, states = sample(denoiser, solver, grid, x, keys, True, on_step)
     else:
@@ -248,6 +251,8 @@ def _check(model: Model, request: Request) -> None:
         raise ValueError(
             "guidance needs a model with a condition (classes or texts); this one has none"
         )
+    if request.guidance_rescale and getattr(model.parameterization, "discrete", False):
+        raise ValueError("guidance_rescale is against over-exposed images; this model makes tokens")
     if request.image_guidance is not None and not instructed(model):
         raise ValueError("image_guidance is for models that edit an image as a text says")
     if request.labels is not None:

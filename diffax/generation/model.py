@@ -8,7 +8,9 @@ from typing import Any
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from diffax.categorical import Process
 from diffax.codecs import is_written
+from diffax.gaussian import GaussianProcess
 from diffax.models import parameter_count
 from diffax.noun import noun, structure
 
@@ -64,6 +66,11 @@ class Model:
             for name in ("network", "codec", "conditioner")
         }
         return dataclasses.replace(self, mesh=mesh, **moved)
+
+    @property
+    def process(self) -> Process:
+        """How its data become noise."""
+        return getattr(self.parameterization, "process", GaussianProcess())
 
     @property
     def makes_images(self) -> bool:

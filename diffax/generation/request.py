@@ -45,6 +45,8 @@ class Request:
             then is the same in any batch.
         noise: standard normal noise to start from, `[B, ...]` in model space, instead of the
             seed's.
+        prefix: of models of texts: how every sample begins, characters kept exactly.
+        suffix: likewise how it ends; with both, the middle is made.
         image: to start from, `[H, W, C]` or `[B, H, W, C]`: uint8, or floats in [-1, 1]; of models
             of sequences, sound or time series, `[L, C]` or `[B, L, C]` as their data are.
         strength: share of the path that is run from `image`, in (0, 1]; 1 starts from pure noise.
@@ -99,6 +101,8 @@ class Request:
     karras: bool = False
     seed: int | Sequence[int] | None = None
     noise: Any = None
+    prefix: str = ""
+    suffix: str = ""
     image: Any = None
     strength: float | None = None
     total: int | None = None

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from diffax.categorical import Categorical
 from diffax.denoiser import Denoiser, Network
 from diffax.noun import check_range, noun, number, structure
 from diffax.parameterization import X0, Parameterization, Prediction
@@ -23,7 +24,7 @@ class ClassifierFree:
     """Classifier-free guidance (Ho & Salimans 2022, eq. 6): `(1 + w) eps_c - w eps_u`.
 
     Here `scale = 1 + w`, so that it is `eps_u + scale (eps_c - eps_u)`: scale 1 is the conditional
-    guess, 0 the unconditional one. x0 is mixed alike.
+    guess, 0 the unconditional one. x0 is mixed alike; of tokens, the log-probabilities are.
 
     Attributes:
         network: the conditional network.
@@ -158,7 +159,10 @@ def _check(scale: ArrayLike, rescale: ArrayLike | None, interval: Interval | Non
         raise ValueError(f"interval should be (low, high), got {interval!r}")
 
 
-def _extrapolated(good: Prediction, bad: Prediction, scale: ArrayLike, x: Array) -> Prediction:
+def _extrapolated(good: Any, bad: Any, scale: ArrayLike, x: Array) -> Any:
+    """A `Prediction` of two, or a `Categorical`."""
+    if isinstance(good, Categorical):
+        return good.away_from(bad, scale)
     scale = along_batch(jnp.asarray(scale, good.x0.dtype), x)
 
     def mix(g: Array, b: Array) -> Array:

@@ -9,6 +9,13 @@ time sampling and weighting, and with a `LearnedVariance` the hybrid loss (Nicho
 from diffax.losses.assignment import assignment, running_mean
 from diffax.losses.continuous import continuous_bound
 from diffax.losses.denoising import diffusion_loss
+from diffax.losses.discrete import (
+    masked_bound,
+    posterior_divergence,
+    score_entropy,
+    stepwise_bound,
+    token_bound,
+)
 from diffax.losses.few_steps import consistency_loss, progressive_loss, two_steps_as_one
 from diffax.losses.latents import KL, REGULARIZERS, Codes, Plain
 from diffax.losses.perceptual import PERCEPTUAL, Gradients
@@ -76,9 +83,14 @@ __all__ = [
     "consistency_loss",
     "continuous_bound",
     "diffusion_loss",
+    "masked_bound",
+    "posterior_divergence",
     "prior_kl",
     "progressive_loss",
     "running_mean",
+    "score_entropy",
+    "stepwise_bound",
+    "token_bound",
     "two_steps_as_one",
     "variational_bound",
 ]

@@ -30,6 +30,7 @@ from diffax.models.parameters import fingerprint, parameter_count
 from diffax.models.resnet import CIFARResNet
 from diffax.models.song_unet import SongUNet
 from diffax.models.t2i_adapter import T2IAdapter
+from diffax.models.token_transformer import TokenTransformer
 from diffax.models.tutorial_unet import TutorialUNet
 from diffax.models.unet import UNet
 from diffax.models.unet_1d import UNet1D
@@ -50,6 +51,7 @@ BY_NAME: dict[str, type] = {
     "step_mlp": StepMLP,
     "unet_2d": UNet2DModel,
     "unet_condition": UNet2DConditionModel,
+    "token_transformer": TokenTransformer,
 }
 
 AUTOENCODERS: dict[str, type] = {"autoencoder_kl": AutoencoderKL, "vq_model": VQModel}
@@ -85,6 +87,7 @@ __all__ = [
     "StepMLP",
     "T2IAdapter",
     "TextEncoding",
+    "TokenTransformer",
     "TutorialUNet",
     "UNet",
     "UNet1D",

@@ -3,7 +3,8 @@
 A recipe's objective is plain data with `build(spec) -> Objective`, where `spec` is what the data
 set says of itself. `Denoising` trains a diffusion model; `ConsistencyTraining`,
 `ConsistencyDistillation` and `Progressive` make models of a few steps; `Variational` learns by the
-likelihood's bound; `Autoencoder` learns a space for a diffusion model to live in.
+likelihood's bound; `TokenDiffusion` makes texts, and images of few levels, token by token;
+`Autoencoder` learns a space for a diffusion model to live in.
 """
 
 from diffax.objectives.augmentation import NonLeaking
@@ -12,6 +13,7 @@ from diffax.objectives.couplings import COUPLINGS, Independent, OptimalTransport
 from diffax.objectives.denoising import Denoising
 from diffax.objectives.few_steps import ConsistencyDistillation, ConsistencyTraining, Progressive
 from diffax.objectives.objective import Mean, Objective
+from diffax.objectives.tokens import TokenDiffusion
 from diffax.objectives.variational import Variational
 
 # Names on command lines and in the JSON of a run.
@@ -21,6 +23,7 @@ BY_NAME: dict[str, type] = {
     "consistency_training": ConsistencyTraining,
     "consistency_distillation": ConsistencyDistillation,
     "progressive": Progressive,
+    "token_diffusion": TokenDiffusion,
     "variational": Variational,
 }
 AUGMENTATIONS: dict[str, type] = {"non_leaking": NonLeaking}
@@ -44,5 +47,6 @@ __all__ = [
     "OptimalTransport",
     "Paired",
     "Progressive",
+    "TokenDiffusion",
     "Variational",
 ]

@@ -79,8 +79,12 @@ class Denoising:
         if not 0 <= self.noise_offset <= 1:
             raise ValueError(f"objective.noise_offset must lie in 0 to 1, got {self.noise_offset}")
 
-    def build(self, spec: Spec) -> DenoisingObjective:
+    def build(self, spec: Spec, kind: type[DenoisingObjective] | None = None) -> DenoisingObjective:
         """The objective for data that say this of themselves.
+
+        Args:
+            spec: of the data.
+            kind: its class; None: `DenoisingObjective`.
 
         Raises:
             ValueError: parts that do not fit each other or the data, in one line.
@@ -113,7 +117,7 @@ class Denoising:
             if jax.tree.leaves(noun.params):
                 loaded[part] = noun.params
         columns_of(self.coupling, spec.blank())
-        objective = DenoisingObjective(
+        objective = (kind or DenoisingObjective)(
             told=fitting.told(conditioner, spec),
             network=network,
             schedule=schedule,
@@ -320,7 +324,7 @@ class DenoisingObjective:
             return self.network.apply(params, x, t, condition)
 
         got = jax.eval_shape(answer, jax.random.key(0)).shape
-        wanted = (1, *self.shape)
+        wanted = (1, *self.answer_shape())
         if self.variance is not None:
             wanted = (*wanted[:-1], 2 * wanted[-1])
         if got != wanted:
@@ -352,6 +356,10 @@ class DenoisingObjective:
             return None
         return functools.partial(self.uncertainty.log_variance, trainable[_UNCERTAINTY])
 
+    def answer_shape(self) -> tuple[int, ...]:
+        """What the network answers of one example, where its variance is not learned."""
+        return self.shape
+
     def _clean(self, codec: Any, raw: Array, key: Array) -> Array:
         """Data in model space, where batches may be already."""
         if self.encoded and raw.shape[1:] == self.shape:
@@ -375,11 +383,11 @@ class DenoisingObjective:
             name: jnp.zeros((1, *batch[name].shape[1:]), batch[name].dtype) for name in self.told
         }
         condition = self.conditioner.encode(reader, told)
-        return (
-            jnp.zeros((1, *self.shape)),
-            jnp.zeros(1),
-            _read(self.network, condition),
-        )
+        return self.blank(), jnp.zeros(1), _read(self.network, condition)
+
+    def blank(self) -> Array:
+        """One example of zeros in model space."""
+        return jnp.zeros((1, *self.shape))
 
     def condition_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape, of one example, of every entry of the condition."""

@@ -11,11 +11,13 @@ from diffax.codecs import is_written
 from diffax.plotting.audio import audio_grid
 from diffax.plotting.images import image_grid
 from diffax.plotting.series import series_grid
+from diffax.plotting.text import text_page
 from diffax.plotting.vectors import scatter
 
 # Of data with files of their own: `(codec, data [N, ...]) -> uint8 [H, W, 1 or 3]`, by their kind.
 DRAWN: dict[str, Callable[[Any, np.ndarray], np.ndarray]] = {
     "audio": lambda codec, data: audio_grid(data, codec.rate),
+    "text": text_page,
 }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from diffax.parameterization import Eps, Parameterization
 from diffax.sampling.grids import NOISE_SPACINGS
 from diffax.schedules import Discrete, Schedule
-from diffax.solvers.registry import build
+from diffax.solvers.registry import SOLVERS, build
 from diffax.solvers.solver import Solver
 
 
@@ -55,6 +55,15 @@ def check_combination(
         raise ValueError(
             f"sampler {name} steps in sigma / alpha, which is infinite at this schedule's "
             "pure-noise start: use dpmpp_2m, unipc, ddim or flow_heun, or spacing karras"
+        )
+    discrete = getattr(parameterization, "discrete", False)
+    if parameterization is not None and said.discrete != discrete:
+        own = [n for n, entry in SOLVERS.items() if entry.description.discrete]
+        raise ValueError(
+            f"sampler {name} is for Gaussian noise, and this model makes tokens: use "
+            f"{', '.join(own)}"
+            if discrete
+            else f"sampler {name} is for tokens, and this model has Gaussian noise: use ddim"
         )
     if said.needs_table and not isinstance(schedule, Discrete):
         raise ValueError(

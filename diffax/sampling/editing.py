@@ -12,7 +12,9 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from diffax import gaussian
+from diffax.categorical import Process
 from diffax.denoiser import Denoiser
+from diffax.gaussian import GaussianProcess
 from diffax.noun import noun, structure
 from diffax.parameterization import Prediction
 from diffax.sampling.loop import sample
@@ -26,6 +28,7 @@ from diffax.solvers.solver import Solver
 
 # Out of the reach of the numbers that solvers fold in.
 _KNOWN = 2**30
+_GAUSSIAN = GaussianProcess()
 
 
 # ---------------------------------------------------------------- image to image
@@ -94,6 +97,7 @@ class Inpainting:
             has there.
         fresh_noise: noise the kept part anew in each step instead, as RePaint does; False leaves
             deterministic solvers deterministic.
+        process: how data become noise.
     """
 
     solver: Solver
@@ -101,6 +105,7 @@ class Inpainting:
     mask: Array
     noise: Array | None = None
     fresh_noise: bool = structure(default=False)
+    process: Process = _GAUSSIAN
 
     def init(self, x: Array, grid: Point) -> tuple[Any, Array]:
         """The wrapped solver's state, and the noise of the kept part."""
@@ -115,7 +120,7 @@ class Inpainting:
         inner, eps = state
         x, inner = self.solver.step(denoiser, x, inner, current, next, keys)
         noise = normal(fold_in(keys, _KNOWN), x) if self.fresh_noise else eps
-        return put_back(x, self.known, self.mask, noise, next), (inner, eps)
+        return put_back(x, self.known, self.mask, noise, next, self.process), (inner, eps)
 
 
 @noun
@@ -129,6 +134,7 @@ class KeptInside:
         noise: see `known`.
         start: time of the first point, where the state is taken as it is: a run from pure noise
             starts as noise everywhere.
+        process: how data become noise.
     """
 
     denoiser: Denoiser
@@ -136,16 +142,24 @@ class KeptInside:
     mask: Array
     noise: Array
     start: Array
+    process: Process = _GAUSSIAN
 
     def __call__(self, x: Array, point: Point) -> Prediction:
         """The wrapped guess."""
-        kept = put_back(x, self.known, self.mask, self.noise, point)
+        kept = put_back(x, self.known, self.mask, self.noise, point, self.process)
         return self.denoiser(jnp.where(point.broadcast(x).t < self.start, kept, x), point)
 
 
-def put_back(x: Array, known: Array, mask: Array, noise: Array, point: Point) -> Array:
+def put_back(
+    x: Array,
+    known: Array,
+    mask: Array,
+    noise: Array,
+    point: Point,
+    process: Process = _GAUSSIAN,
+) -> Array:
     """`x` with the kept part as it is at `point`: `mask x + (1 - mask) q(known)`."""
-    kept = gaussian.q_sample(known, noise, point)
+    kept = process.kept(known, noise, point)
     return (mask * x + (1 - mask) * kept).astype(x.dtype)
 
 

@@ -25,6 +25,7 @@ from diffax.schedules.discrete import (
     warn_if_signal_remains,
     zero_terminal_snr,
 )
+from diffax.schedules.fraction import CosineFraction, GeometricFraction, LinearFraction
 from diffax.schedules.learned import LearnedLinear
 from diffax.schedules.point import Point, Schedule, rate
 from diffax.schedules.recipes import (
@@ -57,6 +58,9 @@ BY_NAME: dict[str, type] = {
     "edm": EDM,
     "rectified_flow": RectifiedFlow,
     "learned_linear": LearnedLinear,
+    "linear_fraction": LinearFraction,
+    "cosine_fraction": CosineFraction,
+    "geometric_fraction": GeometricFraction,
 }
 
 __all__ = [
@@ -69,9 +73,12 @@ __all__ = [
     "Betas",
     "ContinuousCosine",
     "Cosine",
+    "CosineFraction",
     "Discrete",
+    "GeometricFraction",
     "LearnedLinear",
     "Linear",
+    "LinearFraction",
     "Point",
     "RectifiedFlow",
     "ScaledLinear",

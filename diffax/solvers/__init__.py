@@ -17,6 +17,7 @@ from diffax.solvers.lms import LMS
 from diffax.solvers.pndm import PLMS, PNDM
 from diffax.solvers.singlestep import DPMSolverSinglestep
 from diffax.solvers.solver import Solver
+from diffax.solvers.tokens import Ancestral, Confident, TauLeaping
 from diffax.solvers.unipc import UniPC
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "PNDM",
     "RK45",
     "TCD",
+    "Ancestral",
+    "Confident",
     "Consistency",
     "DDIMInversion",
     "DPMSolver",
@@ -47,6 +50,7 @@ __all__ = [
     "SDEDPMSolver",
     "SDEDPMSolverPP",
     "Solver",
+    "TauLeaping",
     "UniPC",
     "initial_noise",
     "registry",

@@ -148,6 +148,7 @@ class Description:
         needs_table: whether the schedule must be a table of times.
         least_steps: fewest intervals of a grid.
         backwards: whether it goes from data to noise, on a grid turned round.
+        discrete: whether it is for tokens; all others are for Gaussian noise.
     """
 
     names: tuple[Name, ...]
@@ -162,6 +163,7 @@ class Description:
     needs_table: bool = False
     least_steps: int = 1
     backwards: bool = False
+    discrete: bool = False
 
     def told(self, name: str, solver: Any) -> Any:
         """The attribute `name` for one solver."""

@@ -98,6 +98,11 @@ def _entries() -> Iterator[tuple[str, Entry]]:
 
 SOLVERS: Mapping[str, Entry] = MappingProxyType(dict(sorted(_entries(), key=lambda item: item[0])))
 
+# All but those of tokens: what Gaussian noise is taken out by.
+GAUSSIAN: Mapping[str, Entry] = MappingProxyType(
+    {name: entry for name, entry in SOLVERS.items() if not entry.description.discrete}
+)
+
 
 def build(name: str, schedule: Schedule | None = None, **options: Any) -> Solver:
     """A solver by name.

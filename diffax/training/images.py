@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffax import gaussian, plotting
+from diffax import plotting
 from diffax.codecs import is_written
 from diffax.data import Dataset
 from diffax.generation import Model, Samples
@@ -46,7 +46,8 @@ def strip(model: Model, samples: Samples) -> np.ndarray | None:
         return None
     names = _moments(samples)
     if _is_image(samples.states[0]):
-        return plotting.strip(samples.states[:, :8], count=_STRIP // 2, titles=names)
+        images = _decoded(model, samples.states[:, :8])
+        return plotting.strip(images, count=_STRIP // 2, titles=names)
     chosen = plotting.evenly_spaced(len(samples.states), _STRIP)
     clouds = _decoded(model, samples.states[chosen])
     if clouds.ndim != 3:
@@ -77,7 +78,7 @@ def forward_images(
     rows = plotting.evenly_spaced(dataset.spec.size, num)
     batch = dataset.examples(rows)
     x0 = model.codec.encode(jnp.asarray(batch["x"]))
-    eps = jax.random.normal(jax.random.key(0), x0.shape)
+    noise = jax.random.normal(jax.random.key(0), x0.shape)
     schedule = model.schedule
     last = float(schedule.start.t)
     times = np.concatenate([[float(schedule.end.t)], np.linspace(0, last, frames - 1)])
@@ -85,7 +86,8 @@ def forward_images(
     times = np.unique(times.round() if whole else times)
 
     def states_at(times: np.ndarray) -> np.ndarray:
-        return np.stack([gaussian.q_sample(x0, eps, schedule.at(float(t))) for t in times])
+        points = [schedule.at(float(t)) for t in times]
+        return np.stack([model.process.noised(x0, noise, point) for point in points])
 
     states, label = states_at(times), batch.get("label")
     titles = ["data", *(_time(t) for t in times[1:])]
@@ -94,7 +96,7 @@ def forward_images(
         states, titles = states_at(np.array(strip_times)), [_time(t) for t in strip_times]
     if _is_image(states[0]):
         count = len(strip_times) or _STRIP
-        image = plotting.strip(states[:, :8], count=count, titles=titles)
+        image = plotting.strip(_decoded(model, states[:, :8]), count=count, titles=titles)
     else:
         chosen = plotting.evenly_spaced(len(states), len(strip_times) or _STRIP)
         clouds = _decoded(model, states[chosen])
@@ -106,10 +108,8 @@ def _animation(
     path: Path, model: Model, states: np.ndarray, titles: list[str], label: np.ndarray | None
 ) -> None:
     if _is_image(states[0]):
-        shown = zip(states, titles, strict=True)
-        frames = [
-            plotting.image_grid(x[:_MOVING], min_width=192, title=title) for x, title in shown
-        ]
+        shown = zip(_decoded(model, states[:, :_MOVING]), titles, strict=True)
+        frames = [plotting.image_grid(x, min_width=192, title=title) for x, title in shown]
         plotting.save_gif(path, frames)
     else:
         plotting.scatter_gif(path, _decoded(model, states), titles, labels=label)

@@ -25,6 +25,9 @@ CONTINUOUS = {
     "ve": VE(),
     "edm": EDM(),
     "flow": RectifiedFlow(),
+    "linear_fraction": schedules.LinearFraction(),
+    "cosine_fraction": schedules.CosineFraction(),
+    "geometric_fraction": schedules.GeometricFraction(),
 }
 
 

@@ -13,12 +13,12 @@ SCHEDULE = schedules.linear(1000)
 STEPS = 5
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 # One name a family by default; the others, and the adaptive solver's long compilation, are slow.
-FIRST = {e.make.__module__: name for name, e in reversed(registry.SOLVERS.items())}
+FIRST = {e.make.__module__: name for name, e in reversed(registry.GAUSSIAN.items())}
 NAMES = [
     name
     if FIRST[entry.make.__module__] == name and name != "rk45"
     else pytest.param(name, marks=pytest.mark.slow)
-    for name, entry in registry.SOLVERS.items()
+    for name, entry in registry.GAUSSIAN.items()
 ]
 
 

@@ -22,12 +22,12 @@ SOLVERS = (
     *(pytest.param(n, marks=pytest.mark.slow) for n in ("dpmpp_2m", "dpmpp_3s", "plms", "lms")),
 )
 # One name a family by default.
-FIRST = {e.make.__module__: name for name, e in reversed(registry.SOLVERS.items())}
+FIRST = {e.make.__module__: name for name, e in reversed(registry.GAUSSIAN.items())}
 FAMILIES = [
     name
     if FIRST[entry.make.__module__] == name and name != "rk45"
     else pytest.param(name, marks=pytest.mark.slow)
-    for name, entry in registry.SOLVERS.items()
+    for name, entry in registry.GAUSSIAN.items()
 ]
 
 

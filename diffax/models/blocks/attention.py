@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from diffax.models.blocks.embeddings import rotated
 from diffax.models.blocks.normalization import GroupNorm
 from diffax.models.blocks.style import Style
 
@@ -136,6 +137,7 @@ class Attention(nn.Module):
         norm_groups: groups of a GroupNorm before it (`group_norm`); None for no norm.
         qkv_bias: whether the query, key and value maps have a bias; the output map always has.
         causal: token i sees tokens 0 ... i only.
+        rotary: queries and keys are turned by their places, see `rotated`.
         features: width of what is gathered; None for that of the tokens.
         names: of the query, key, value and output maps.
 
@@ -150,6 +152,7 @@ class Attention(nn.Module):
     norm_groups: int | None = None
     qkv_bias: bool = True
     causal: bool = False
+    rotary: bool = False
     features: int | None = None
     names: tuple[str, str, str, str] = ("to_q", "to_k", "to_v", "to_out_0")
 
@@ -187,11 +190,13 @@ class Attention(nn.Module):
             return out.reshape(*out.shape[:-1], self.heads, channels // self.heads)
 
         to_query, to_key, to_value, to_out = self.names
-        query = project(tokens, to_query)
+        query, key = project(tokens, to_query), project(source, to_key)
+        if self.rotary:
+            query, key = rotated(query), rotated(key)
         chunk = style.query_chunk
         out = attend(
             query,
-            project(source, to_key),
+            key,
             project(source, to_value),
             causal=self.causal,
             query_chunk=chunk,

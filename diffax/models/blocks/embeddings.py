@@ -234,3 +234,28 @@ class FourierEmbedding(nn.Module):
             frequencies = jax.lax.stop_gradient(frequencies)
         angles = 2 * jnp.pi * t.astype(jnp.float32)[:, None] * frequencies[None, :]
         return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=-1)
+
+
+def rotated(x: jax.Array, base: float = 10_000.0) -> jax.Array:
+    """Queries or keys turned by their places (rotary embedding, Su et al. 2021, eq. 34).
+
+    The product of two turned vectors depends on how far apart they are, not on where.
+
+    Args:
+        x: `[B, N, heads, D]`, D even; entry i makes a pair with entry i + D / 2.
+        base: of the wave lengths, 2 pi to 2 pi `base` places.
+
+    Returns:
+        Like `x`.
+
+    Example:
+        >>> rotated(jnp.ones((1, 3, 1, 2)))[0, 0].tolist()
+        [[1.0, 1.0]]
+    """
+    half = x.shape[-1] // 2
+    speed = base ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    angle = jnp.outer(jnp.arange(x.shape[1], dtype=jnp.float32), speed)[None, :, None, :]
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    turned = jnp.concatenate([first * cos - second * sin, first * sin + second * cos], axis=-1)
+    return turned.astype(x.dtype)

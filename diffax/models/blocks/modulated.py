@@ -45,10 +45,14 @@ class ModulatedBlock(nn.Module):
     Attributes:
         style: see `Style`.
         heads: number of heads.
+        causal: token i sees tokens 0 ... i only.
+        rotary: places turn queries and keys, see `embeddings.rotated`.
     """
 
     style: Style
     heads: int
+    causal: bool = False
+    rotary: bool = False
 
     @nn.compact
     def __call__(
@@ -60,7 +64,10 @@ class ModulatedBlock(nn.Module):
             vector, 6, x.shape[-1], style
         )
         h = modulated(x, shift, scale, style)
-        x = x + gate * Attention(style, self.heads, name="attn")(h)
+        attention = Attention(
+            style, self.heads, causal=self.causal, rotary=self.rotary, name="attn"
+        )
+        x = x + gate * attention(h)
         if context is not None:
             zero = dataclasses.replace(style, out_init=nn.initializers.zeros)
             x = x + Attention(zero, self.heads, name="cross_attn")(x, context)
