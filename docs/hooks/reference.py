@@ -4,12 +4,16 @@ A room's public names are those of its `__all__`; of a room without one, and of 
 begin with a letter. The sources are read, not imported.
 """
 
+from __future__ import annotations
+
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
+if TYPE_CHECKING:  # the tests call what is below without mkdocs
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
 
 ROOT = Path(__file__).parents[2]
 # Command lines speak for themselves, with --help.
@@ -18,6 +22,8 @@ LEFT_OUT = {"diffax.commands"}
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages."""
+    from mkdocs.structure.files import File
+
     pages = {f"reference/{room}.md": page(room, names) for room, names in rooms().items()}
     for place, text in (pages | {"reference/index.md": index()}).items():
         files.append(File.generated(config, place, content=text))

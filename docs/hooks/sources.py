@@ -4,15 +4,19 @@ In the repository `[`gaussian.q_sample`](../diffax/gaussian.py)` is a link to th
 it becomes one to the line on which `q_sample` is defined, looked up when the site is built.
 """
 
+from __future__ import annotations
+
 import ast
 import os
 import posixpath
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
+if TYPE_CHECKING:  # the tests call what is below without mkdocs
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"\[(`?)([^\[\]]*?)\1\]\(((?:\.\./)+[^)#\s]+)\)")
@@ -21,6 +25,8 @@ LANGUAGES = {".py": "python", ".json": "json", ".toml": "toml", ".ipynb": "json"
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds a page for every file that a page links to."""
+    from mkdocs.structure.files import File
+
     targets: set[Path] = set()
     for file in files.documentation_pages():
         for _, _, link in LINK.findall(file.content_string):
