@@ -66,7 +66,8 @@ def test_a_command_can_be_understood(page, words):
         evaluate._check(flags)
         for text in flags.sweep or ():
             evaluate._sweep(text)
-        evaluate._metrics(flags, evaluate.grouped(rest), flags.metrics or [])
+        if flags.metrics:
+            evaluate._metrics(flags, evaluate.grouped(rest), flags.metrics)
     else:
         report._parser().parse_args(arguments)
 
