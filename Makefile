@@ -1,5 +1,6 @@
 # make demo   train on handwritten digits and leave images in runs/digits
 # make test   lint, types, import rules, and the default test suite
+# make docs   the documentation site, in build/site
 # Each creates .venv and installs what it needs; PYTHON=... picks another interpreter (3.11+) for it.
 # Beside an old one: make test PYTHON=python3.12 VENV=.venv312
 
@@ -11,7 +12,7 @@ UV := $(shell command -v uv 2>/dev/null)
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,\
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 
-.PHONY: demo test test-slow test-parity lint clean
+.PHONY: demo docs test test-slow test-parity coverage lint clean
 
 demo: $(VENV)/installed
 	$(BIN)/python train.py --config digits
@@ -31,6 +32,13 @@ test-slow: $(VENV)/installed-test
 
 test-parity: $(VENV)/installed-parity
 	$(BIN)/python -m pytest -m parity
+
+coverage: $(VENV)/installed-test
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(VENV)/installed-docs
+	$(BIN)/python -m mkdocs build --strict
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
@@ -54,6 +62,10 @@ $(VENV)/installed-test: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/installed-parity: $(VENV)/installed-test
 	$(INSTALL) --editable '.[test,parity]'
+	@touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed-test
+	$(BIN)/python -m pip install --quiet --editable '.[test,docs]'
 	@touch $@
 
 clean:

@@ -52,6 +52,7 @@ DETERMINISTIC = (
     "plms",
     "pndm",
 )
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 STOCHASTIC = ("ddpm", "euler_ancestral", "dpmpp_2m_sde")
 
 
@@ -171,19 +172,23 @@ def mark(row: list) -> str:
 
 
 def draw(result: dict) -> None:
-    """Both figures against the calls."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.8))
+    """Both figures against the calls; each solver has its own colour, dots and line."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5.2))
+    colours = plt.get_cmap("tab10").colors
     for place, (name, rows) in enumerate(result["solvers"].items()):
         calls = [row[0] for row in rows]
-        style = "--" if name in STOCHASTIC else "-" if place < 10 else "-."
-        wide = 2.5 if name == "ddim" else 1.2
-        left.loglog(calls, [row[2] for row in rows], style, marker="o", ms=3, lw=wide, label=name)
+        look = dict(
+            color=colours[place % len(colours)],
+            marker=MARKERS[place % len(MARKERS)],
+            linestyle="--" if name in STOCHASTIC else "-" if place < len(colours) else "-.",
+            linewidth=2.5 if name == "ddim" else 1.3,
+            markersize=6,
+            markerfacecolor="none" if name in STOCHASTIC else None,
+            label=name,
+        )
+        left.loglog(calls, [row[2] for row in rows], **look)
         if name in DETERMINISTIC:
-            right.loglog(
-                calls, [row[3] for row in rows], style, marker="o", ms=3, lw=wide, label=name
-            )
-        else:
-            right.plot([], [])
+            right.loglog(calls, [row[3] for row in rows], **look)
     left.axhline(result["exact"], color="k", lw=0.8, ls=":")
     left.set_title("Frechet distance (dotted: exact ODE)")
     right.set_title("distance to the exact ODE solution, per pixel")
@@ -191,11 +196,12 @@ def draw(result: dict) -> None:
         panel.set_xlabel("network calls")
         panel.set_xticks(CALLS, CALLS)
         panel.minorticks_off()
-    right.legend(fontsize=7, frameon=False, ncols=2)
-    left.legend(fontsize=7, frameon=False, ncols=2)
-    figure.tight_layout()
+        panel.spines[["top", "right"]].set_visible(False)
+    lines, names = left.get_legend_handles_labels()
+    figure.legend(lines, names, loc="center right", frameon=False, fontsize=9, handlelength=4)
+    figure.tight_layout(rect=(0, 0, 0.87, 1))
     FIGURE.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(FIGURE, dpi=110)
+    figure.savefig(FIGURE, dpi=100)
 
 
 if __name__ == "__main__":

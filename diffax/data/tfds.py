@@ -27,7 +27,7 @@ class TFDS(ImageOptions):
     """A prepared TensorFlow data set with images and, where it has them, class labels."""
 
     name: str = "cifar10"
-    """Of the data set, as name[/config][:version]."""
+    """Of the data set, as name, name/config or name/config:version."""
 
     dir: str | None = None
     """The folder that holds prepared data sets. None: the environment's TFDS_DATA_DIR, else

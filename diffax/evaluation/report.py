@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from diffax import plotting
+from diffax.evaluation import page
 from diffax.evaluation.metric import Measured
+from diffax.evaluation.page import short
 
 _SHOWN = 64  # samples in the grid
 
@@ -97,22 +96,16 @@ class Report:
         ]
         for sweep in self.sweeps:
             for value, figures in _pairs(sweep):
-                told = ", ".join(f"{name} {_short(v)}" for name, v in figures.items())
+                told = ", ".join(f"{name} {short(v)}" for name, v in figures.items())
                 lines.append(f"{sweep.name} {value:g}: {told}")
         return "\n".join([self.source, *lines, *self._told()])
 
     def to_html(self) -> str:
         """One page with tables and plots; nothing in it is read from elsewhere."""
         head, *body = self._table()
-        table = _row("th", head) + "".join(_row("td", row) for row in body)
-        notes = "".join(f"<li>{html.escape(line)}</li>" for line in self._told())
-        plots = "".join(_figure(title, image) for title, image in self._plots())
-        title = html.escape(f"Evaluation of {self.source}")
-        return (
-            f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-            f"<style>{_STYLE}</style></head><body>\n<h1>{title}</h1>\n<table>{table}</table>\n"
-            f"<ul>{notes}</ul>\n<main>{plots}</main>\n</body></html>\n"
-        )
+        plots = ((title, "png", plotting.png(image)) for title, image in self._plots())
+        parts = [page.rows(head, body), page.listed(self._told()), page.gallery(plots)]
+        return page.html(f"Evaluation of {self.source}", parts)
 
     def _told(self) -> list[str]:
         how = ", ".join(f"{name} {value}" for name, value in self.how.items())
@@ -131,12 +124,12 @@ class Report:
             arrow = {"lower": " (lower is better)", "higher": " (higher is better)"}
             row = [name + arrow.get(self.better.get(name, ""), "")]
             for weights, found in self.measured.items():
-                text = _short(self.figures[weights].get(name))
+                text = short(self.figures[weights].get(name))
                 for one in found.values():
                     if name in one.intervals:
-                        text += " [{}, {}]".format(*map(_short, one.intervals[name]))
+                        text += " [{}, {}]".format(*map(short, one.intervals[name]))
                 row.append(text)
-            rows.append(row + ([_short(self.summary.get(name))] if known else []))
+            rows.append(row + ([short(self.summary.get(name))] if known else []))
         return rows
 
     def _plots(self) -> Iterator[tuple[str, np.ndarray]]:
@@ -171,41 +164,9 @@ class Report:
         return plotting.line_chart(lines, x_label=label, log_y=positive)
 
 
-_STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;color:#222;max-width:70em;margin:2em auto;"
-    "padding:0 1.5em;box-sizing:border-box}"
-    "h1{font-size:1.4em}table{border-collapse:collapse}"
-    "th,td{text-align:left;padding:.2em 1.2em .2em 0;border-bottom:1px solid #ddd}"
-    "td:not(:first-child){font-variant-numeric:tabular-nums}"
-    "main{display:flex;flex-wrap:wrap;gap:1.5em}figure{margin:0;flex:1 1 28em;max-width:34em}"
-    "img{max-width:100%;height:auto}figcaption{font-weight:600}"
-)
-
-
 def _weights(name: str) -> str:
     return "the weights themselves" if name == "none" else name
 
 
-def _short(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def _pairs(sweep: Sweep) -> Iterator[tuple[float, Mapping[str, float]]]:
     return zip(sweep.values, sweep.figures, strict=True)
-
-
-def _row(tag: str, cells: Sequence[str]) -> str:
-    return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-
-def _figure(title: str, image: np.ndarray) -> str:
-    data = base64.b64encode(plotting.png(image)).decode()
-    caption = html.escape(title)
-    return (
-        f"<figure><figcaption>{caption}</figcaption>"
-        f'<img alt="{caption}" src="data:image/png;base64,{data}"></figure>\n'
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -88,12 +88,22 @@ def loss_curve(
         if len(part):
             lowest.append(part.min())
             average = _moving_average(part, _window(part))
-            panel.plot(places, average, color=colour, linewidth=1.2, label=label, **_dots(part))
+            panel.plot(
+                places,
+                average,
+                color=colour,
+                linewidth=1.2,
+                label=label,
+                marker=_dot(part),
+                markersize=4,
+            )
     if len(values):
         window = _window(values)
         recorded = f"every {key} recorded"
         if window == 1:
-            panel.plot(steps, values, color=canvas.INK, label=recorded, **_dots(values))
+            panel.plot(
+                steps, values, color=canvas.INK, label=recorded, marker=_dot(values), markersize=4
+            )
         else:
             average, over = _moving_average(values, window), f"average over {window} records"
             panel.plot(steps, values, color=canvas.FAINT, linewidth=1.0, label=recorded)
@@ -101,7 +111,9 @@ def loss_curve(
     if lowest:
         if min(lowest) > 0:
             panel.set_yscale("log")
-        panel.legend(frameon=False, fontsize=9)
+            _plain_numbers(panel)
+        beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if len(lowest) > 1 else {}
+        panel.legend(frameon=False, fontsize=9, **beside)
     else:
         panel.text(0.5, 0.5, "no records", ha="center", transform=panel.transAxes)
     page.tight_layout()
@@ -124,14 +136,25 @@ def _recorded(records: Iterable[Mapping[str, float]], key: str) -> tuple[np.ndar
     return (np.array([s for s, _ in pairs]), np.array([v for _, v in pairs]))
 
 
+def _plain_numbers(panel: Axes) -> None:
+    """0.9 instead of powers of ten on a logarithmic axis."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = panel.get_ylim()
+    panel.yaxis.set_major_formatter("{x:g}")
+    panel.yaxis.set_minor_locator(LogLocator(subs=tuple(range(2, 10))))
+    few = high < 30 * low  # the numbers between powers of ten have room
+    panel.yaxis.set_minor_formatter("{x:.3g}" if few else NullFormatter())
+
+
 def _window(values: np.ndarray) -> int:
     """Records that a moving average goes over."""
     return max(1, len(values) // 25)
 
 
-def _dots(values: np.ndarray) -> dict[str, Any]:
+def _dot(values: np.ndarray) -> str | None:
     """Few values are seen as such; one would not be seen at all as a line."""
-    return {"marker": "o", "markersize": 4} if len(values) <= 10 else {}
+    return "o" if len(values) <= 10 else None
 
 
 def _moving_average(values: np.ndarray, window: int) -> np.ndarray:

@@ -165,7 +165,8 @@ class _Cloud:
         # Panels of a strip are small: thinner dots.
         self._style = dict(linestyle="", marker=".", alpha=0.5, markeredgewidth=0)
         self._style["markersize"] = 3.5 if ticks else 2.0
-        if len(axes) == 3:  # seen through one another
+        if len(axes) == 3:  # seen through one another, nearly from the front
+            panel.view_init(elev=15, azim=-75)
             self._style |= {"alpha": 0.8, "markersize": 5.0 if ticks else 2.0}
         self._labels = None if labels is None else np.asarray(labels)
         self._heights = axes[-1]
