@@ -34,7 +34,7 @@ def model_card(
     spec, objective = run.spec, config["objective"]
     classes = ", ".join(spec.class_names[:20]) + (", ..." if spec.class_names[20:] else "")
     facts = {
-        "learned": objective.get("class", "") + _of(objective.get("network")),
+        "learned": _name({"class": objective["class"]}) + _of(objective.get("network")),
         "parameters": f"{parameter_count(run.trainable):,} learned, the average `{run.average}`",
         "steps": f"{run.step:,} of {run.config.train.batch_size:,} examples",
         "data": f"{_name(config['data'])}: {spec.size:,} examples of {list(spec.shape)}"
@@ -64,7 +64,8 @@ def _of(network: Any) -> str:
 def _name(choice: Mapping[str, Any]) -> str:
     """A choice's name, with the name of its data set or folder where it has one."""
     more = [choice[key] for key in ("name", "dir", "path") if isinstance(choice.get(key), str)]
-    return " ".join([str(choice.get("class", "")), *(f"`{text}`" for text in more if text)])
+    kind = str(choice.get("class", "")).rpartition(":")[2]
+    return " ".join([kind, *(f"`{text}`" for text in more if text)])
 
 
 def _table(rows: Mapping[str, str]) -> str:

@@ -18,17 +18,14 @@ from diffax.training.keeping.workdir import read_summary
 from diffax.training.run import Run, open_run
 from diffax.training.state import TrainState
 
-_LAYOUTS = {  # kind of `export_run` -> (its file in the folder, how it is loaded)
-    "lora": (
-        "pytorch_lora_weights.safetensors",
-        'model = with_loras(base, (load_lora("{name}", base), 1.0))',
-    ),
-    "embedding": (
-        "learned_embeds.safetensors",
-        'model = with_embedding(base, "{name}/learned_embeds.safetensors")',
-    ),
-    "controlnet": ("", 'model = with_controls(base, load_network("{name}"))'),
-    "pipeline": ("", 'model = diffax.load_pipeline("{name}")'),
+_FILES = {  # of what `export_run` writes, the name by which the common libraries look for it
+    "lora": "pytorch_lora_weights.safetensors",
+    "embedding": "learned_embeds.safetensors",
+}
+_ADDED = {  # how an add-on gets to its base: what is imported, and the line
+    "lora": ("load_lora, with_loras", 'with_loras(base, (load_lora("{name}", base), 1.0))'),
+    "embedding": ("with_embedding", 'with_embedding(base, "{name}/learned_embeds.safetensors")'),
+    "controlnet": ("load_network", 'diffax.generation.with_controls(base, load_network("{name}"))'),
 }
 
 
@@ -77,12 +74,13 @@ def save_run(
     record = Checkpoints(workdir / "checkpoints").record(run.step)
     config = _published(record["config"])
     if isinstance(getattr(run.config.objective, "conditioner", None), PublishedReader):
-        kind, load = _save_tuned(workdir, out, name, ema, run.step)
+        kind = _save_tuned(workdir, out, ema, run.step)
     else:
-        kind, load = "run", f'model = diffax.load_run("hf:{name}")'
+        kind = "run"
         _save_weights(run, out, record | {"config": config})
     summary = read_summary(workdir) or {}
     summary = summary if summary.get("step") == run.step else {}
+    load = _loading(kind, name, config["objective"])
     card = model_card(run, config, summary, name=name, licence=licence, load=load)
     atomic.write(out / "README.md", card.encode())
     if kind == "run":
@@ -122,14 +120,27 @@ def push(folder: str | Path, repo: str, *, private: bool = False) -> str:
     return str(done.commit_url)
 
 
-def _save_tuned(workdir: Path, out: Path, name: str, ema: str | None, step: int) -> tuple[str, str]:
+def _loading(kind: str, name: str, objective: dict[str, Any]) -> str:
+    """Code that loads the model, once it is on the hub."""
+    if kind in ("run", "pipeline"):
+        call = f'load_run("hf:{name}")' if kind == "run" else f'load_pipeline("{name}")'
+        return f"import diffax\n\nmodel = diffax.{call}"
+    names, line = _ADDED[kind]
+    return (
+        f"import diffax\nfrom diffax.pretrained import {names}\n\n"
+        f'base = diffax.load_pipeline("{objective["conditioner"]["path"]}")\n'
+        f"model = {line.format(name=name)}"
+    )
+
+
+def _save_tuned(workdir: Path, out: Path, ema: str | None, step: int) -> str:
     """What `export_run` writes, at the place where the common libraries look for it."""
     beside = out.parent / f".{out.name}.part"
     kind = export_run(workdir, beside / "weights.safetensors", ema, step)
-    file, load = _LAYOUTS[kind]
+    file = _FILES.get(kind, "")
     (beside / "weights.safetensors").rename(beside / file if file else out)
     beside.rename(out) if file else beside.rmdir()
-    return kind, load.format(name=name)
+    return kind
 
 
 def _save_weights(run: Run, out: Path, record: dict[str, Any]) -> None:
