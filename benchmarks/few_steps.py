@@ -34,16 +34,12 @@ from diffax.objectives import (
 )
 from diffax.solvers import DDIM, Consistency
 from diffax.training import (
-    Config,
     Cosine,
     EMAConfig,
     Optimizer,
-    Options,
-    Recipe,
-    TrainConfig,
     TrainedRun,
     load_run,
-    train_recipe,
+    train,
 )
 
 RESULT = Path(__file__).parent / "results" / "few_steps.json"
@@ -106,28 +102,25 @@ def measured(folder: Path, steps: int) -> Iterator[tuple[str, dict[str, float]]]
 
 def trained(path: Path, objective, steps: int, sampling, data=None) -> Path:
     """The folder of a finished run."""
-    config = Config(
-        data=data or Toy("s_curve", num=0),
-        objective=objective,
-        optimizer=Optimizer(learning_rate=1e-3, warmup_steps=100, decay=Cosine()),
+    run = train(
+        objective,
+        data or Toy("s_curve", num=0),
+        Optimizer(learning_rate=1e-3, warmup_steps=100, decay=Cosine()),
+        path,
         ema=EMAConfig(decays=(0.99,)),
-        train=TrainConfig(
-            steps=steps,
-            batch_size=256,
-            steps_per_call=100,
-            log_every=500,
-            save_every=steps,
-            sample_every=0,
-            tensorboard=False,
-            images=False,
-        ),
         sample=sampling,
+        quiet=True,
+        steps=steps,
+        batch_size=256,
+        steps_per_call=100,
+        log_every=500,
+        save_every=steps,
+        sample_every=0,
+        tensorboard=False,
+        images=False,
     )
-    status = train_recipe(
-        Recipe("few_steps", "", Path(__file__), config), config, path, Options(quiet=True)
-    )
-    if status != 0:
-        raise SystemExit(status)
+    if run.step < steps:
+        raise SystemExit(130)
     return path
 
 

@@ -9,6 +9,7 @@ import jaxlib.version
 gc.set_threshold(100_000, 50, 100)
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks the hub
 # Programs kept between runs are reported as foreign on the very machine that compiled them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -41,7 +41,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "--pretrained",
         metavar="PATH",
         type=Path,
-        help="a published model: a diffusers folder, or a .safetensors or .ckpt file",
+        help="a published model: a diffusers folder, a .safetensors or .ckpt file, or ORG/NAME on "
+        "the hub",
     )
 
 

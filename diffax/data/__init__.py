@@ -6,8 +6,10 @@
     Loader(dataset, seed=0, batch_size=128, start=step, stack=10)  # the same, prepared ahead
 
 A recipe names its data by one of these records, each with its own fields: `Toy` (2-D sets drawn on
+A recipe names its data by one of eight records, each with its own fields: `Toy` (2-D sets drawn on
 the spot), `Digits`, `ImageFolder`, `Concept` (a few images of one thing), `ArrayFile` (.npy, .npz),
-`Pairs` (samples with their noise), `TFDS` (prepared TensorFlow data sets). Data that a script has
+`Pairs` (samples with their noise), `TFDS` (prepared TensorFlow data sets),
+`Parquet` (image files in parquet, as on the hub). Data that a script has
 already, arrays or anything with a length, go through `given`. Another kind of data is
 one more such record, whose `load` describes what it has as a `Source` and gives a `Dataset` of it.
 Batches hold raw data: turning them into what a network sees is a codec's work. This room knows
@@ -35,6 +37,7 @@ from diffax.data.loader import Loader
 from diffax.data.options import ImageOptions
 from diffax.data.oscillations import Oscillations
 from diffax.data.pairs import Pairs
+from diffax.data.parquet import Parquet
 from diffax.data.source import Batch, Source
 from diffax.data.spec import Column, Spec
 from diffax.data.text_file import TextFile
@@ -56,6 +59,7 @@ BY_NAME: dict[str, type] = {  # as command lines call them
     "time_series": TimeSeries,
     "oscillations": Oscillations,
     "text_file": TextFile,
+    "parquet": Parquet,
 }
 
 __all__ = [
@@ -74,6 +78,7 @@ __all__ = [
     "Loader",
     "Oscillations",
     "Pairs",
+    "Parquet",
     "Source",
     "Spec",
     "TextFile",

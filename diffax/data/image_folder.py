@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from diffax import hub
 from diffax.data import buckets, cache, captions, controls, folder, pixels
 from diffax.data.dataset import Dataset
 from diffax.data.options import ImageOptions, check_cache
@@ -40,7 +41,7 @@ class ImageFolder(ImageOptions):
     """
 
     dir: str | None = None
-    """The folder."""
+    """The folder, or hf:ORG/NAME[@REVISION][/FOLDER], a data set of image files on the hub."""
 
     channels: Literal[1, 3] = 3
     """3 (colour) or 1 (greyscale)."""
@@ -115,7 +116,8 @@ class ImageFolder(ImageOptions):
         """
         if self.dir is None:
             raise ValueError("image_folder needs data.dir, the folder of the images")
-        root = Path(self.dir).expanduser()
+        files = [*(f"*{ending}" for ending in ENDINGS), "*.txt", "*metadata.jsonl"]
+        root = hub.located(self.dir, files, kind="dataset", bare=False).expanduser()
         names, others = folder.find(root, ENDINGS, "images")
         if not names:
             raise FileNotFoundError(

@@ -81,7 +81,7 @@ def _open(file: str | os.PathLike | bytes) -> Image.Image:
         raise OSError(f"broken image: {error}") from error
 
 
-def size_of(file: str | os.PathLike) -> tuple[int, int]:
+def size_of(file: str | os.PathLike | bytes) -> tuple[int, int]:
     """(height, width) of an image as it will be shown, from its header only."""
     with _open(file) as image:
         turned = image.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8 swap the sides

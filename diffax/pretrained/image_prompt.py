@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 from PIL import Image
 
-from diffax import image_range
+from diffax import hub, image_range
 from diffax.adapters.paths import flat, nested
 from diffax.conditioning import Joined
 from diffax.generation import Model
@@ -133,7 +133,7 @@ def with_image_prompt(model: Model, file: str | Path, encoder: BoundModule) -> M
         >>> model = with_image_prompt(model, adapter, encoder)  # doctest: +SKIP
         >>> images = text_to_image(model, "a fox", image_prompt=image)  # doctest: +SKIP
     """
-    file, unet = Path(file), model.network.module
+    file, unet = hub.located(file, []), model.network.module
     if not isinstance(unet, UNet2DConditionModel) or unet.image_prompt:
         raise ValueError(
             "an IP-Adapter needs a U-Net with text, without controls or another image prompt; "

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from diffax.generation import Model
 from diffax.models import UNet2DConditionModel
+from diffax.pretrained import remote
 from diffax.pretrained.components import NOT_READ, PIPELINES, SCHEDULERS, Components
 from diffax.pretrained.configs import read_json
 from diffax.pretrained.network import load_network
@@ -26,7 +27,8 @@ def load_pipeline(path: str | Path, **options: Any) -> Model:
     """Loads a published model: a diffusers folder, or an original single file.
 
     Args:
-        path: a folder with `model_index.json`, or a `.safetensors` or `.ckpt` file.
+        path: a folder with `model_index.json`, or a `.safetensors` or `.ckpt` file; or its name on
+            the hub, `org/name[@revision]`, see `diffax.hub`.
         **options: see `load_components`: dtype, param_dtype, variant, tokenizer, configs, ema,
             query_chunk.
 
@@ -77,7 +79,8 @@ def load_components(
     """Loads the networks, tokenizers and settings of a published model.
 
     Args:
-        path: a folder with `model_index.json`, or a `.safetensors` or `.ckpt` file.
+        path: a folder with `model_index.json`, or a `.safetensors` or `.ckpt` file; or its name on
+            the hub, `org/name[@revision]`, see `diffax.hub`.
         dtype: of the computation; float32, or bfloat16 on accelerators. Norms, softmax and the
             sampler stay float32, and so does an autoencoder that says `force_upcast`.
         param_dtype: of the parameters in memory; None: `dtype`.
@@ -96,7 +99,7 @@ def load_components(
         FileNotFoundError: a file or folder is missing.
         ValueError: not supported, damaged, or parts that do not fit each other.
     """
-    path = Path(path)
+    path = remote.pipeline(path, variant, PIPELINES)
     options = dict(dtype=dtype, param_dtype=dtype if param_dtype is None else param_dtype)
     if path.is_dir():
         components = _load_folder(path, options, variant, query_chunk)

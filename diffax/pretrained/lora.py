@@ -19,10 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from diffax import hub
 from diffax.adapters import LowRank
 from diffax.adapters.paths import flat, nested
 from diffax.generation import Model
-from diffax.pretrained import lora_names
+from diffax.pretrained import lora_names, remote
 from diffax.pretrained.corrections import (
     Correction,
     Factors,
@@ -62,7 +63,8 @@ def load_lora(path: str | Path, model: Model) -> Lora:
 
     Args:
         path: a `.safetensors`, `.pt` or `.bin` file, as diffusers, PEFT, kohya or LyCORIS write it,
-            or a folder with `pytorch_lora_weights.safetensors` or `adapter_model.safetensors`.
+            or a folder with `pytorch_lora_weights.safetensors` or `adapter_model.safetensors`; or
+            either on the hub, `org/name[@revision][/file]`.
         model: the base model, which it must fit.
 
     Raises:
@@ -75,7 +77,7 @@ def load_lora(path: str | Path, model: Model) -> Lora:
         >>> model = with_loras(model, (load_lora("pixels.safetensors", model), 0.8))
         ... # doctest: +SKIP
     """
-    file = _file(Path(path))
+    file = _file(hub.located(path, remote.LORA))
     tensors = open_file(file)
     groups = lora_names.grouped(tensors, str(file))
     kernels = {

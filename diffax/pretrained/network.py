@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from diffax.models.bound import BoundModule
+from diffax.pretrained import remote
 from diffax.pretrained.configs import (
     TRANSFORMERS,
     module_from_config,
@@ -33,7 +34,8 @@ def load_network(
     """Loads one network from a folder with `config.json` and safetensors.
 
     Args:
-        folder: such as `checkpoint/unet`, or a whole `google/ddpm-*` snapshot.
+        folder: such as `checkpoint/unet`, or a whole `google/ddpm-*` snapshot; or its name on the
+            hub, `org/name[@revision]/unet`, see `diffax.hub`.
         dtype: of the computation.
         param_dtype: of the parameters in memory, whatever the file's.
         variant: such as "fp16", to prefer that file.
@@ -50,7 +52,7 @@ def load_network(
         >>> unet = load_network("stable-diffusion-v1-5/unet")  # doctest: +SKIP
         >>> unet(x, t, {"context": text})  # doctest: +SKIP
     """
-    folder = Path(folder)
+    folder = remote.network(folder, variant)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
     config = read_json(folder / "config.json")

@@ -24,11 +24,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from diffax import hub
 from diffax.codecs import Latent
 from diffax.conditioning import Control, EditedImage, Joined
 from diffax.models import BoundModule, UNet2DConditionModel, controlled
 from diffax.models.controlnet import control_for
 from diffax.parameterization import Parameterization
+from diffax.pretrained import remote
 from diffax.pretrained.components import Components
 from diffax.pretrained.conditioning import PublishedText
 from diffax.pretrained.configs import (
@@ -50,7 +52,7 @@ class PublishedNetwork:
     """A published denoising network, and its parameters to start from."""
 
     path: str = ""
-    """Its folder, with config.json and safetensors, such as DIR/unet."""
+    """Its folder, with config.json and safetensors, such as DIR/unet or org/name/unet."""
     variant: str | None = None
     """Of the files, such as fp16."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -175,7 +177,7 @@ class PublishedReader:
     """The text encoders and tokenizers of a published model."""
 
     path: str = ""
-    """The model: a folder with model_index.json."""
+    """The model: a folder with model_index.json, or its name on the hub."""
     dropout: float = 0.1
     """Probability, in [0, 1], of replacing a caption by the empty text in training."""
     trained: bool = False
@@ -289,12 +291,14 @@ class PublishedTarget:
 
 def _scheduler(path: str, part: str) -> Setup:
     """A model's scheduler, of which only the schedule and the target are used."""
-    config = read_json(_given(path, part) / "scheduler" / "scheduler_config.json")
+    folder = hub.located(_given(path, part), ["scheduler/*.json"])
+    config = read_json(folder / "scheduler" / "scheduler_config.json")
     return from_diffusers(config, 1, _class_name="DDIMScheduler")
 
 
 def _reader(folder: Path) -> PublishedText:
     """The text encoders and tokenizers in a model's folder; the other networks are not read."""
+    folder = remote.readers(folder)
     index = read_json(folder / "model_index.json")
     names = [n for n in ("text_encoder", "text_encoder_2") if (index.get(n) or [None])[-1]]
     if not names:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from diffax import hub
 from diffax.generation import Model
 from diffax.pretrained.files import open_file
 from diffax.pretrained.new_token import token_vectors, with_vectors
@@ -39,7 +40,7 @@ def with_embedding(model: Model, file: str | Path, token: str | None = None) -> 
         >>> model = with_embedding(model, "cat-toy.safetensors")  # doctest: +SKIP
         >>> images = text_to_image(model, "a <cat-toy> on the moon")  # doctest: +SKIP
     """
-    file = Path(file)
+    file = hub.located(file, ["learned_embeds.safetensors"])
     text = text_of(model)
     if text is None:
         raise ValueError("a new token needs a model with published text encoders")

@@ -34,6 +34,7 @@ from diffax.training.optimizer import (
     Optimizer,
 )
 from diffax.training.preflight import dry_run
+from diffax.training.publishing import push, save_run
 from diffax.training.recipe import Recipe, debugged, load_recipe, unknown_variant
 from diffax.training.run import Run, load_codec, load_run, open_run
 from diffax.training.script import train
@@ -82,6 +83,8 @@ __all__ = [
     "make_class_images",
     "open_run",
     "prepare",
+    "push",
+    "save_run",
     "started_from",
     "to_json",
     "train",

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from diffax import hub
 from diffax.generation import Model
 from diffax.pretrained import (
     PublishedNetwork,
@@ -25,14 +26,15 @@ def started_from(config: Config, folder: str) -> Config:
 
     Args:
         config: a recipe's, with parts such as `PublishedNetwork()`.
-        folder: the published model, with model_index.json; or a run of train.py, whose network and
-            conditioner are started from, and whose schedule, target and codec are taken over.
+        folder: the published model, with model_index.json, or its name on the hub; or a run of
+            train.py, whose network and conditioner are started from, and whose schedule, target and
+            codec are taken over.
 
     Raises:
         FileNotFoundError: no such folder.
         ValueError: the recipe takes no published model, or one that a run cannot stand for.
     """
-    if not Path(folder).is_dir():
+    if hub.name_of(folder) is None and not Path(folder).is_dir():
         raise FileNotFoundError(f"--pretrained {folder}: there is no such folder")
     objective = config.objective
     parts = {f.name: getattr(objective, f.name) for f in dataclasses.fields(objective)}

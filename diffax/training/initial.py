@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from diffax import hub
 from diffax.pretrained import load_pipeline
 from diffax.training.keeping.checkpoint import Checkpoints
 from diffax.training.keeping.parts import WEIGHTS, average_part
@@ -22,7 +23,7 @@ def started(path: str, state: TrainState, places: TrainState, problem: Problem) 
 
     Args:
         path: a run's folder, of which the first average at its newest checkpoint is taken, or a
-            published model with `model_index.json`, of which the network is.
+            published model with `model_index.json`, here or on the hub, of which the network is.
         state: at step 0.
         places: its shapes, types and places.
         problem: the optimizer and the averages, which begin anew from the weights.
@@ -60,7 +61,7 @@ def _of_run(path: str, wanted: Any) -> Any:
 
 
 def _of_published(path: str, own: Any, places: Any) -> Any:
-    if not Path(path).exists():
+    if hub.name_of(path) is None and not Path(path).exists():
         raise FileNotFoundError(
             f"train.init_from {path}: there is no such run, and no such published model"
         )

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from diffax import hub
 from diffax.codecs import Codec
 from diffax.data import Dataset, Spec
 from diffax.generation import Model
@@ -28,6 +29,8 @@ from diffax.training.keeping.voice import warn
 from diffax.training.recipe import load_module
 from diffax.training.setup import example_of, references_of
 from diffax.training.state import frozen_parts, make_begin
+
+FILES = ("config.json", "summary.json", "checkpoints/*")  # what a run is read from
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def load_run(workdir: str | Path, ema: str | None = None, step: int | None = Non
     """The model of a run of train.py.
 
     Args:
-        workdir: the run's folder.
+        workdir: the run's folder, or hf:ORG/NAME[@REVISION] where `save_run` and `push` put it.
         ema: name of an average, "none" for the parameters themselves, or "width=W"; None: the
             first average.
         step: of a checkpoint; None: the newest whole one.
@@ -146,7 +149,7 @@ def open_run(
         objective: as it was given to `train`, where it holds functions, which the folder only
             names.
     """
-    workdir = Path(workdir)
+    workdir = hub.located(workdir, FILES, bare=False)
     checkpoints = Checkpoints(workdir / "checkpoints", report=warn)
     try:
         step = _checked_step(checkpoints, workdir, step)

@@ -58,6 +58,9 @@ def call(*arguments: str) -> int:
         (["--config", "digits", "--network.learned_variance", "True"], "the same"),
         (["--config", "s_curve:tutorial", "--schedule.num_steps", "200"], "knows 100 times"),
         (["--config", "cifar", "--data.dir", "/nowhere"], "tfds build cifar10"),
+        (["--config", "s_curve", "--init-from", "/nowhere"], "no such run, and no such published"),
+        (["--config", "lora", "--pretrained", "hf:nowhere"], "expected hf:ORG/NAME"),
+        (["--config", "cifar", "--data", "parquet", "--data.dir", "hf:org/nowhere"], "hub"),
         (["--config", "s_curve", "--on-corrupt", "x"], "invalid choice"),
     ],
 )

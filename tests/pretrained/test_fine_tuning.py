@@ -19,8 +19,10 @@ from diffax.pretrained import (
     PublishedAutoencoder,
     PublishedNetwork,
     PublishedReader,
+    load_lora,
     load_network,
     load_pipeline,
+    with_loras,
 )
 from diffax.schedules import ScaledLinear
 from diffax.training import (
@@ -33,6 +35,7 @@ from diffax.training import (
     choices,
     open_run,
     prepare,
+    save_run,
     train_recipe,
 )
 
@@ -119,6 +122,26 @@ def test_a_tuned_run_is_read_back_and_makes_images_of_texts(folder, tuned):
     assert names and all("to_" in name and "kernel" in name for name in names)
     image = text_to_image(model, "a cat", steps=2)
     assert image.shape == (1, 16, 16, 3)
+
+
+@pytest.mark.slow
+def test_it_is_published_as_a_lora_with_a_card(folder, tuned, tmp_path):
+    out = tmp_path / "cat"
+    assert save_run(tuned, out, name="me/cat", licence="mit") == "lora"
+    assert sorted(p.name for p in out.iterdir()) == [
+        "README.md",
+        "pytorch_lora_weights.safetensors",
+    ]
+    assert [p.name for p in tmp_path.iterdir()] == ["cat"]
+    card = (out / "README.md").read_text()
+    assert 'base = diffax.load_pipeline("sd")' in card and 'load_lora("me/cat", base)' in card
+    assert str(folder) not in card
+    base = load_pipeline(folder / "sd")
+    ours, theirs = with_loras(base, (load_lora(out, base), 1.0)), open_run(tuned).model
+    for a, b in zip(
+        jax.tree.leaves(ours.network.params), jax.tree.leaves(theirs.network.params), strict=True
+    ):
+        np.testing.assert_allclose(a, b, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -176,6 +176,11 @@ class Bent(nn.Module):
         return nn.Dense(x.shape[-1])(self.act(h))
 
 
+def test_a_folder_elsewhere_is_refused_at_once():
+    with pytest.raises(ValueError, match="is an address .gs.; give a folder of this machine"):
+        fit("gs://bucket/run")
+
+
 def test_functions_are_known_by_their_names(tmp_path):
     objective = Denoising(Bent(act=nn.tanh))
     run = fit(tmp_path, objective=objective, steps=2)
