@@ -169,7 +169,7 @@ def read_sound(path: Path, *, rate: int | None = None, channels: int = 1) -> np.
         sound = sound.mean(axis=1, keepdims=True)
     else:
         sound = np.repeat(sound, 2, axis=1) if sound.shape[1] == 1 else sound[:, :2]
-    return sound if rate in (None, own) else resampled(sound, own, rate)
+    return sound if rate is None or rate == own else resampled(sound, own, rate)
 
 
 def resampled(sound: np.ndarray, old: int, new: int) -> np.ndarray:
