@@ -80,10 +80,10 @@ def export(
     """Write samples by the ending of `path`.
 
     Args:
-        path: `.png`: a grid of images, a scatter of vectors, lines of sequences; `.gif`: the denoising;
-            `.npz`: `arr_0` (uint8 images `[N, H, W, C]`, else float32 or whole numbers `[N, ...]`)
-            and `arr_1` (labels, where there are any); an ending of the codec's own, such as
-            `.txt`; anything else: a folder of one file a sample.
+        path: `.png`: a grid of images, a scatter of vectors, or lines of sequences; `.gif`: the
+            denoising; `.npz`: `arr_0` (uint8 images `[N, H, W, C]`, else float32 or whole numbers
+            `[N, ...]`) and `arr_1` (labels, where there are any); an ending of the codec's own,
+            such as `.txt`; anything else: a folder of one file a sample.
         samples: images `[N, H, W, C]`, uint8 or floating point in [-1, 1]; vectors `[N, D]`; or
             other numbers `[N, ...]`, for `.npz` only.
         labels: int `[N]`.
