@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 from sampler_proofs import write  # noqa: E402
 
 RESULT = ROOT / "benchmarks" / "results" / "imputation.json"
-NUM, DRAWS, SHOWN = 64, 32, 4
+NUM, DRAWS, STEPS, SHOWN = 32, 16, 50, 4
 MIDDLE = 0.8
 
 
@@ -66,7 +66,7 @@ def main() -> None:
         "series": NUM,
         "draws": DRAWS,
         "steps": run.step,
-        "sampling_steps": run.config.sample.steps,
+        "sampling_steps": STEPS,
         "device": jax.devices()[0].device_kind,
     }
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
@@ -89,7 +89,7 @@ def masks(length: int) -> dict[str, np.ndarray]:
 def drawn(model, series: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """`DRAWS` of each series, `[N, DRAWS, L, C]`."""
     each = np.repeat(series, DRAWS, axis=0)
-    made = generate(model, image=each, mask=missing, num=len(each), seed=0, batch_size=256).data
+    made = generate(model, image=each, mask=missing, num=len(each), seed=0, steps=STEPS).data
     return np.asarray(made, np.float64).reshape(len(series), DRAWS, *series.shape[1:])
 
 

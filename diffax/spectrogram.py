@@ -29,7 +29,7 @@ def magnitudes(waveform: np.ndarray, window: int, hop: int) -> np.ndarray:
 
     Example:
         >>> t = np.arange(512) / 512
-        >>> magnitudes(np.sin(2 * np.pi * 64 * t), window=64, hop=64)[4].argmax()  # 64 of 512
+        >>> int(magnitudes(np.sin(2 * np.pi * 64 * t), window=64, hop=64)[4].argmax())
         8
     """
     length = waveform.shape[-1]

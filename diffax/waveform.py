@@ -6,6 +6,7 @@ kind back. A waveform is `[..., L, C]`: L samples of C channels.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -62,4 +63,4 @@ def loudness(waveform: np.ndarray) -> float:
         -20.0
     """
     square = float(np.mean(np.square(waveform, dtype=np.float64)))
-    return 10 * np.log10(square) if square > 0 else -np.inf
+    return 10 * math.log10(square) if square > 0 else -math.inf

@@ -14,8 +14,8 @@ from diffax.data.options import check_split
 from diffax.data.source import Batch, Source, columns
 from diffax.waveform import to_int16
 
-NAMES = ("A", "A#", "B", "C", "C#", "D", "D#", "E", "F", "F#", "G", "G#")
-LOWEST = 220.0  # hertz, A3
+NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+OCTAVE = 4
 FADING = 2.5  # of a plucked string's fundamental, 1 / seconds
 LOUDNESS = 0.1  # root mean square of a note
 MOST = 1_000_000
@@ -27,7 +27,7 @@ class Tones:
     """Notes of a pitch and a timbre, int16 [length, 1], all equally loud.
 
     A class is a pitch and a timbre, such as "A4 pluck". The pitches are the twelve of equal
-    temperament from A3 (220 Hz) up. The timbres:
+    temperament from C4 (261.6 Hz) to B4 (493.9 Hz). The timbres:
 
     * pluck: a string of Karplus & Strong 1983, tuned as in Jaffe & Smith 1983;
     * chord: the pitch with a major third and a fifth above it;
@@ -36,7 +36,7 @@ class Tones:
     Example:
         >>> dataset = Tones(num=72).load()
         >>> dataset.batch(0, seed=0, batch_size=4)["x"].shape, dataset.spec.class_names[4]
-        ((4, 2048, 1), 'A#3 chord')
+        ((4, 2048, 1), 'C#4 chord')
     """
 
     num: int = 3600
@@ -96,7 +96,7 @@ class Tones:
         """One note, float64 [length]."""
         pitch, timbre = divmod(label, len(TIMBRES))
         synthesise = tuple(TIMBRES.values())[timbre]
-        note = synthesise(LOWEST * 2 ** (pitch / 12), self.length, self.rate, rng)
+        note = synthesise(frequency_of(PITCHES[pitch]), self.length, self.rate, rng)
         return note * min(LOUDNESS / np.sqrt(np.mean(note**2)), 1 / np.abs(note).max())
 
 
@@ -145,7 +145,7 @@ def chord(frequency: float, length: int, rate: int, rng: np.random.Generator) ->
         amplitude * np.sin(2 * np.pi * frequency * 2 ** (step / 12) * t + rng.uniform(0, 2 * np.pi))
         for step, amplitude in ((0, 1.0), (4, 0.8), (7, 0.8))
     )
-    return decay * sum(notes)
+    return decay * np.sum(list(notes), axis=0)
 
 
 def chirp(frequency: float, length: int, rate: int, rng: np.random.Generator) -> np.ndarray:
@@ -157,7 +157,7 @@ def chirp(frequency: float, length: int, rate: int, rng: np.random.Generator) ->
 
 
 TIMBRES: dict[str, Callable[..., np.ndarray]] = {"pluck": pluck, "chord": chord, "chirp": chirp}
-PITCHES = tuple(f"{name}{3 + (i >= 3)}" for i, name in enumerate(NAMES))
+PITCHES = tuple(f"{name}{OCTAVE}" for name in NAMES)
 CLASSES = tuple(f"{pitch} {timbre}" for pitch in PITCHES for timbre in TIMBRES)
 
 
@@ -177,5 +177,4 @@ def frequency_of(note: str) -> float:
     name, octave = note.split(" ")[0][:-1], note.split(" ")[0][-1:]
     if name not in NAMES or not octave.isdigit():
         raise ValueError(f"expected a note such as 'A4' or 'C#3 pluck', got {note!r}")
-    step = NAMES.index(name)
-    return 440.0 * 2 ** (step / 12 + int(octave) - 4 - (step >= 3))
+    return 440.0 * 2 ** ((NAMES.index(name) - NAMES.index("A")) / 12 + int(octave) - 4)

@@ -43,8 +43,8 @@ class UNet1D(nn.Module):
     Example:
         >>> model = UNet1D(channels=8, multipliers=(1, 2), patch=4)
         >>> x, t = jnp.zeros((2, 64, 1)), jnp.zeros(2)
-        >>> params = model.init(jax.random.key(0), x, t)
-        >>> model.apply(params, x, t).shape
+        >>> answer, params = jax.eval_shape(model.init_with_output, jax.random.key(0), x, t)
+        >>> answer.shape
         (2, 64, 1)
     """
 

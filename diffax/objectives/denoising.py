@@ -65,7 +65,7 @@ class Denoising:
     conditioner: Any = None
     """What the network is told: nothing, labels, captions; None: labels where the data have any."""
     codec: Any = None
-    """Data <-> model space: pixels, standardize, identity; None: by the kind of the data."""
+    """Data <-> model space: pixels, standardize, identity, waveform; None: by the kind of data."""
     adapter: Any = adapters.Everything()
     """Which parameters are learned: everything, subset, low_rank."""
     noise_offset: float = 0.0

@@ -81,10 +81,10 @@ def export(
     """Write samples by the ending of `path`.
 
     Args:
-        path: `.png`: a grid of the images, or a scatter of the vectors; `.gif`: the denoising;
-            `.npz`: `arr_0` (uint8 images `[N, H, W, C]`, else float32 or whole numbers `[N, ...]`)
-            and `arr_1` (labels, where there are any); an ending of the codec's own, such as
-            `.txt`; anything else: a folder of one file a sample.
+        path: `.png`: a grid of images, a scatter of vectors, or lines of sequences; `.gif`: the
+            denoising; `.npz`: `arr_0` (uint8 images `[N, H, W, C]`, else float32 or whole numbers
+            `[N, ...]`) and `arr_1` (labels, where there are any); an ending of the codec's own,
+            such as `.txt`; anything else: a folder of one file a sample.
         samples: images `[N, H, W, C]`, uint8 or floating point in [-1, 1]; vectors `[N, D]`; or
             other numbers `[N, ...]`, for `.npz` only.
         labels: int `[N]`.
@@ -97,7 +97,7 @@ def export(
 
     Raises:
         ValueError: a GIF without a trajectory; a folder of what are no images; `.png` or `.gif` of
-            what are neither images nor vectors.
+            what are neither images, vectors nor sequences.
         OSError: the path cannot be written; an older file is then still there.
     """
     path = Path(path)
@@ -121,10 +121,10 @@ def export(
             raise ValueError(_NO_FOLDER)
         for i, image in enumerate(to_uint8(samples)):
             save_image(path / f"{i:05d}.png", image, metadata)
-    elif own is None and not images and samples.ndim != 2:
+    elif own is None and not images and samples.ndim not in (2, 3):
         raise ValueError(
-            f"{ending} shows images [N, H, W, C] or vectors [N, D], the samples are "
-            f"{samples.dtype} {list(samples.shape)}: give --out the ending .npz"
+            f"{ending} shows images [N, H, W, C], vectors [N, D] or sequences [N, L, C], the "
+            f"samples are {samples.dtype} {list(samples.shape)}: give --out the ending .npz"
         )
     elif ending == ".png":
         save_image(path, _page(samples, codec, images, captions), metadata)
@@ -171,7 +171,7 @@ def _export_gif(
             f"expected a time for each of {len(trajectory)} states, noise first, got {len(times)}"
         )
     frames = trajectory[chosen]
-    if codec is not None:
+    if not images and (codec is not None or frames.ndim == 4):  # data of a kind, sequences
         save_gif(path, (_page(frame, codec, images) for frame in frames))
         return
     shown = chosen if times is None else np.asarray(times)[chosen]

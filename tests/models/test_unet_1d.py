@@ -20,7 +20,10 @@ DILATED = DiffWave(channels=8, layers=3, cycle=3, patch=1, num_classes=3, frame_
 T = jnp.array([10.0, 700.0])
 
 
-@pytest.mark.parametrize("model", [UNET, DILATED], ids=["unet", "diffwave"])
+@pytest.mark.parametrize(
+    "model",
+    [pytest.param(UNET, marks=pytest.mark.slow, id="unet"), pytest.param(DILATED, id="diffwave")],
+)
 def test_every_example_hears_its_own(model):
     x = jax.random.normal(jax.random.key(0), (2, 16, 2))
     frames = jax.random.normal(jax.random.key(1), (2, 4, 5))

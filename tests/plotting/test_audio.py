@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from diffax import plotting
 from diffax.codecs import Waveform
@@ -43,3 +44,11 @@ def test_sound_and_sequences_are_drawn_by_their_kind():
     assert page.shape == (240, 960, 3) and (page != 255).any()
     with pytest.raises(ValueError, match=r"expected time series \[N, L, C\]"):
         plotting.series_grid(series[0])
+
+
+def test_sequences_are_written_as_lines_and_as_their_denoising(tmp_path):
+    series = np.random.default_rng(0).normal(size=(2, 30, 1))
+    plotting.export(tmp_path / "a.png", series)
+    plotting.export(tmp_path / "a.gif", series, trajectory=np.stack([series, 2 * series]))
+    assert Image.open(tmp_path / "a.png").size == (480, 120)
+    assert Image.open(tmp_path / "a.gif").n_frames == 2
