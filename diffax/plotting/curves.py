@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -112,7 +112,7 @@ def loss_curve(
         if min(lowest) > 0:
             panel.set_yscale("log")
             _plain_numbers(panel)
-        beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if len(lowest) > 1 else {}
+        beside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if len(lowest) > 1 else {}
         panel.legend(frameon=False, fontsize=9, **beside)
     else:
         panel.text(0.5, 0.5, "no records", ha="center", transform=panel.transAxes)
