@@ -153,7 +153,7 @@ def test_padding_is_not_seen_and_texts_differ():
     np.testing.assert_allclose(again["embedding"], short["embedding"], atol=1e-6)
 
 
-@pytest.mark.parametrize("words", [None, 50])
+@pytest.mark.parametrize("words", [pytest.param(None, marks=pytest.mark.slow), 50])
 def test_a_new_token_has_vectors_of_its_own(words):
     captions = Captions(**SMALL, words=words)
     captions = captions.with_params(jax.jit(captions.init)(jax.random.key(0)))

@@ -9,12 +9,22 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 from tiny_run import assert_same, end_at, last_row, run, saved_state
 
 from diffax.data import Column, Spec
 from diffax.generation import generate
-from diffax.models import parameter_count
-from diffax.training import TrainedRun, from_json, load_recipe, load_run, to_json
+from diffax.models import fingerprint, parameter_count
+from diffax.objectives import Autoencoder
+from diffax.training import (
+    TrainedRun,
+    from_json,
+    load_codec,
+    load_recipe,
+    load_run,
+    started_from,
+    to_json,
+)
 from diffax.training.recipe import load_module
 from diffax.training.setup import example_of
 
@@ -22,8 +32,13 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 TEACHER = "digits:debug"
 
 
-def needs_files(name: str) -> bool:
-    """Whether a recipe asks for data on the disk; these have tests of their own."""
+def tunes(name: str) -> bool:
+    """Whether a recipe asks for a published model; these are tested in test_tuning.py."""
+    return hasattr(getattr(load_recipe(name, CONFIGS).config.objective, "network", None), "open")
+
+
+def reads_a_folder(name: str) -> bool:
+    """Whether a recipe asks for images on the disk."""
     return getattr(load_recipe(name, CONFIGS).config.data, "dir", "none asked for") is None
 
 
@@ -33,25 +48,54 @@ ALL = [
     for variant in getattr(load_module(path), "VARIANTS", ("debug",))
     if variant.endswith("debug")
 ]
-NAMES = [name for name in ALL if not needs_files(name)]
+NAMES = [name for name in ALL if not tunes(name)]
 # What no other default test trains; the others are slow tests.
 BY_DEFAULT = ("cifar_dit:debug",)
 
 
-def recipe_of(name: str, teacher: Path | None = None):
-    """The recipe's config; with a teacher's folder where it needs one."""
+def recipe_of(name: str, request):
+    """The recipe's config; with a teacher's folder or a folder of images where it needs one."""
     config = load_recipe(name, CONFIGS).config
-    if teacher is not None and hasattr(config.objective, "teacher"):
-        objective = dataclasses.replace(config.objective, teacher=TrainedRun(str(teacher)))
+    if hasattr(config.objective, "teacher"):
+        teacher = TrainedRun(str(request.getfixturevalue("teacher")))
+        objective = dataclasses.replace(config.objective, teacher=teacher)
         config = dataclasses.replace(config, objective=objective)
+    if reads_a_folder(name):
+        held_out = 0.2 if config.data.held_out else 0.0
+        images = str(request.getfixturevalue("images"))
+        data = dataclasses.replace(config.data, dir=images, held_out=held_out)
+        config = dataclasses.replace(config, data=data)
     quiet = dict(tensorboard=False, images=False, workers=1)
     return dataclasses.replace(config, train=dataclasses.replace(config.train, **quiet))
 
 
 @pytest.fixture(scope="module")
-def teacher(tmp_path_factory):
+def images(tmp_path_factory):
+    """Forty captioned images."""
+    folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for i in range(40):
+        pixels = rng.integers(0, 256, (4, 4, 3), np.uint8).repeat(4, 0).repeat(4, 1)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+        (folder / f"{i}.txt").write_text(f"image number {i}")
+    return folder
+
+
+def made_by(folder: Path, config) -> np.ndarray:
+    """Two samples of a run, or of an autoencoder two reconstructions."""
+    if isinstance(config.objective, Autoencoder):
+        codec, size = load_codec(folder), config.data.image_size
+        return np.asarray(codec.decode(codec.encode(np.zeros((2, size, size, 3), np.uint8))))
+    model = load_run(folder)
+    given = (
+        {"low_res": np.zeros((4, 4, 3), np.uint8)} if "low_res" in model.conditioner.asks else {}
+    )
+    return np.asarray(generate(model, num=2, **given).data)
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory, request):
     folder = tmp_path_factory.mktemp("runs") / "teacher"
-    config = recipe_of(TEACHER)
+    config = recipe_of(TEACHER, request)
     short = dataclasses.replace(config.train, steps=10, sample_every=0)
     assert run(folder, dataclasses.replace(config, train=short)) == 0
     return folder
@@ -68,17 +112,16 @@ def test_a_recipe_is_plain_data(name):
     "name", [n if n in BY_DEFAULT else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
 )
 def test_a_recipe_trains_and_samples(name, tmp_path, request):
-    needs = hasattr(load_recipe(name, CONFIGS).config.objective, "teacher")
-    config = recipe_of(name, request.getfixturevalue("teacher") if needs else None)
+    config = recipe_of(name, request)
     assert run(tmp_path, config) == 0
-    samples = generate(load_run(tmp_path), num=2)
-    assert np.isfinite(np.asarray(samples.data)).all() and len(samples) == 2
+    samples = made_by(tmp_path, config)
+    assert np.isfinite(samples).all() and len(samples) == 2
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_a_recipe_continues_bitwise(name, tmp_path, teacher, compiled_once):
-    config = recipe_of(name, teacher)
+def test_a_recipe_continues_bitwise(name, tmp_path, request, compiled_once):
+    config = recipe_of(name, request)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     steps = config.train.steps
     assert run(whole, config) == 0
@@ -89,20 +132,42 @@ def test_a_recipe_continues_bitwise(name, tmp_path, teacher, compiled_once):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_a_recipe_is_the_same_on_four_devices(name, tmp_path, teacher):
+def test_a_recipe_is_the_same_on_four_devices(name, tmp_path, request):
     """Gradients are summed in another order there: 4 steps agree to rounding."""
-    config = recipe_of(name, teacher)
+    config = recipe_of(name, request)
     assert run(tmp_path / "one", config) == 0
     command = [sys.executable, "train.py", "--config", name, "--workdir", str(tmp_path / "four")]
     command += ["--train.tensorboard", "False", "--train.images", "False"]
     if hasattr(config.objective, "teacher"):
-        command += ["--objective.teacher.path", str(teacher)]
+        command += ["--objective.teacher.path", config.objective.teacher.path]
+    if reads_a_folder(name):
+        command += ["--data.dir", config.data.dir, "--data.held_out", str(config.data.held_out)]
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
     environment = os.environ | {"XLA_FLAGS": flags}
     subprocess.run(command, cwd=CONFIGS.parent, env=environment, check=True, capture_output=True)
     one, four = (last_row(tmp_path / name) for name in ("one", "four"))
     assert one["step"] == four["step"]
     np.testing.assert_allclose(four["loss"], one["loss"], rtol=2e-3)
+
+
+@pytest.mark.slow
+def test_a_run_that_reads_captions_learns_a_new_token(tmp_path, images, request):
+    """Textual inversion on a run of our own: its rows are all that changes."""
+    base, workdir = tmp_path / "base", tmp_path / "token"
+    assert run(base, recipe_of("emoji:debug", request)) == 0
+    config = started_from(load_recipe("textual_inversion:debug", CONFIGS).config, str(base))
+    data = dataclasses.replace(config.data, dir=str(images), image_size=8)
+    quiet = dataclasses.replace(config.train, tensorboard=False, workers=1)
+    assert run(workdir, dataclasses.replace(config, data=data, train=quiet)) == 0
+    before, after = load_run(base), load_run(workdir)
+    assert fingerprint(before.network.params) == fingerprint(after.network.params)
+    tables = dict(after.conditioner.params["params"])
+    learned = tables.pop("new_embedding")["embedding"]
+    assert fingerprint(tables) == fingerprint(before.conditioner.params["params"])
+    start = before.conditioner.with_token("<new>", 2, "cat").params["params"]["new_embedding"]
+    assert np.abs(learned - start["embedding"]).max() > 0
+    drawn = [generate(after, prompt=text, num=1, seed=0).data for text in ("a <new>", "a")]
+    assert np.abs(np.asarray(drawn[0]) - np.asarray(drawn[1])).max() > 0
 
 
 CIFAR = Spec(

@@ -1,7 +1,9 @@
 """The recipes that tune a published model: what they learn, what they leave, what they refuse."""
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,8 +12,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from PIL import Image
+from tiny_run import last_row
 
 from diffax.commands import train as command
+from diffax.generation import generate
 from diffax.models.controlnet import controls_of
 from diffax.models.parameters import fingerprint
 from diffax.pretrained import (
@@ -193,6 +197,36 @@ def test_a_run_stopped_and_continued_is_bitwise_the_same(folder, tmp_path, name)
         record = json.loads((tmp_path / "whole/checkpoints/00000004/record.json").read_text())
         saved = sum(int(np.prod(shape)) for shape, _ in record["arrays"].values())
         assert saved < 4 * start.size  # with the optimizer's two moments
+
+
+# What a sample needs besides a prompt.
+SHOWN = {
+    "controlnet": {"control": np.zeros((16, 16, 3), np.uint8)},
+    "instruct": {"image": np.zeros((16, 16, 3), np.uint8)},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECIPES)
+def test_on_four_devices_it_is_the_same_and_samples(folder, tmp_path, name):
+    """Gradients are summed in another order there: 2 steps agree to rounding."""
+    spec = name if ":" in name else f"{name}:debug"
+    given = ("--config", spec, "--pretrained", folder / "sd", "--data.dir", folder / "images",
+             *RECIPES[name], *QUICK[:4], "--quiet", "--train.batch_size", "4", "--train.images",
+             "False", "--train.sample_every", "0", "--train.steps", "2", "--train.log_every",
+             "2", "--train.save_every", "2", "--workdir")  # fmt: skip
+    given = [str(a) for a in given]
+    assert command.main([*given, str(tmp_path / "one")], recipes=ROOT / "configs") == 0
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+    subprocess.run(
+        [sys.executable, "train.py", *given, str(tmp_path / "four")],
+        cwd=ROOT, env=os.environ | {"XLA_FLAGS": flags}, check=True, capture_output=True,
+    )  # fmt: skip
+    one, four = (last_row(tmp_path / run) for run in ("one", "four"))
+    np.testing.assert_allclose(four["loss"], one["loss"], rtol=2e-3)
+    model = open_run(tmp_path / "four").model_to_sample()
+    samples = generate(model, prompt="a cat", num=1, steps=2, **SHOWN.get(name, {}))
+    assert np.isfinite(np.asarray(samples.data)).all()
 
 
 @pytest.mark.slow
