@@ -133,7 +133,7 @@ class Confident:
         process = guess.process
         if not isinstance(process, Absorbing):
             raise ValueError(
-                "sampler confident fills masks, which this model has none of: ancestral"
+                "sampler confident fills masks, which this model has none of: use ancestral"
             )
         masked = x == process.size
         count = jnp.where(state < 0, _flat(masked).sum(axis=-1), state)

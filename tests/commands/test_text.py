@@ -44,7 +44,7 @@ def test_samples_begin_and_end_as_asked(workdir, tmp_path):
     ],
 )
 def test_bad_words_are_refused_in_one_line(workdir, words, message, capsys):
-    assert sample.main(["--workdir", str(workdir), *words]) == 2
+    assert sample.main(["--workdir", str(workdir), "--quiet", *words]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
 
