@@ -136,7 +136,7 @@ def table(rows: dict[str, dict[str, float]]) -> str:
         "|---|---|---|---|---|",
     ]
     for name, row in rows.items():
-        figures = " | ".join(f"{row[key]:.3f}" for key in GUESSES)
+        figures = " | ".join(f"{row[key]:.4f}" for key in GUESSES)
         lines.append(f"| {name} | {figures} | {row['inside']:.0%} |")
     return "\n".join(lines)
 

@@ -4,8 +4,8 @@
     python sample.py --workdir runs/audio_folder --num 8 --out sounds.wav
 
 SOUNDS holds .wav and .flac files; sub-folders are classes, which are then asked for by --label.
-16,384 samples at 16,000 a second, all files resampled to that and equally loud. For a GPU;
-16.5 million parameters.
+16,384 samples at 16,000 a second, all files resampled to that and equally loud. For a GPU; not
+measured.
 """
 
 from diffax.data import AudioFolder
