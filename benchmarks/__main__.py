@@ -6,7 +6,7 @@
 
 Every case has a process a side, so that no library's threads disturb the other's; while one is
 measured the other waits for its standard input. Medians of rounds, with the smallest and largest
-one; what the machine did besides is measured in every round, and a noisy run is no result: nothing
+one; what others take of the machine meanwhile is measured, and a noisy run is no result: nothing
 is written and the exit status is 3, unless --noisy says that figures are wanted all the same.
 """
 
@@ -25,6 +25,7 @@ from pathlib import Path
 
 from benchmarks.cases import CASES, Case
 from benchmarks.report import plot, table
+from benchmarks.worker import MARK
 
 SIDES = ("diffax", "torch")
 MOST_FOREIGN = 0.1  # of all cores' time, what others may take
@@ -81,16 +82,16 @@ def measured(name: str, rounds: int, suite: str) -> dict:
             ready[side] = sides[side].age()
         ceilings = [worker.ask("ceiling")["gflops"] for worker in sides.values()]
         times: dict[str, dict] = {what: {side: [] for side in SIDES} for what in case.measures}
-        memory, foreign = {}, []
+        memory = {}
         for what in case.measures:
             for worker in sides.values():
                 worker.ask(what)  # warm
+        others = Others(*sides.values())
         for _ in range(rounds):
             for what in case.measures:
                 for side, worker in sides.items():
-                    others = Others(worker)
                     times[what][side].append(worker.ask(what))
-                    foreign.append(others.share())
+        foreign = others.share()
         for side, worker in sides.items():
             memory[side] = worker.ask("memory")
             worker.end()
@@ -111,7 +112,7 @@ def measured(name: str, rounds: int, suite: str) -> dict:
         "ready_s": ready,
         "cached_compile_s": cached,
         "ceiling_gflops": max(ceilings),
-        "foreign": statistics.median(foreign),
+        "foreign": foreign,
     }
 
 
@@ -151,10 +152,10 @@ class Worker:
         assert self.process.stdin and self.process.stdout
         self.process.stdin.write(word + "\n")
         self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            raise SystemExit(f"{self.process.args[-2:]} ended at {word!r}; see above")
-        return json.loads(answer)
+        for line in self.process.stdout:
+            if line.startswith(MARK):
+                return json.loads(line.removeprefix(MARK))
+        raise SystemExit(f"{self.process.args} ended at {word!r}; see above")
 
     def age(self) -> float:
         """Seconds since the process began."""
@@ -173,10 +174,10 @@ class Worker:
 
 
 class Others:
-    """What share of all cores anything but one worker takes, from now on."""
+    """What share of all cores anything but our workers takes, from now on."""
 
-    def __init__(self, worker: Worker | None = None) -> None:
-        self.worker = worker
+    def __init__(self, *workers: Worker) -> None:
+        self.workers = workers
         self.before = self._now()
 
     def share(self) -> float:
@@ -187,7 +188,7 @@ class Others:
     def _now(self) -> tuple[float, float, float]:
         ticks = [int(n) for n in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
         idle = ticks[3] + ticks[4]
-        own = 0.0 if self.worker is None else self.worker.processor()
+        own = sum(worker.processor() for worker in self.workers)
         return (sum(ticks) - idle) / _TICKS, sum(ticks) / _TICKS, own
 
 

@@ -70,12 +70,16 @@ def plot(found: dict, path: Path) -> None:
         for what, speed in case["speed"].items()
     ][::-1]
     figure, axes = plt.subplots(figsize=(7, 0.8 + 0.35 * len(rows)), layout="constrained")
-    bars = axes.barh([name for name, _ in rows], [speed for _, speed in rows])
-    axes.bar_label(bars, fmt="%.2f", padding=3)
-    axes.axvline(1, color="black", linewidth=1)
+    speeds = [speed for _, speed in rows]
     axes.set_xscale("log")
+    bars = axes.barh([name for name, _ in rows], [speed - 1 for speed in speeds], left=1)
+    axes.bar_label(bars, [f"{speed:.2f}" for speed in speeds], padding=3)
+    ticks = [2.0**n for n in range(-4, 8)]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_xlim(min(0.4, 0.7 * min(speeds)), max(2.5, 1.4 * max(speeds)))
+    axes.axvline(1, color="black", linewidth=1)
     axes.set_xlabel("times PyTorch's speed (logarithmic)")
-    axes.margins(x=0.15)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import sys
 import time
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 Measure = Callable[[], Any]
+MARK = "answer: "  # before every answer, since libraries print, too
 
 
 def serve(answers: dict[str, Measure]) -> None:
@@ -19,11 +19,8 @@ def serve(answers: dict[str, Measure]) -> None:
     Args:
         answers: word -> a function that gives a JSON value.
     """
-    # What libraries print must not come between the answers.
-    out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
     for line in sys.stdin:
-        print(json.dumps(answers[line.strip()]()), file=out, flush=True)
+        print(MARK + json.dumps(answers[line.strip()]()), flush=True)
 
 
 def timed(run: Measure, count: int = 1) -> Measure:
