@@ -53,8 +53,9 @@ def given(data: Any, class_names: tuple[str, ...] = ()) -> Any:
 
     An example is a dict of arrays: "x" (uint8 [H, W, C] or [H, W] for images, floating-point
     numbers of any shape for all else) and, where there are any, "label" (an integer from 0),
-    "caption" (a text) and "weight" (a number). An array alone is "x". An example is read again
-    whenever its turn comes, perhaps by several threads, and should then be the same.
+    "caption" (a text) and "weight" (a number). An array alone is "x", a pair is "x" and "label". An
+    example is read again whenever its turn comes, perhaps by several threads, and should then be
+    the same.
 
     Args:
         data: an array [N, ...]; a dict of arrays, each [N, ...]; anything with a length and
@@ -149,6 +150,8 @@ def _example(value: Any, index: int) -> dict[str, np.ndarray]:
             f"example {index} is None: data that leave some out, such as a filtered MapDataset, "
             "have no fixed places; make a list of what is left"
         )
+    if isinstance(value, tuple) and len(value) == 2:  # as torchvision's sets give them
+        value = {"x": value[0], "label": value[1]}
     columns = value if isinstance(value, Mapping) else {"x": value}
     _check_names(columns)
     return {name: np.asarray(one) for name, one in columns.items()}

@@ -19,7 +19,7 @@ class Functions:
     """A network as two functions; they should stand at the top of a file, where a name finds them.
 
     Example:
-        >>> import jax.numpy as jnp
+        >>> import jax, jax.numpy as jnp
         >>> def init(key, x, t, condition):
         ...     return {"scale": jnp.zeros(x.shape[-1])}
         >>> def apply(params, x, t, condition, train=False, rngs=None):
@@ -46,6 +46,7 @@ class NNXNetwork:
     call, such as the running means of `BatchNorm`, is refused: a diffusion model has none.
 
     Example:
+        >>> import jax
         >>> from dataclasses import dataclass
         >>> from flax import nnx
         >>> class Line(nnx.Module):

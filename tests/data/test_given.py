@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from diffax.data import Digits, given
 from diffax.data.moments import moments
@@ -76,6 +77,12 @@ def test_vectors_and_their_moments():
         np.testing.assert_allclose(spec.std, x.std(0), rtol=1e-5)
     blocks = np.split(x, [7, 30])
     np.testing.assert_allclose(moments(blocks, "x")[1], x.std(0), rtol=1e-12)
+
+
+def test_pairs_of_an_image_and_a_label():
+    images = [Image.fromarray(image) for image in IMAGES]  # as torchvision's sets have them
+    pairs = given(Rows(list(zip(images, LABELS.tolist(), strict=True))))
+    assert pairs == given({"x": IMAGES, "label": LABELS})
 
 
 def test_what_is_data_already_stays():
