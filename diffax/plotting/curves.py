@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -112,9 +112,10 @@ def loss_curve(
         if min(lowest) > 0:
             panel.set_yscale("log")
             _plain_numbers(panel)
-        beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
-        place: dict[str, Any] = beside if len(lowest) > 1 else {}
-        panel.legend(frameon=False, fontsize=9, **place)
+        if len(lowest) > 1:  # many lines: beside them
+            panel.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        else:
+            panel.legend(frameon=False, fontsize=9)
     else:
         panel.text(0.5, 0.5, "no records", ha="center", transform=panel.transAxes)
     page.tight_layout()

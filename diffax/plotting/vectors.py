@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from diffax.plotting.files import save_gif
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from mpl_toolkits.mplot3d import Axes3D
 
 Limits = tuple[tuple[float, float], ...]  # (low, high) of each coordinate that is drawn
 
@@ -166,7 +167,7 @@ class _Cloud:
         self._style = dict(linestyle="", marker=".", alpha=0.5, markeredgewidth=0)
         self._style["markersize"] = 3.5 if ticks else 2.0
         if len(axes) == 3:  # seen through one another, nearly from the front
-            cast(Any, panel).view_init(elev=15, azim=-75)
+            cast("Axes3D", panel).view_init(elev=15, azim=-75)
             self._style |= {"alpha": 0.8, "markersize": 5.0 if ticks else 2.0}
         self._labels = None if labels is None else np.asarray(labels)
         self._heights = axes[-1]
