@@ -25,7 +25,7 @@ import jax.numpy as jnp
 
 from diffax.evaluation import Evaluation, HeldOutLoss, TokenBits
 from diffax.evaluation.examples import blocks
-from diffax.training import Options, load_recipe, open_run, train
+from diffax.training import Options, load_recipe, open_run, train_recipe
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 RESULTS = Path(__file__).parent / "results" / "text.json"
@@ -196,7 +196,7 @@ def main():
     flags = parser.parse_args()
     if flags.part == "causal":
         recipe = load_recipe("text", CONFIGS)
-        raise SystemExit(train(recipe, causal_config(flags.steps), flags.workdir, Options()))
+        raise SystemExit(train_recipe(recipe, causal_config(flags.steps), flags.workdir, Options()))
     found = measured(flags.workdir, flags.causal)
     RESULTS.write_text(json.dumps(found, indent=2) + "\n")
     print(json.dumps(found["bits_a_character"], indent=2))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffax.compilation import compiler_options
+from diffax.compilation import compiler_options, llvm_level
 from diffax.training.config import may_change
 
 
@@ -23,3 +23,10 @@ def test_a_run_keeps_to_one_kind_of_program():
     """Quick and thorough ones differ in rounding: a resume would not be bitwise."""
     assert not may_change("train.quick")
     assert may_change("sample.quick")
+
+
+def test_flags_of_the_user_go_first(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "")
+    assert llvm_level(1) == {"xla_backend_optimization_level": 1}
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=2")
+    assert llvm_level(1) is None

@@ -74,7 +74,7 @@ class Captions:
                 f"conditioner.width {self.width} does not split into {self.num_heads} heads; "
                 "change width or num_heads"
             )
-        if self.token is not None and not self.token.strip():
+        if self.token is not None and not str(self.token).strip():
             raise ValueError("conditioner.token is empty; give a name that no text has, as <new>")
 
     @property

@@ -14,7 +14,6 @@ from diffax.models.class_embedder import ClassEmbedder
 from diffax.models.classifier import SmallClassifier
 from diffax.models.clip_text import CLIPTextModel, CLIPTextModelWithProjection, TextEncoding
 from diffax.models.clip_vision import CLIPVisionModel, CLIPVisionModelWithProjection, ImageEncoding
-from diffax.models.compiling import init, llvm_level
 from diffax.models.controlnet import ControlledUNet, ControlNetModel, controlled
 from diffax.models.dequantizer import Dequantizer
 from diffax.models.diffwave import DiffWave
@@ -27,6 +26,7 @@ from diffax.models.inception import FIDInception
 from diffax.models.mlp import StepMLP, VectorMLP
 from diffax.models.noisy_classifier import NoisyClassifier
 from diffax.models.parameters import fingerprint, parameter_count
+from diffax.models.quick_init import init
 from diffax.models.resnet import CIFARResNet
 from diffax.models.song_unet import SongUNet
 from diffax.models.t2i_adapter import T2IAdapter
@@ -98,6 +98,5 @@ __all__ = [
     "controlled",
     "fingerprint",
     "init",
-    "llvm_level",
     "parameter_count",
 ]

@@ -26,8 +26,6 @@ BY_NAME: dict[str, type] = {
     "token_diffusion": TokenDiffusion,
     "variational": Variational,
 }
-AUGMENTATIONS: dict[str, type] = {"non_leaking": NonLeaking}
-
 # Augmentations that tell the network what they did.
 AUGMENTATIONS: dict[str, type] = {"non_leaking": NonLeaking}
 

@@ -12,7 +12,7 @@ import optax
 from jax import Array
 from jax.sharding import Mesh
 
-from diffax.models import llvm_level
+from diffax.compilation import llvm_level
 from diffax.training.devices import batch_sharding, replicated
 from diffax.training.ema import EMAConfig
 from diffax.training.norm import global_norm

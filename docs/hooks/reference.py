@@ -38,7 +38,9 @@ def rooms() -> dict[str, list[str]]:
         if module.is_file() and module.suffix == ".py" and not path.stem.startswith("_"):
             found[f"diffax.{path.stem}"] = list(public(module))
     top = (ROOT / "diffax" / "__init__.py").read_text()
-    found["diffax"] = [n for n in listed(top) or () if f"diffax.{n}" not in found]
+    found["diffax"] = [
+        name for name in listed(top) or () if f"diffax.{name}" not in found and name[0] != "_"
+    ]
     return {room: found[room] for room in sorted(found) if room not in LEFT_OUT}
 
 

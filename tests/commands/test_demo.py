@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from diffax.commands import demo, page
-from diffax.training import Options, load_recipe, train
+from diffax.training import Options, load_recipe, train_recipe
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,7 +82,7 @@ def address(tmp_path_factory):
     more = {"images": False, "sample_every": 0, "tensorboard": False}
     config = replace(recipe.config, train=replace(recipe.config.train, **more))
     unjudged = replace(recipe, summarize=None)
-    assert train(unjudged, config, workdir, Options(quiet=True)) == 0
+    assert train_recipe(unjudged, config, workdir, Options(quiet=True)) == 0
     port = free_port()
     command = [sys.executable, "-m", "diffax", "demo", "--workdir", workdir, "--port", str(port)]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}

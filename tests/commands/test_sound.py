@@ -12,7 +12,7 @@ from scipy.io import wavfile
 from diffax.commands import evaluate, sample
 from diffax.data import Tones
 from diffax.models import DiffWave
-from diffax.training import Options, load_recipe, train
+from diffax.training import Options, load_recipe, train_recipe
 from diffax.waveform import to_int16
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -30,7 +30,7 @@ def trained(name, folder, **data):
         train=replace(config.train, steps=4, sample_every=0, tensorboard=False),
         sample=replace(config.sample, steps=2),
     )
-    assert train(recipe, config, folder, Options(quiet=True)) == 0
+    assert train_recipe(recipe, config, folder, Options(quiet=True)) == 0
     return folder
 
 

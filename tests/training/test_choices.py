@@ -18,7 +18,7 @@ from diffax.data import TFDS, ImageFolder, Toy
 from diffax.evaluation import Evaluation, FlowBits, Frechet
 from diffax.generation import Sampling
 from diffax.losses import LearnedVariance, LogNormal, MinSNR
-from diffax.models import UNet, VectorMLP
+from diffax.models import TokenTransformer, UNet, VectorMLP
 from diffax.objectives import Autoencoder, Denoising, Progressive
 from diffax.schedules import AlphaBars, Betas, Cosine
 from diffax.solvers import choice
@@ -33,6 +33,7 @@ NEEDED = {
     "denoising": {"network": VectorMLP()},
     "consistency_training": {"network": VectorMLP()},
     "variational": {"network": VectorMLP()},
+    "token_diffusion": {"network": TokenTransformer()},
     "betas": {"betas": (0.1, 0.2)},
     "alpha_bars": {"alpha_bars": (0.9, 0.2)},
     "tfds": {"name": "cifar10"},

@@ -1,10 +1,10 @@
-"""Programs that are compiled in a hurry give the same numbers."""
+"""Parameters drawn in a hurry are the same."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffax.models import StepMLP, init, llvm_level
+from diffax.models import StepMLP, init
 
 
 def test_init_gives_the_networks_own_parameters():
@@ -13,10 +13,3 @@ def test_init_gives_the_networks_own_parameters():
     expected = network.init(key, x, t)
     shapes = jax.eval_shape(lambda: (x, t))
     jax.tree.map(np.testing.assert_array_equal, init(network, key, *shapes), expected)
-
-
-def test_flags_of_the_user_go_first(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", "")
-    assert llvm_level(1) == {"xla_backend_optimization_level": 1}
-    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=2")
-    assert llvm_level(1) is None

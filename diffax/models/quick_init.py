@@ -1,36 +1,12 @@
-"""How hard the compiler tries: on a CPU, waiting for it is the first thing that a user does."""
+"""Parameters of a network, drawn by a program that is compiled in no time."""
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import jax
 
-_LEVEL = "xla_backend_optimization_level"
-
-
-def llvm_level(level: int) -> dict[str, Any] | None:
-    """`compiler_options` of `jax.jit` for programs that are not worth every optimisation.
-
-    They matter on CPUs, where LLVM takes most of the time: 0 for what runs once; 1 for what is
-    mostly convolutions and matrix products, which are library calls and run as fast as ever. A
-    level in `XLA_FLAGS` goes first.
-
-    Args:
-        level: of LLVM, 0 to 3; XLA's own is 3.
-
-    Returns:
-        The options; None for XLA's own.
-
-    Example:
-        >>> double = jax.jit(lambda x: 2 * x, compiler_options=llvm_level(0))
-        >>> float(double(1.0))
-        2.0
-    """
-    if jax.default_backend() != "cpu" or _LEVEL in os.environ.get("XLA_FLAGS", ""):
-        return None
-    return {_LEVEL: level}
+from diffax.compilation import llvm_level
 
 
 def init(network: Any, key: jax.Array, *inputs: Any) -> Any:
