@@ -49,6 +49,6 @@ def test_sound_and_sequences_are_drawn_by_their_kind():
 def test_sequences_are_written_as_lines_and_as_their_denoising(tmp_path):
     series = np.random.default_rng(0).normal(size=(2, 30, 1))
     plotting.export(tmp_path / "a.png", series)
-    plotting.export(tmp_path / "a.gif", series, trajectory=np.stack([series, series[::-1]]))
+    plotting.export(tmp_path / "a.gif", series, trajectory=np.stack([series[:, ::-1], series]))
     assert Image.open(tmp_path / "a.png").size == (480, 120)
     assert Image.open(tmp_path / "a.gif").n_frames == 2
