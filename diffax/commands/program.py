@@ -13,6 +13,7 @@ COMMANDS = {
     "train": "train a diffusion model, or continue where its folder has got to",
     "sample": "draw samples of a run or of a published model",
     "evaluate": "measure a run, a published model or samples",
+    "report": "make one HTML page of a run: curves, samples, figures",
     "demo": "serve a page in the browser to try a run or a published model",
 }
 
