@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from scipy.io import wavfile
 
 from diffax import waveform
 from diffax.noun import noun, structure
@@ -90,6 +89,8 @@ class Waveform:
         """
         if self.rate is None:
             raise ValueError("codec waveform knows no rate yet: give rate, or use fitted")
+        from scipy.io import wavfile  # slow to import: where it is needed
+
         silence = ((0, 0), (0, self.rate // 8 if len(data) > 1 else 0), (0, 0))
         one = np.pad(waveform.to_int16(np.asarray(data)), silence)
         file = io.BytesIO()

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy.signal import resample_poly
 
 from diffax import waveform
 from diffax.data import cache, folder
@@ -179,6 +178,8 @@ def resampled(sound: np.ndarray, old: int, new: int) -> np.ndarray:
         >>> resampled(np.zeros((441, 1), np.float32), 44_100, 16_000).shape
         (160, 1)
     """
+    from scipy.signal import resample_poly  # slow to import: where it is needed
+
     common = math.gcd(old, new)
     return resample_poly(sound, new // common, old // common, axis=0).astype(np.float32)
 

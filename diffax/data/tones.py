@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.signal import lfilter
 
 from diffax.data.dataset import Dataset
 from diffax.data.options import check_split
@@ -117,6 +116,8 @@ def pluck(frequency: float, length: int, rate: int, rng: np.random.Generator) ->
     Returns:
         float64 [length].
     """
+    from scipy.signal import lfilter  # slow to import: where it is needed
+
     turn, period = 2 * np.pi * frequency / rate, rate / frequency
     # |1 - s + s e^(-i turn)|^2 = 1 - 2 s (1 - s)(1 - cos turn), the loss of power in a period.
     loss = min((1 - np.exp(-2 * FADING / frequency)) / (1 - np.cos(turn)), 0.5)

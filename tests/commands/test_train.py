@@ -28,7 +28,7 @@ def call(*arguments: str) -> int:
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        ([], "--config NAME is missing; there are: cifar"),
+        ([], "--config NAME is missing; there are: audio_folder, cifar"),
         (["--config", "s_curv"], "no recipe is called 's_curv'; nearest: s_curve"),
         (["--config", "nowhere/mine.py"], "there is no file nowhere/mine.py"),
         (["--config", "s_curve:big"], "no variant is called 'big'; there are: debug"),

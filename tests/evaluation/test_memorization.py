@@ -34,14 +34,18 @@ def test_pairs_are_drawn_nearest_first(real):
     generated = np.concatenate([real["test"][:5], real["train"][:1]])
     found = memorization(generated, real["train"])
     page = nearest_pairs(generated, real["train"], found, count=3)
-    scale = page.shape[1] // 28  # two rows of three images of 8 pixels, and gaps of one
-    page = page[::scale, ::scale]
-    assert page.shape == (19, 28, 1)
-    np.testing.assert_array_equal(page[1:9, 1:9], real["train"][0])  # the copy first
-    np.testing.assert_array_equal(page[10:18, 1:9], real["train"][0])
+    gap, scale = 2, (page.shape[1] - 4 * 2) // 24  # two rows of three images of 8 pixels
+    assert page.shape == (2 * 8 * scale + 3 * gap, 3 * 8 * scale + 4 * gap, 1)
+
+    def shown(row, column):
+        top, left = (gap + place * (8 * scale + gap) for place in (row, column))
+        return page[top : top + 8 * scale : scale, left : left + 8 * scale : scale]
+
+    np.testing.assert_array_equal(shown(0, 0), real["train"][0])  # the copy first
+    np.testing.assert_array_equal(shown(1, 0), real["train"][0])
     second = found.closest(2)[1]
-    np.testing.assert_array_equal(page[1:9, 10:18], generated[second])
-    np.testing.assert_array_equal(page[10:18, 10:18], real["train"][found.indices[second]])
+    np.testing.assert_array_equal(shown(0, 1), generated[second])
+    np.testing.assert_array_equal(shown(1, 1), real["train"][found.indices[second]])
 
 
 def test_vectors_too_and_what_is_refused():
