@@ -125,7 +125,7 @@ def test_a_run_from_the_first_line_to_the_last(tmp_path, capsys):
 def test_help(capsys):
     assert call("--help") == 0
     said = capsys.readouterr().out
-    assert "--dry-run" in said and "recipes: cifar, " in said
+    assert "--dry-run" in said and "recipes: audio_folder, cifar, " in said
     assert call("--config", "s_curve", "--help") == 0
     assert "--train.batch_size  a whole number (default: 512)" in capsys.readouterr().out
 

@@ -35,7 +35,7 @@ def test_columns_of_a_batch_become_a_condition(make, spec, told):
 
 def test_all_have_names():
     names = {type(kind()).__name__ for kind in BY_NAME.values()}
-    assert names == {"Nothing", "Labels", "Captions", "LowRes"}
+    assert names == {"Nothing", "Labels", "Captions", "LowRes", "Spectrogram"}
 
 
 def test_captions_word_by_word():

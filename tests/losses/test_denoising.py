@@ -179,7 +179,7 @@ def test_the_hybrid_loss_is_its_formula():
         denoiser, x0, eps, COARSE, parts["t"], variance="fixed_small", clip_x0=False
     )
     np.testing.assert_allclose(parts["vlb"], 12 * terms / np.log(2), rtol=1e-4, atol=1e-5)
-    assert set(parts) == {"t", "mse", "weighted", "vlb"}
+    assert set(parts) == {"t", "mse", "weighted", "loss", "vlb"}
 
 
 @pytest.mark.slow
