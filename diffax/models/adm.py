@@ -16,7 +16,14 @@ from diffax.models.blocks.embeddings import (
     class_embedding,
     sinusoidal_embedding,
 )
-from diffax.models.blocks.levels import AttentionSpec, DownBlock, MidBlock, SelfSpec, UpBlock
+from diffax.models.blocks.levels import (
+    AttentionSpec,
+    DownBlock,
+    MidBlock,
+    SelfSpec,
+    UpBlock,
+    attends,
+)
 from diffax.models.blocks.normalization import GroupNorm, group_count
 from diffax.models.blocks.style import Style
 from diffax.models.condition import (
@@ -201,11 +208,10 @@ def adm_style(network: Any) -> Style:
 
 
 def level_attentions(network: Any, x: jax.Array) -> list[AttentionSpec]:
-    """The attention of every level, where either side of its map is listed, and of the middle."""
+    """The attention of every level, see `attends`, and of the middle."""
     specs = []
     for i, width in enumerate(network.widths):
-        sides = {x.shape[1] >> i, x.shape[2] >> i}
-        listed = sides & set(network.attention_resolutions)
+        listed = attends(network, f"down_blocks_{i}", (x.shape[1] >> i, x.shape[2] >> i))
         specs.append(_attention(network, width) if listed else None)
     return [*specs, _attention(network, network.widths[-1])]
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from diffax.models import fields
+from diffax.models.blocks.levels import attends
 from diffax.models.blocks.magnitude import MPBlock, MPFourier, MPLinear, mp_join, mp_silu, mp_sum
 from diffax.models.condition import NOTHING, Condition, check_images, checked, labels
 
@@ -126,7 +127,7 @@ class EDM2UNet(nn.Module):
             if i > 0:
                 h = block(h, h.shape[-1], f"down_{i}", encoder=True, resample="down")
                 skips.append(h)
-            heads = self._heads(h, width)
+            heads = self._heads(f"down_{i}_0", h, width)
             for j in range(self.num_res_blocks):
                 h = block(h, width, f"down_{i}_{j}", encoder=True, heads=heads)
                 skips.append(h)
@@ -137,7 +138,7 @@ class EDM2UNet(nn.Module):
         for i, width in reversed(list(enumerate(widths))):
             if i < last:
                 h = block(h, h.shape[-1], f"up_{i}", encoder=False, resample="up")
-            heads = self._heads(h, width)
+            heads = self._heads(f"up_{i}_0", h, width)
             for j in range(self.num_res_blocks + 1):
                 h = mp_join(h, skips.pop(), 0.5)
                 h = block(h, width, f"up_{i}_{j}", encoder=False, heads=heads)
@@ -157,9 +158,9 @@ class EDM2UNet(nn.Module):
             embedding = mp_sum(embedding, told, 0.5)
         return mp_silu(embedding)
 
-    def _heads(self, h: jax.Array, width: int) -> int:
-        """Heads of a level: where either side of the map is listed."""
-        listed = {h.shape[1], h.shape[2]} & set(self.attention_resolutions)
+    def _heads(self, block: str, h: jax.Array, width: int) -> int:
+        """Heads of a level's block, see `attends`."""
+        listed = attends(self, block, (h.shape[1], h.shape[2]), part="to_q")
         return self._heads_of(width) if listed else 0
 
     def _heads_of(self, width: int) -> int:

@@ -23,6 +23,7 @@ from diffax.models.blocks.levels import (
     MidBlock,
     SelfSpec,
     UpBlock,
+    attends,
     residual,
 )
 from diffax.models.blocks.normalization import GroupNorm, group_count
@@ -187,7 +188,7 @@ class SongUNet(nn.Module):
             h, new = DownBlock(
                 style,
                 width,
-                (self._attention(h, width),) * self.num_res_blocks,
+                (self._attention(f"down_blocks_{i}", h, width),) * self.num_res_blocks,
                 resample="resnet" if i < last else None,
                 rescale=_ROOT_2,
                 name=f"down_blocks_{i}",
@@ -203,7 +204,8 @@ class SongUNet(nn.Module):
         layers, parts = self.num_res_blocks + 1, []
         for i, width in enumerate(reversed(widths)):
             own, skips = skips[-layers:], skips[:-layers]
-            attentions = (None,) * self.num_res_blocks + (self._attention(h, width),)
+            attention = self._attention(f"up_blocks_{i}", h, width)
+            attentions = (None,) * self.num_res_blocks + (attention,)
             h = UpBlock(style, width, attentions, rescale=_ROOT_2, name=f"up_blocks_{i}")(
                 h, own, embedding, None, train
             )
@@ -244,9 +246,9 @@ class SongUNet(nn.Module):
             waves = waves + style.dense(size, "augment_embedding", use_bias=False)(told)
         return TimestepEmbedding(style, 4 * self.channels, name="time_embedding")(waves)
 
-    def _attention(self, h: jax.Array, width: int) -> AttentionSpec:
-        """The attention of a level: where either side of the map is listed."""
-        listed = {h.shape[1], h.shape[2]} & set(self.attention_resolutions)
+    def _attention(self, block: str, h: jax.Array, width: int) -> AttentionSpec:
+        """The attention of a level's block, see `attends`."""
+        listed = attends(self, block, (h.shape[1], h.shape[2]))
         return SelfSpec(1, group_count(width)) if listed else None
 
     def _joined(

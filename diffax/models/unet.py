@@ -24,6 +24,7 @@ from diffax.models.blocks.levels import (
     SelfSpec,
     TutorialSpec,
     UpBlock,
+    attends,
 )
 from diffax.models.blocks.normalization import GroupNorm, group_count
 from diffax.models.blocks.resampling import fold, unfold
@@ -218,7 +219,7 @@ class UNet(nn.Module):
             h, new = DownBlock(
                 style,
                 width,
-                (self._attention(h, width),) * self.num_res_blocks,
+                (self._attention(f"down_blocks_{i}", h, width),) * self.num_res_blocks,
                 resample=self.downsample if i < len(widths) - 1 else None,
                 padding=0,
                 name=f"down_blocks_{i}",
@@ -235,7 +236,7 @@ class UNet(nn.Module):
             h = UpBlock(
                 style,
                 width,
-                (self._attention(h, width),) * layers,
+                (self._attention(f"up_blocks_{i}", h, width),) * layers,
                 resample=doubling if i < len(widths) - 1 else None,
                 name=f"up_blocks_{i}",
             )(h, own, embedding, context, train)
@@ -275,9 +276,9 @@ class UNet(nn.Module):
             embedding = embedding + TimestepEmbedding(style, size, name="add_embedding")(told)
         return embedding
 
-    def _attention(self, h: jax.Array, width: int) -> AttentionSpec:
-        """The attention of a level: where either side of the map is listed."""
-        listed = {h.shape[1], h.shape[2]} & set(self.attention_resolutions)
+    def _attention(self, block: str, h: jax.Array, width: int) -> AttentionSpec:
+        """The attention of a level's block, see `attends`."""
+        listed = attends(self, block, (h.shape[1], h.shape[2]))
         return self._attention_of(width) if listed else None
 
     def _attention_of(self, width: int) -> AttentionSpec:

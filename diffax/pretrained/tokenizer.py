@@ -89,7 +89,9 @@ def load_tokenizer(path: str | Path, pad_token: str | None = None) -> Tokenizer:
     path = Path(path)
     settings: dict[str, Any] = {}
     if path.is_dir():
-        for content in read_settings(path).values():
+        for name, content in read_settings(path).items():
+            for token in ("bos_token", "eos_token", "pad_token"):
+                _content(content.get(token), END, f"{path / name}: ")
             settings |= content
         backend = _from_folder(path)
     elif path.is_file():
@@ -205,13 +207,15 @@ def byte_letters() -> list[str]:
     return [chr(b) for b in printable] + [chr(256 + i) for i in range(others)]
 
 
-def _content(token: Any, default: str) -> str:
+def _content(token: Any, default: str, file: str = "") -> str:
     """A token in its published forms: a string, or `{"content": ...}`."""
     if token is None:
         return default
     content = token.get("content") if isinstance(token, dict) else token
     if not isinstance(content, str):
-        raise ValueError(f'expected a token as text or {{"content": text}}, got {shown(token)}')
+        raise ValueError(
+            f'{file}expected a token as text or {{"content": text}}, got {shown(token)}'
+        )
     return content
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,8 @@ def export_run(
 
 
 def _published(run: Run, model: Model) -> Model:
-    """The base with the run's parameters, and the settings that its folder has."""
-    learned = {name: network.params for name, network in parts_of(model).items()}
-    return with_parts(base_model(run.config), learned)
+    """The base with the run's networks, and the settings that its folder has."""
+    parts, base = parts_of(model), base_model(run.config)
+    # Its own U-Net may take more channels than the base's.
+    base = dataclasses.replace(base, network=parts["unet"])
+    return with_parts(base, {name: network.params for name, network in parts.items()})

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
@@ -72,14 +73,25 @@ def abstract(begin: Begin, loaded: Any, mesh: Mesh) -> tuple[TrainState, Any]:
 
 def begun(begin: Begin, seed: int, loaded: Any, places: tuple[TrainState, Any]) -> Any:
     """State and frozen parts at step 0, every array made on the device that keeps it."""
-    return _compiled(begin, places)(jnp.uint32(seed), loaded)
+    return _compiled(begin, places)(jnp.uint32(seed), _unbound(loaded))
 
 
 def frozen_parts(begin: Begin, seed: int, loaded: Any, places: Any) -> Any:
     """The frozen parts alone, the same as `begun` gives."""
     if not jax.tree.leaves(places):
         return places
-    return _compiled(lambda seed, loaded: begin(seed, loaded)[1], places)(jnp.uint32(seed), loaded)
+    own = _compiled(lambda seed, loaded: begin(seed, loaded)[1], places)
+    return own(jnp.uint32(seed), _unbound(loaded))
+
+
+def _unbound(loaded: Any) -> Any:
+    """Arrays that may go to any devices: those read from another run are bound to some."""
+
+    def free(leaf: Any) -> Any:
+        bound = isinstance(leaf, jax.Array) and leaf.committed and leaf.is_fully_addressable
+        return np.asarray(leaf) if bound else leaf
+
+    return jax.tree.map(free, loaded)
 
 
 def _compiled(function: Callable, places: Any) -> Callable:

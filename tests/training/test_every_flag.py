@@ -14,6 +14,7 @@ from diffax.data import Toy
 from diffax.losses import EvenLogSNR, Likelihood, LogitNormal, Shifted
 from diffax.models import UNet, VectorMLP
 from diffax.objectives import Denoising
+from diffax.pretrained import PublishedSchedule
 from diffax.schedules import VP
 from diffax.training import EMAConfig, Optimizer, choices
 
@@ -42,6 +43,8 @@ def nouns(*families):
     """(family, noun) of everything that needs no value of its own."""
     for family in families:
         for kind in choices.families()[family].values():
+            if kind in FROM_FOLDERS:
+                continue
             try:
                 yield family, kind()
             except (TypeError, ValueError):
@@ -80,8 +83,9 @@ def averages(family, noun):
     return traced(lambda step: noun.betas(step, 2), jnp.zeros((), jnp.int32))
 
 
-# What only sampling looks at.
-OF_GRIDS = {"EDM": ("sigma_min",)}
+# What only sampling looks at, or only the first step: where learning starts.
+OF_OTHERS = {"EDM": ("sigma_min",), "LearnedLinear": ("gamma_min", "gamma_max")}
+FROM_FOLDERS = (PublishedSchedule,)
 
 CASES = [
     *((objective, f, n) for f, n in nouns("schedule", "times", "weighting")),
@@ -105,7 +109,7 @@ def test_another_value_is_another_program(program, family, noun):
     for name, value in choices.fields(noun):
         if choices.is_node(value) or isinstance(value, tuple):
             continue
-        if name in OF_GRIDS.get(type(noun).__name__, ()):
+        if name in OF_OTHERS.get(type(noun).__name__, ()):
             continue
         for other in other_values(type(noun), name, value):
             try:
@@ -142,6 +146,9 @@ OF_A_UNET = {
     "waves": (7,),
     "remat": True,
     "dtype": "bfloat16",
+    "patch": 2,
+    "extra_channels": 2,
+    "corrects": True,
 }
 
 
@@ -149,7 +156,7 @@ def unet(**fields):
     """The program of a small U-Net."""
     model = UNet(**{"channels": 8, "multipliers": (1, 2), "num_res_blocks": 1} | fields)
     x, t = jnp.zeros((1, 4, 4, 1)), jnp.zeros(1)
-    sizes = {"context": (1, 2, 5), "embedding": (1, 5)}
+    sizes = {"context": (1, 2, 5), "embedding": (1, 5), "channels": (1, 4, 4, model.extra_channels)}
     condition = {n: jnp.zeros(s) for n, s in sizes.items() if n in model.reads}
     params = jax.eval_shape(model.init, jax.random.key(0), x, t, condition)
 
@@ -163,7 +170,7 @@ def unet(**fields):
 def test_every_field_of_the_unet():
     own = {f.name for f in dataclasses.fields(UNet)} - {"parent", "name"}
     assert own == set(OF_A_UNET)
-    base = {"attention_resolutions": (4, 2)}
+    base = {"attention_resolutions": (4, 2), "extra_channels": 1}
     before = unet(**base)
     same = [name for name, value in OF_A_UNET.items() if unet(**base | {name: value}) == before]
     assert same == []
