@@ -65,7 +65,7 @@ def test_what_cannot_be_asked_of_a_text_is_refused(model):
         ({"prefix": "abcdefgh", "suffix": "abcd"}, "have 12 characters, and a sample has 12"),
         ({"prefix": "aé"}, "the character 'é' is none of the 8"),
         ({"sampler": "ddim"}, "ddim.*DDIM|DDIM is for Gaussian noise"),
-        ({"image": np.zeros((4, 4, 1))}, "an image to start from needs a model of images"),
+        ({"image": np.zeros((4, 4, 1))}, "something to start from needs a model of images"),
         ({"guidance_rescale": 0.5}, "this model makes tokens"),
     ):
         with pytest.raises(ValueError, match=message):
