@@ -6,10 +6,12 @@ import types
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 PAGE = Path(__file__).parents[2] / "docs" / "library.md"
 
 
+@pytest.mark.slow
 def test_the_page_runs(monkeypatch):
     code = "\n".join(re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.S))
     # Classes of a script's own are found again in the module that defined them.

@@ -26,6 +26,7 @@ def test_digits():
     assert distance(only_ones) > 4 * distances[0]
 
 
+@pytest.mark.slow
 def test_images_without_classes_are_told_by_how_they_were_turned():
     data = Digits(labels=False).load()
     network = Classifier(steps=100).load(data)

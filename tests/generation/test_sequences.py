@@ -47,6 +47,7 @@ MODEL = Model(
 )
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_guessed_from_what_is_known():
     holes = np.where(GAP, np.nan, SERIES)  # whatever stands there is not looked at
     drawn = np.asarray(generate(MODEL, image=holes, mask=GAP, num=200, seed=1).data)

@@ -154,6 +154,7 @@ def test_the_hybrid_loss_learns_the_optimal_variance(kind):
     np.testing.assert_allclose(learned, np.log(optimal), atol=0.04)
 
 
+@pytest.mark.slow
 def test_the_bound_teaches_the_variance_and_not_the_mean():
     params, key = (0.7, jnp.zeros(COARSE.num_steps)), jax.random.key(0)
     bound = lambda params: jnp.mean(hybrid(params, key, batch=96)[1]["vlb"])
@@ -228,6 +229,7 @@ def test_every_parameterization_has_the_same_optimum_on_gaussian_data(schedule):
             np.testing.assert_allclose(kind.read(best * x, x, point).x0, gain * x, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_offset_noise_shifts_whole_channels():
     """Of a network that is silent the loss is the power of the noise, `1 + offset^2`."""
     x0 = jnp.zeros((4000, 4, 4, 2))

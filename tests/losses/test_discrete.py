@@ -81,6 +81,7 @@ def test_the_bound_of_steps_approaches_the_entropy_from_above(process):
     assert above[2] < 0.65 * above[1]  # first order in the length of the steps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("process", [ABSORBING, UNIFORM])
 def test_draws_of_the_bounds_have_the_right_mean(process):
     key = jax.random.key(3)

@@ -35,6 +35,7 @@ def test_a_consistency_model_is_the_identity_at_the_clean_end(name):
         np.testing.assert_array_equal(kind.read(output, x, clean).x0, x)
 
 
+@pytest.mark.slow
 def test_the_exact_function_is_constant_along_the_teachers_path():
     """Twice as many intervals: a step's error, which is second order, falls by about four."""
     found = []

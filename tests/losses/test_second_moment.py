@@ -17,6 +17,7 @@ def knowing(count=20.0, uniform=0.0):
     return times.with_params({"moment": ROOTS**2, "count": jnp.full(5, count)})
 
 
+@pytest.mark.slow
 def test_parts_are_drawn_by_the_root_of_their_second_moment():
     t = np.asarray(knowing()(jax.random.key(0), TABLE, 10_000).t)
     share = np.histogram(t, bins=5, range=(0, 100))[0] / len(t)
@@ -36,6 +37,7 @@ def test_importance_undoes_the_choice_for_every_step_of_a_table(steps):
     np.testing.assert_allclose(share * times.importance(point, table) * steps, 1, atol=2e-2)
 
 
+@pytest.mark.slow
 def test_of_a_continuous_schedule_too_and_with_the_least_variance():
     def loss(t):  # as its moments say, but for a slope within the parts
         return ROOTS[jnp.clip((t * 5).astype(int), 0, 4)] * (1 + 0.1 * jnp.sin(30 * t))

@@ -41,6 +41,7 @@ def test_bound_terms_of_a_denoiser_that_knows_the_data():
     np.testing.assert_allclose(decoder, wanted, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_bound_terms_grow_with_the_squared_error_of_x0():
     """L_{t-1} = (SNR(t-1) - SNR(t)) / 2 |error|^2 for the small variance (Kingma et al. 2021)."""
     x0 = jnp.zeros((1, 2, 2, 1))

@@ -41,6 +41,7 @@ def test_causal_attention(chunk):
     np.testing.assert_allclose(out, softmax_attention(q, k, v, causal=True), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_slices_save_memory_in_both_directions():
     """Nothing as large as the scores of all queries is made, on the way there or back."""
     q, k, v = (draw(i, 1, 60, 1, 4) for i in range(3))

@@ -106,6 +106,7 @@ def test_each_quartile_of_time_gets_a_quarter(times, schedule):
     np.testing.assert_allclose(share, 0.25, atol=0.035)  # 5 standard deviations of 4,000 draws
 
 
+@pytest.mark.slow
 def test_second_moments_are_learned_beside_the_parameters():
     """One plain step of size 1 along the gradient is what they become; adapters do not see them."""
     times = losses.SecondMoment(bins=4)
@@ -130,6 +131,7 @@ def test_second_moments_are_learned_beside_the_parameters():
     assert objective.model(later, frozen, Sampling()).network.params
 
 
+@pytest.mark.slow
 def test_how_large_the_loss_is_is_learned_along():
     head = losses.Uncertainty(waves=8)
     objective, trainable, frozen = built(uncertainty=head, adapter=Subset("bias$"))

@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.slow
 def test_pyplot_is_left_alone():
     code = (
         "import sys; from diffax import plotting; plotting.loss_curve([]);"

@@ -353,6 +353,7 @@ def draw(file, *arguments):
     return command.main([str(a) for a in arguments])
 
 
+@pytest.mark.slow
 def test_sample_py(pipe, file, tmp_path):
     out = tmp_path / "out"
     out.mkdir()

@@ -76,6 +76,7 @@ def test_inpainting_keeps_the_known_exactly_and_makes_the_rest_fit(solver, fresh
     assert agreement > 0.75
 
 
+@pytest.mark.slow
 def test_repaint_makes_the_unknown_agree_more_often_than_replacement():
     """The second coordinate must follow the first; resampling is what RePaint adds."""
     keys = diffax.sample_keys(1, 400)

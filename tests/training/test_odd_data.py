@@ -39,7 +39,7 @@ SHAPES = {
 }
 
 
-SLOW = ("float images", "vectors of five")
+SLOW = ("sequences", "float images", "vectors of five")
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,7 @@ def test_metrics_change_nothing_of_what_is_learned(probed, whole):
     assert_same(saved_state(workdir, config, tiny_run.STEPS), whole[2])
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_leaves_the_same_lines(probed, tmp_path):
     config, reference, _ = probed
     calls.clear()
@@ -96,6 +97,7 @@ def test_the_best_checkpoint_is_kept_whichever_way_is_better(tmp_path, best, kep
     assert "keep_best" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_figures_of_another_step_rate_no_checkpoint(tmp_path, capsys):
     # Saved at 3, 6, ...: never where figures are measured, but at 15 and at the end.
     calls.clear()
