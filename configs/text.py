@@ -49,7 +49,7 @@ def config(variant: str = "") -> Config:
         ),
         ema=EMAConfig(decays=(0.9 if debug else 0.98,)),
         train=TrainConfig(
-            steps=20 if debug else 1200,
+            steps=20 if debug else 2400,
             batch_size=8 if debug else 16,
             steps_per_call=5 if debug else 10,
             log_every=5 if debug else 50,
