@@ -283,6 +283,10 @@ KINDS = {"lora": "lora", "lora:text": "lora", "textual_inversion": "embedding",
          "controlnet": "controlnet"}  # fmt: skip
 
 
+# A side that one of the buckets' shapes has on a level: which levels attend is the same in all.
+ATTENDS = ("--objective.network.attention_resolutions", "10")
+
+
 @pytest.mark.slow
 def test_every_bucket_compiles_once_and_a_run_continues_bitwise(tmp_path):
     for i, size in enumerate([(32, 16), (32, 16), (16, 16), (16, 32)]):
@@ -293,7 +297,7 @@ def test_every_bucket_compiles_once_and_a_run_continues_bitwise(tmp_path):
         given = ("--config", "image_folder:debug", "--data.dir", tmp_path, "--data.buckets", "4",
                  "--workdir", tmp_path / workdir, "--quiet", "--train.images", "False",
                  "--train.save_every", "3", "--train.sample_every", "0", "--train.batch_size", "2",
-                 *QUICK[:4], "--train.steps_per_call", "1")  # fmt: skip
+                 *QUICK[:4], "--train.steps_per_call", "1", *ATTENDS)  # fmt: skip
         return command.main([str(a) for a in (*given, *arguments)], recipes=ROOT / "configs")
 
     assert train("whole", "--train.steps", "6") == 0
@@ -305,7 +309,7 @@ def test_every_bucket_compiles_once_and_a_run_continues_bitwise(tmp_path):
 
     recipe = load_recipe("image_folder:debug", ROOT / "configs")
     fields = ("--data.dir", str(tmp_path), "--data.buckets", "4", "--train.batch_size", "2",
-              "--train.steps_per_call", "1")  # fmt: skip
+              "--train.steps_per_call", "1", *ATTENDS)  # fmt: skip
     setup = prepare(command.with_arguments(recipe.config, fields))
     call, (state, frozen) = setup.compile(), setup.start()
     stop = jax.device_put(np.zeros(1, np.int32))
