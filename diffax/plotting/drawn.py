@@ -43,7 +43,7 @@ def drawn(
 
     Example:
         >>> drawn(np.zeros((4, 8, 8, 1))).shape
-        (532, 532, 1)
+        (518, 518, 1)
     """
     data = np.asarray(data)
     if is_written(codec):

@@ -25,17 +25,17 @@ POOLS = {"average": average_pool, "max": max_pool}
 def attends(network: Any, block: str, sides: tuple[int, int], part: str = "attentions_") -> bool:
     """Whether a level of a network attends.
 
-    When a network is made, where either side of the level's map is in its `attention_resolutions`;
-    ever after where it was made so, whatever the size of the images, such as those of other shapes
-    in buckets.
+    When a network is made, or asked from outside, where either side of the level's map is in its
+    `attention_resolutions`; ever after where it was made so, whatever the size of the images, such
+    as those of other shapes in buckets.
 
     Args:
-        network: to be called inside it.
+        network: with `attention_resolutions`.
         block: the name of a block of the level.
         sides: height and width of the level's map.
         part: how the names of attentions in the block begin.
     """
-    if network.is_initializing():
+    if network.scope is None or network.is_initializing():
         return bool(set(sides) & set(network.attention_resolutions))
     own = network.variables["params"].get(block, {})
     return any(name.startswith(part) for name in own)
