@@ -77,5 +77,10 @@ def corrected(kernel: Array, down: Array, up: Array, scale: ArrayLike) -> Array:
         up: B, `[rank, C_out]`.
         scale: alpha / rank, perhaps times a strength.
     """
-    correction = scale * (down @ up).reshape(kernel.shape)
+    correction = difference(down, up, scale, kernel.shape)
     return (kernel.astype(jnp.float32) + correction).astype(kernel.dtype)
+
+
+def difference(down: Array, up: Array, scale: ArrayLike, shape: tuple[int, ...]) -> Array:
+    """`scale A B` as a kernel of a shape; the rest as in `corrected`."""
+    return jnp.asarray(scale) * (down @ up).reshape(shape)

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from diffax.compilation import llvm_level
+from diffax.compilation import compiler_options
 
 
 def init(network: Any, key: jax.Array, *inputs: Any) -> Any:
@@ -29,4 +29,5 @@ def init(network: Any, key: jax.Array, *inputs: Any) -> Any:
     """
     zeros = jax.tree.map(lambda leaf: jax.numpy.zeros(leaf.shape, leaf.dtype), inputs)
     # The inputs' values make no difference to a network's parameters.
-    return jax.jit(lambda key: network.init(key, *zeros), compiler_options=llvm_level(0))(key)
+    options = compiler_options(quick=True)
+    return jax.jit(lambda key: network.init(key, *zeros), compiler_options=options)(key)

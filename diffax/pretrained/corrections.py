@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from diffax.adapters.low_rank import difference
 from diffax.noun import noun, number
 
 
@@ -37,8 +38,8 @@ class Factors:
 
     def delta(self, shape: tuple[int, ...]) -> Array:
         """`alpha / rank * down up`."""
-        product = self.down.reshape(-1, self.rank) @ self.up
-        return jnp.asarray(self.alpha) / self.rank * product.reshape(shape)
+        down = self.down.reshape(-1, self.rank)
+        return difference(down, self.up, jnp.asarray(self.alpha) / self.rank, shape)
 
 
 @noun

@@ -73,7 +73,7 @@ def abstract(begin: Begin, loaded: Any, mesh: Mesh) -> tuple[TrainState, Any]:
 
 def begun(begin: Begin, seed: int, loaded: Any, places: tuple[TrainState, Any]) -> Any:
     """State and frozen parts at step 0, every array made on the device that keeps it."""
-    return _compiled(begin, places)(jnp.uint32(seed), _unbound(loaded))
+    return _compiled(begin, places)(jnp.uint32(seed), _unbound(loaded, places))
 
 
 def frozen_parts(begin: Begin, seed: int, loaded: Any, places: Any) -> Any:
@@ -81,15 +81,16 @@ def frozen_parts(begin: Begin, seed: int, loaded: Any, places: Any) -> Any:
     if not jax.tree.leaves(places):
         return places
     own = _compiled(lambda seed, loaded: begin(seed, loaded)[1], places)
-    return own(jnp.uint32(seed), _unbound(loaded))
+    return own(jnp.uint32(seed), _unbound(loaded, places))
 
 
-def _unbound(loaded: Any) -> Any:
-    """Arrays that may go to any devices: those read from another run are bound to some."""
+def _unbound(loaded: Any, places: Any) -> Any:
+    """What was loaded, free of other devices than these: another run's arrays are bound to some."""
+    devices = jax.tree.leaves(places)[0].sharding.device_set
 
     def free(leaf: Any) -> Any:
         bound = isinstance(leaf, jax.Array) and leaf.committed and leaf.is_fully_addressable
-        return np.asarray(leaf) if bound else leaf
+        return np.asarray(leaf) if bound and leaf.sharding.device_set != devices else leaf
 
     return jax.tree.map(free, loaded)
 
