@@ -49,6 +49,7 @@ def test_a_run_leaves_sound_and_its_image(run):
     assert Image.open(run / "samples.png").size[0] > 500
 
 
+@pytest.mark.slow
 def test_every_ending(run, tmp_path):
     asked = ("--workdir", run, "--label", "A4 pluck", "--num", 3)
     for name in ("notes.wav", "notes.npz", "notes.png", "folder"):

@@ -90,7 +90,9 @@ def test_the_bound_lies_above_and_is_the_sum_of_its_parts():
     assert drawn.figures["bound_bits"] == pytest.approx(total, rel=1e-6)
 
 
-@pytest.mark.parametrize("metric", [FlowBits(num=64, steps=4), BoundBits(num=64, parts=5)])
+@pytest.mark.parametrize(
+    "metric", [FlowBits(num=64, steps=4), pytest.param(BoundBits(num=64, parts=5), marks=SLOW)]
+)
 def test_data_twice_as_wide_take_one_bit_more(metric):
     (one, *_), (two, *_) = (metric(normal(scale)).values() for scale in (1.0, 2.0))
     assert two - one == pytest.approx(1.0, abs=1e-4)

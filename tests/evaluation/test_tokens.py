@@ -29,7 +29,7 @@ def watched(tmp_path_factory):
     return Watched(objective.model(trainable, frozen, settings), data, data.load(), None)
 
 
-@pytest.mark.parametrize("steps", [None, 4])
+@pytest.mark.parametrize("steps", [pytest.param(None, marks=pytest.mark.slow), 4])
 def test_a_model_that_knows_nothing_needs_all_bits(watched, steps):
     """Even guesses: log2 8 = 3 bits a character in expectation, whatever the steps."""
     found = TokenBits(num=25, draws=64, steps=steps).measure(watched)

@@ -249,7 +249,8 @@ def test_only_the_steps_of_a_table_can_be_handed_over():
     assert before[-1] == after[0]
 
 
-@pytest.mark.parametrize("made", ["trained", pytest.param("published", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("made", ["trained", "published"])
 def test_batches_over_devices(made):
     """On 4 simulated devices, in a process of its own."""
     code = """

@@ -122,7 +122,7 @@ def hybrid(params, key, *, std=0.3, batch=12_000, kind="learned_range", weight=1
     return losses.diffusion_loss(apply, params, x0, key, **(settings | changes))
 
 
-@pytest.mark.parametrize("kind", ["learned_range", "learned"])
+@pytest.mark.parametrize("kind", ["learned_range", pytest.param("learned", marks=pytest.mark.slow)])
 def test_the_hybrid_loss_learns_the_optimal_variance(kind):
     """Of Gaussian data it is known: beta tilde + (dmean / dx0)^2 Var(x_0 | x_t)."""
     std, steps = 0.3, COARSE.num_steps

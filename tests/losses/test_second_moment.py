@@ -27,7 +27,7 @@ def test_parts_are_drawn_by_the_root_of_their_second_moment():
     np.testing.assert_allclose(share, 0.2, atol=1e-3)  # too little is known
 
 
-@pytest.mark.parametrize("steps", [100, 7])
+@pytest.mark.parametrize("steps", [pytest.param(100, marks=pytest.mark.slow), 7])
 def test_importance_undoes_the_choice_for_every_step_of_a_table(steps):
     """`E[f(t) / p(t)]` is the plain mean of f, exactly, also where parts cut steps in two."""
     table, times = schedules.linear(steps), knowing(uniform=0.1)

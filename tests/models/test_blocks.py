@@ -205,7 +205,9 @@ def test_groups_that_do_not_divide_are_refused():
         GroupNorm(3).init(jax.random.key(0), pixels())
 
 
-@pytest.mark.parametrize("taps", [(1, 1), (1, 3, 3, 1), (1, 5, 10, 10, 5, 1)])
+@pytest.mark.parametrize(
+    "taps", [(1, 1), (1, 3, 3, 1), pytest.param((1, 5, 10, 10, 5, 1), marks=pytest.mark.slow)]
+)
 def test_filters_are_convolutions_with_zeros_between_and_each_other_s_transpose(taps):
     x = pixels((2, 8, 12, 3))
     kernel = np.outer(taps, taps) / sum(taps) ** 2

@@ -13,6 +13,7 @@ from diffax.pretrained import load_pipeline, save_pipeline
 SIZED = {name: value for name, value in ASKED.items() if name not in ("height", "width")}
 
 
+@pytest.mark.slow
 def test_images_are_the_references():
     # diffusers counts 5 steps, of which strength 0.6 leaves 3.
     model = tiny_pipelines.pipeline("depth")

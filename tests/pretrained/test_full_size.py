@@ -91,7 +91,7 @@ def test_diffusers_layout(name, module_of):
     [
         ("sd1 unet", "sd1 unet", original.unet_locator),
         ("sd2 unet", "sd2 unet", original.unet_locator),
-        ("sdxl unet", "sdxl unet", original.unet_locator),
+        pytest.param("sdxl unet", "sdxl unet", original.unet_locator, marks=pytest.mark.slow),
         pytest.param(
             "sdxl-refiner unet",
             "sdxl-refiner unet",

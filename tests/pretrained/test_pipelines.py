@@ -149,7 +149,7 @@ def test_inpainting_model(pipes, sampler):
     agree(out, f"inpainting mask {sampler}")
 
 
-@pytest.mark.parametrize("sampler", table("euler"))
+@pytest.mark.parametrize("sampler", table())
 def test_xl_with_sizes(pipes, sampler):
     out = text_to_image(
         pipes("sdxl"),

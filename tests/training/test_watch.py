@@ -88,7 +88,9 @@ def test_an_interrupted_run_leaves_the_same_lines(probed, tmp_path):
     assert len(calls) == 4  # not one twice
 
 
-@pytest.mark.parametrize("best, kept", [("bump", 10), ("step", 5)])
+@pytest.mark.parametrize(
+    "best, kept", [pytest.param("bump", 10, marks=pytest.mark.slow), ("step", 5)]
+)
 def test_the_best_checkpoint_is_kept_whichever_way_is_better(tmp_path, best, kept, capsys):
     calls.clear()
     assert run(tmp_path, config_of(keep_last=1, keep_best=best)) == 0

@@ -70,6 +70,7 @@ def test_a_signal_gives_it_back(tmp_path, other):
     assert not (tmp_path / "run").exists()  # nothing but the lock was in it
 
 
+@pytest.mark.slow
 def test_never_two_at_a_time(tmp_path):
     start, inside, most = threading.Barrier(4), [], []
 
