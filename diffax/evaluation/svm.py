@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class SVM:
         gamma = 1 / (known.shape[1] * known.var())  # one width for all pairs
         folds = StratifiedKFold(5, shuffle=True, random_state=0)
         one = CalibratedClassifierCV(SVC(gamma=gamma), cv=folds, ensemble=False)
-        self._pairs = OneVsOneClassifier(one).fit(known, labels).estimators_
+        self._pairs: Any = OneVsOneClassifier(one).fit(known, labels).estimators_
         self._classes = int(labels.max()) + 1
 
     def __call__(self, data: np.ndarray) -> np.ndarray:
