@@ -20,13 +20,13 @@ import jax
 import numpy as np
 import optax
 
-from diffax.commands.train import override
+from diffax.commands.train import with_arguments
 from diffax.data import Loader
 from diffax.training import Checkpoints, Setup, load_recipe, prepare
 from diffax.training.keeping.journal import Journal
 from diffax.training.metrics import Window
-from diffax.training.state import TrainState, initial_state
-from diffax.training.step import _make_loss, make_call
+from diffax.training.state import TrainState
+from diffax.training.step import make_call
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,7 +42,7 @@ def main() -> None:
     recipe = load_recipe(flags.config or ("cifar" if flags.save else "digits"), ROOT / "configs")
     if flags.save:
         rest = ["--train.batch_size", "8", "--train.steps_per_call", "1", *rest]
-    setup = prepare(override(recipe.config, rest))
+    setup = prepare(with_arguments(recipe.config, rest))
     print(f"{recipe.title}: {setup.report().splitlines()[-2]}, {jax.devices()[0].device_kind}")
     if flags.save:
         measure_save(setup)
@@ -79,20 +79,22 @@ class BareLoop:
 
     def __init__(self, setup: Setup) -> None:
         problem = setup.problem
-        gradient = jax.grad(_make_loss(problem), has_aux=True)
+        gradient = jax.grad(problem.loss, has_aux=True)
 
-        def step(state: TrainState, batch):
+        def step(state: TrainState, frozen, batch):
             key = jax.random.fold_in(state.key, state.step)
-            grads, _ = gradient(state.params, batch, key)
-            updates, opt_state = problem.optimizer.update(grads, state.opt_state, state.params)
-            params = optax.apply_updates(state.params, updates)
-            state = replace(state, params=params, opt_state=opt_state, step=state.step + 1)
+            grads, _ = gradient(state.trainable, frozen, batch, key)
+            updates, opt_state = problem.optimizer.update(grads, state.opt_state, state.trainable)
+            trainable = optax.apply_updates(state.trainable, updates)
+            state = replace(state, trainable=trainable, opt_state=opt_state, step=state.step + 1)
             return state, {"step": state.step}
 
         self.setup = setup
-        abstract = replace(setup.abstract, ema={})
-        self.call = make_call(step, abstract, setup.batch_shapes(), setup.mesh)
-        self.state = replace(initial_state(setup.init, 0, setup.abstract), ema={})
+        state_places, frozen_places = setup.places
+        places = replace(state_places, ema={}), frozen_places
+        self.call = make_call(step, places, setup.batch_shapes(), setup.mesh)
+        state, self.frozen = setup.start()
+        self.state = replace(state, ema={})
         self.batch = setup.place(_first_batches(setup))
         self.stop = np.zeros(setup.mesh.size, np.int32)
 
@@ -100,8 +102,8 @@ class BareLoop:
         """Makes so many calls and waits for them."""
         for _ in range(calls):
             count = np.int32(self.setup.stack)
-            self.state, _, _ = self.call(self.state, self.batch, count, self.stop)
-        jax.block_until_ready(self.state.params)
+            self.state, _, _ = self.call(self.state, self.frozen, self.batch, count, self.stop)
+        jax.block_until_ready(self.state.trainable)
 
 
 class WholeLoop:
@@ -111,7 +113,7 @@ class WholeLoop:
         self.setup, self.step = setup, 0
         train = setup.config.train
         self.call = setup.compile()
-        self.state = initial_state(setup.init, 0, setup.abstract)
+        self.state, self.frozen = setup.start()
         self.loader = Loader(
             setup.dataset,
             seed=0,
@@ -129,14 +131,16 @@ class WholeLoop:
         stack, every = self.setup.stack, self.setup.config.train.log_every
         for _ in range(calls):
             batch = next(self.loader)
-            self.state, metrics, _ = self.call(self.state, batch, np.int32(stack), self.stop)
+            self.state, metrics, _ = self.call(
+                self.state, self.frozen, batch, np.int32(stack), self.stop
+            )
             self.window.add(self.step, stack, metrics)
             self.window.keep_up()
             self.step += stack
             if self.step % every < stack:
                 self.window.collect(refuse_nonfinite=True)
                 self.journal.write({"step": self.step, **self.window.row()})
-        jax.block_until_ready(self.state.params)
+        jax.block_until_ready(self.state.trainable)
 
 
 def measure_save(setup: Setup) -> None:

@@ -48,9 +48,12 @@ def config(variant: str = "") -> Config:
             steps=8 if debug else 200_000,
             batch_size=4 if debug else 32,
             steps_per_call=2 if debug else 10,
+            quick=debug,
             log_every=2 if debug else 100,
             save_every=4 if debug else 5000,
             sample_every=4 if debug else 5000,
         ),
-        sample=Sampling(solver=DDIM(eta=0.0), steps=4 if debug else 100, num=4, clip=None),
+        sample=Sampling(
+            solver=DDIM(eta=0.0), steps=4 if debug else 100, num=4, clip=None, quick=debug
+        ),
     )

@@ -51,10 +51,12 @@ def config(variant: str = "") -> Config:
             log_every=4 if variant == "debug" else 20 if small else 100,
             save_every=4 if variant == "debug" else 200 if small else 10_000,
             sample_every=8 if variant == "debug" else 200 if small else 10_000,
+            frames=8 if variant == "debug" else 60,
         ),
         sample=Sampling(
             solver=DDPM("fixed_large"),
             steps=10 if variant == "debug" else 50 if small else 1000,
             num=4 if variant == "debug" else 16 if small else 64,
+            quick=variant == "debug",
         ),
     )

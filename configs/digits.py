@@ -36,9 +36,9 @@ def config(variant: str = "") -> Config:
         objective=Denoising(
             network=UNet(
                 channels=8 if debug else 32,
-                multipliers=(1, 2),
+                multipliers=(1,) if debug else (1, 2),
                 num_res_blocks=1,
-                attention_resolutions=(4,),
+                attention_resolutions=() if debug else (4,),
             ),
             schedule=Cosine(num_steps=1000),
             parameterization=V(),
@@ -55,8 +55,9 @@ def config(variant: str = "") -> Config:
             steps_per_call=5 if debug else 10,
             quick=debug,
             log_every=5 if debug else 50,
-            save_every=10 if debug else 500,
-            sample_every=10 if debug else 500,
+            save_every=20 if debug else 500,
+            sample_every=20 if debug else 500,
+            frames=8 if debug else 60,
         ),
         sample=Sampling(
             solver=DDIM(eta=0.0),

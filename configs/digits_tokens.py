@@ -55,9 +55,11 @@ def config(variant: str = "") -> Config:
             steps=20 if debug else 800,
             batch_size=8 if debug else 64,
             steps_per_call=5 if debug else 10,
+            quick=debug,
             log_every=5 if debug else 50,
             save_every=10 if debug else 400,
             sample_every=10 if debug else 400,
+            frames=8 if debug else 60,
         ),
         sample=Sampling(
             solver=Ancestral(),
@@ -65,6 +67,7 @@ def config(variant: str = "") -> Config:
             clip=None,
             num=20 if debug else 100,
             batch_size=500,
+            quick=debug,
         ),
     )
 

@@ -78,9 +78,9 @@ def _pixels(debug: bool) -> Config:
         objective=Denoising(
             network=UNet(
                 channels=8 if debug else 64,
-                multipliers=(1, 2) if debug else (1, 2, 2),
+                multipliers=(1,) if debug else (1, 2, 2),
                 num_res_blocks=1,
-                attention_resolutions=(4,) if debug else (16, 8),
+                attention_resolutions=() if debug else (16, 8),
                 num_heads=1 if debug else 4,
             ),
             schedule=Cosine(num_steps=1000),
@@ -99,8 +99,9 @@ def _pixels(debug: bool) -> Config:
             steps_per_call=2 if debug else 5,
             quick=debug,
             log_every=2 if debug else 50,
-            save_every=4 if debug else 1000,
-            sample_every=4 if debug else 1000,
+            save_every=8 if debug else 1000,
+            sample_every=8 if debug else 1000,
+            frames=8 if debug else 60,
         ),
         sample=Sampling(steps=5 if debug else 50, num=4 if debug else 64, quick=debug),
     )

@@ -58,8 +58,9 @@ def config(variant: str = "") -> Config:
             steps_per_call=2 if debug else 10,
             quick=debug,
             log_every=2 if debug else 50,
-            save_every=4 if debug else 1000,
-            sample_every=4 if debug else 1000,
+            save_every=8 if debug else 1000,
+            sample_every=8 if debug else 1000,
+            frames=8 if debug else 60,
         ),
         sample=Sampling(steps=5 if debug else 50, num=4 if debug else 64, quick=debug),
     )

@@ -82,8 +82,9 @@ def config(variant: str = "") -> Config:
             steps_per_call=10 if debug else 100,
             quick=debug,
             log_every=10 if debug else 100,
-            save_every=20 if debug else 2000,
-            sample_every=20 if debug else 2000,
+            save_every=40 if debug else 2000,
+            sample_every=40 if debug else 2000,
+            frames=8 if debug else 60,
         ),
         sample=Sampling(
             solver=DDPM("fixed_small"),

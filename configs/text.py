@@ -52,12 +52,17 @@ def config(variant: str = "") -> Config:
             steps=20 if debug else 2400,
             batch_size=8 if debug else 16,
             steps_per_call=5 if debug else 10,
+            quick=debug,
             log_every=5 if debug else 50,
             save_every=10 if debug else 400,
             sample_every=10 if debug else 400,
         ),
         sample=Sampling(
-            solver=Ancestral(), steps=8 if debug else 128, clip=None, num=4 if debug else 8
+            solver=Ancestral(),
+            steps=8 if debug else 128,
+            clip=None,
+            num=4 if debug else 8,
+            quick=debug,
         ),
         evaluation=Evaluation(
             every=10 if debug else 400,

@@ -48,11 +48,16 @@ def config(variant: str = "") -> Config:
             steps=8 if debug else 1200,
             batch_size=8 if debug else 64,
             steps_per_call=2 if debug else 10,
+            quick=debug,
             log_every=2 if debug else 50,
             save_every=4 if debug else 200,
             sample_every=4 if debug else 600,
         ),
         sample=Sampling(
-            solver=DDPM("fixed_small"), steps=4 if debug else 100, num=4 if debug else 16, clip=None
+            solver=DDPM("fixed_small"),
+            steps=4 if debug else 100,
+            num=4 if debug else 16,
+            clip=None,
+            quick=debug,
         ),
     )

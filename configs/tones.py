@@ -61,6 +61,7 @@ def config(variant: str = "") -> Config:
             steps=8 if debug else 3500,
             batch_size=8 if debug else 32,
             steps_per_call=2 if debug else 10,
+            quick=debug,
             log_every=2 if debug else 50,
             save_every=4 if debug else 500,
             sample_every=4 if debug else 1000,
@@ -71,6 +72,7 @@ def config(variant: str = "") -> Config:
             num=4 if debug else 36,
             clip=None,
             batch_size=180,
+            quick=debug,
         ),
         evaluation=Evaluation(metrics=(PitchAccuracy(),) if labels else ()),
     )

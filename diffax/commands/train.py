@@ -20,6 +20,7 @@ from diffax.training.base import started_from
 from diffax.training.config import Config
 from diffax.training.describe import help_text
 from diffax.training.keeping.checkpoint import CorruptCheckpoint
+from diffax.training.keeping.mirror import mirrored
 from diffax.training.keeping.workdir import check_workdir
 from diffax.training.loop import Options, train_recipe
 from diffax.training.metrics import NonFinite
@@ -83,13 +84,15 @@ def _train(arguments: Sequence[str] | None, folders: list[Path], place: list[Pat
         return 0
     if recipe.before is not None:
         recipe.before(config)
-    options = Options(
-        allow_config_change=flags.allow_config_change,
-        fall_back=flags.on_corrupt == "fall-back",
-        profile=flags.profile,
-        quiet=flags.quiet,
-    )
-    return train_recipe(recipe, config, workdir, options)
+    with mirrored(workdir, flags.mirror) as callbacks:
+        options = Options(
+            allow_config_change=flags.allow_config_change,
+            fall_back=flags.on_corrupt == "fall-back",
+            profile=flags.profile,
+            quiet=flags.quiet,
+            callbacks=callbacks,
+        )
+        return train_recipe(recipe, config, workdir, options)
 
 
 def with_arguments(config: Config, arguments: Sequence[str]) -> Config:
@@ -141,6 +144,12 @@ def _parser() -> argparse.ArgumentParser:
         "--init-from",
         metavar="DIR",
         help="a run or published model of the same network, whose weights this one starts from",
+    )
+    add(
+        "--mirror",
+        metavar="ADDRESS",
+        help="a copy of the run's folder, kept up with every checkpoint and fetched where the "
+        "folder is empty: gs://BUCKET/RUN, s3://BUCKET/RUN",
     )
     add("--help", "-h", action="store_true", help="this text and all fields of the config")
     add("--dry-run", action="store_true", help="resolve, count, compile one call, stop")

@@ -15,7 +15,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
 from diffax.categorical import Process
-from diffax.compilation import compiler_options
+from diffax.compilation import compiler_options, llvm_level
 from diffax.denoiser import Denoiser, Network
 from diffax.generation.edit import Edit, Start, edit_of, instructed
 from diffax.generation.model import Model
@@ -166,7 +166,7 @@ def _batch(
     # As NumPy arrays these go to every device that the parameters live on.
     solver, grid, scale = jax.device_get((plan.solver, plan.grid, plan.start_scale))
     quick = getattr(model.settings, "quick", False) if request.quick is None else request.quick
-    draw = _draw_quickly() if quick else _draw
+    draw = _draw(quick=bool(quick))
     return draw(
         denoiser,
         solver,
@@ -210,13 +210,12 @@ def _drawn(
 
 
 _STATIC = ("shape", "trajectory", "on_step")
-_draw = jax.jit(_drawn, static_argnames=_STATIC)
 
 
 @cache
-def _draw_quickly() -> Callable[..., Any]:
+def _draw(*, quick: bool) -> Callable[..., Any]:
     # Made when it is first needed: its options depend on the devices.
-    options = compiler_options(quick=True)
+    options = compiler_options(quick=True) if quick else llvm_level(1)
     return jax.jit(_drawn, static_argnames=_STATIC, compiler_options=options)
 
 

@@ -6,6 +6,7 @@ Tables are built in float64 and kept in float32 (float64 where `jax_enable_x64` 
 import warnings
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -74,6 +75,8 @@ class Discrete:
         """
         last = self.num_steps - 1
         t = checked_times(t, -1, last, self.alpha.dtype)
+        if (entries := self._entries(t)) is not None:
+            return entries
         valid = (t >= -1) & (t <= last)
         below = jnp.clip(jnp.floor(t), -1, last)
         rest = t - below
@@ -96,6 +99,17 @@ class Discrete:
             jnp.where(valid, point_alpha, jnp.nan),
             jnp.where(valid, point_sigma, jnp.nan),
         )
+
+    def _entries(self, t: Array) -> Point | None:
+        """The point at whole, concrete times: looked up, without a program for every operation."""
+        if any(isinstance(x, jax.core.Tracer) for x in (t, self.alpha, self.sigma)):
+            return None
+        row = np.asarray(t).astype(int)
+        if np.any(row != np.asarray(t)):
+            return None
+        alpha = np.where(row < 0, 1, np.asarray(self.alpha)[row])
+        sigma = np.where(row < 0, 0, np.asarray(self.sigma)[row])
+        return Point(t, jnp.asarray(alpha, t.dtype), jnp.asarray(sigma, t.dtype))
 
     def at_logsnr(self, logsnr: ArrayLike) -> Point:
         """The point with a given log-SNR: the inverse of `at`.
@@ -219,7 +233,7 @@ def warn_if_signal_remains(schedule: Discrete, *, name: str = "this schedule") -
     Returns:
         `alpha_bar_T`.
     """
-    signal = float(schedule.terminal_signal)
+    signal = float(np.asarray(schedule.alpha)[-1] ** 2)
     if signal > TERMINAL_SIGNAL_LIMIT:
         warnings.warn(
             f"{name} ends at alpha_bar_T = {signal:.3f}: {100 * signal:.1f} % of the signal's "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -78,7 +77,7 @@ def forward_images(
     rows = plotting.evenly_spaced(dataset.spec.size, num)
     batch = dataset.examples(rows)
     x0 = model.codec.encode(jnp.asarray(batch["x"]))
-    noise = jax.random.normal(jax.random.key(0), x0.shape)
+    noise = np.random.default_rng(0).standard_normal(x0.shape, np.float32)
     schedule = model.schedule
     last = float(schedule.start.t)
     times = np.concatenate([[float(schedule.end.t)], np.linspace(0, last, frames - 1)])

@@ -138,8 +138,9 @@ def debugged(config: Config) -> Config:
         steps_per_call=2,
         quick=True,
         log_every=2,
-        save_every=2,
+        save_every=4,
         sample_every=4,
+        frames=8,
     )
     return dataclasses.replace(
         config, train=train, sample=dataclasses.replace(config.sample, steps=2, num=4, quick=True)

@@ -17,6 +17,7 @@ from diffax.training import choices
 from diffax.training.callbacks import check_callbacks
 from diffax.training.config import Config, TrainConfig
 from diffax.training.ema import EMAConfig
+from diffax.training.keeping.mirror import mirrored
 from diffax.training.loop import Options, train_recipe
 from diffax.training.optimizer import Optimizer
 from diffax.training.recipe import Recipe
@@ -38,6 +39,7 @@ def train(
     callbacks: Sequence[Any] = (),
     summarize: Callable[[Run], dict[str, Any]] | None = None,
     allow_config_change: bool = False,
+    mirror: str | None = None,
     quiet: bool = False,
     **settings: Any,
 ) -> Run:
@@ -60,6 +62,8 @@ def train(
         callbacks: told of steps, lines and checkpoints; see `Callback`.
         summarize: `run -> {name: figure}`, added to summary.json at the end.
         allow_config_change: continue although something that decides what is learned is another.
+        mirror: gs://BUCKET/RUN, s3://BUCKET/RUN: a copy of the folder, kept up with every
+            checkpoint and fetched where the folder is empty.
         quiet: no progress, only warnings.
         **settings: fields of `TrainConfig`: steps, batch_size, log_every, save_every, ...
 
@@ -95,10 +99,12 @@ def train(
     _check_kept(config)
     workdir = Path(workdir)
     recipe = Recipe(workdir.name, "", SCRIPT, config, summarize)
-    options = Options(
-        allow_config_change=allow_config_change, quiet=quiet, callbacks=check_callbacks(callbacks)
-    )
-    train_recipe(recipe, config, workdir, options)
+    callbacks = check_callbacks(callbacks)
+    with mirrored(workdir, mirror) as copies:
+        options = Options(
+            allow_config_change=allow_config_change, quiet=quiet, callbacks=(*copies, *callbacks)
+        )
+        train_recipe(recipe, config, workdir, options)
     return dataclasses.replace(open_run(workdir, objective=objective), config=config)
 
 

@@ -91,7 +91,8 @@ class Setup:
         return EachShape(self._compiled, batches) if several else self._compiled(batches)
 
     def _compiled(self, batches: dict[str, jax.ShapeDtypeStruct]) -> Any:
-        call = make_call(make_step(self.problem), self.places, batches, self.mesh)
+        step = jax.jit(make_step(self.problem), inline=True)  # traced once for shapes and program
+        call = make_call(step, self.places, batches, self.mesh)
         stop = jax.ShapeDtypeStruct(
             (self.mesh.size,), jnp.int32, sharding=devices.batch_sharding(self.mesh)
         )

@@ -58,7 +58,7 @@ def make_begin(objective: Any, batch: Any, optimizer: Any, ema: Any) -> Begin:
         state = TrainState(trainable, opt_state, ema.init(trainable), zero, zero, key)
         return state, frozen
 
-    return begin
+    return jax.jit(begin, inline=True)  # traced once for shapes and arrays
 
 
 def abstract(begin: Begin, loaded: Any, mesh: Mesh) -> tuple[TrainState, Any]:

@@ -158,10 +158,10 @@ def test_other_values_run_the_same_program(case):
         )  # fmt: skip
 
     run(0)
-    before = _draw._cache_size() + _encode._cache_size()
+    before = _draw(quick=False)._cache_size() + _encode._cache_size()
     for i in (1, 2):
         run(i)
-    assert _draw._cache_size() + _encode._cache_size() == before
+    assert _draw(quick=False)._cache_size() + _encode._cache_size() == before
 
 
 def test_tasks_are_requests(case):

@@ -33,7 +33,7 @@ SIZE = dict(height=16, width=16, steps=2, sampler="ddim")
 
 def compilations() -> int:
     """Programs made so far of the two that take time: the sampling loop and the text encoders."""
-    return _draw._cache_size() + _encode._cache_size()
+    return _draw(quick=False)._cache_size() + _encode._cache_size()
 
 
 @pytest.fixture(scope="module")

@@ -177,7 +177,7 @@ class Bent(nn.Module):
 
 
 def test_a_folder_elsewhere_is_refused_at_once():
-    with pytest.raises(ValueError, match="is an address .gs.; give a folder of this machine"):
+    with pytest.raises(ValueError, match="is an address .gs.; give a folder"):
         fit("gs://bucket/run")
 
 

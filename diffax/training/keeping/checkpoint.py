@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from diffax import atomic
@@ -428,7 +427,7 @@ def _settled(tree: Any) -> Any:
     """Arrays that nobody else writes to or frees: on CPU, host and device share their memory."""
     if jax.default_backend() != "cpu":
         return tree
-    return jax.tree.map(jnp.copy, tree)
+    return jax.tree.map(lambda x: jax.device_put(x, x.sharding, may_alias=False), tree)
 
 
 # ---------------------------------------------------------------- silence

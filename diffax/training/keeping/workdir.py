@@ -25,7 +25,7 @@ def check_workdir(text: str | Path) -> Path:
     Example:
         >>> check_workdir("gs://bucket/run")
         Traceback (most recent call last):
-        ValueError: --workdir gs://bucket/run is an address (gs); give a folder of this machine
+        ValueError: --workdir gs://bucket/run is an address (gs); give a folder, and it as --mirror
     """
     text = str(text)
     if not text.strip() or "\0" in text:
@@ -33,7 +33,7 @@ def check_workdir(text: str | Path) -> Path:
     scheme, found, _ = text.partition(":/")
     if found and scheme.replace("+", "").isalnum():
         raise ValueError(
-            f"--workdir {text} is an address ({scheme}); give a folder of this machine"
+            f"--workdir {text} is an address ({scheme}); give a folder, and it as --mirror"
         )
     workdir = Path(text)
     try:
