@@ -3,6 +3,8 @@
     python train.py --config text --workdir runs/text
     python benchmarks/text.py --part causal --workdir runs/causal
     python benchmarks/text.py --part measure --workdir runs/text --causal runs/causal
+    python train.py --config text:uniform --workdir runs/text_uniform --train.steps 500
+    python benchmarks/text.py --part uniform --workdir runs/text_uniform
 
 All are trained on the first nine tenths of Python's language reference and judged on the last one.
 The causal transformer is the recipe's network but for the mask of its attention, with the same
@@ -129,6 +131,32 @@ def ngram_bits(train_text, test_text, order, size):
     return bits / len(test_text)
 
 
+def bound(run, steps=None):
+    """What `TokenBits` measures of all held-out windows, of so many steps or all times."""
+
+    class Watched:
+        """What it looks at."""
+
+        model = run.model
+
+        def split(self, split):
+            return dataclasses.replace(run.config.data, split=split).load()
+
+    return TokenBits(num=10**6, draws=4 if steps is None else 1, steps=steps).measure(Watched())
+
+
+def measured_uniform(workdir):
+    """The bound with uniform noise."""
+    run = open_run(workdir)
+    found = bound(run)
+    return {
+        "bound": found.figures["token_bits"],
+        "bound_interval": list(found.intervals["token_bits"]),
+        "steps": run.step,
+        "batch_size": run.config.train.batch_size,
+    }
+
+
 def measured(workdir, causal):
     """All figures."""
     run = open_run(workdir)
@@ -146,18 +174,8 @@ def measured(workdir, causal):
         f"{n}_gram_witten_bell": ngram_bits(texts["train"], texts["test"], n, len(alphabet))
         for n in range(1, 6)
     }
-
-    class Watched:
-        """What `TokenBits` looks at."""
-
-        model = run.model
-
-        def split(self, split):
-            return dataclasses.replace(run.config.data, split=split).load()
-
     for steps in (None, 128, 32):
-        metric = TokenBits(num=10**6, draws=4 if steps is None else 1, steps=steps)
-        found = metric.measure(Watched())
+        found = bound(run, steps)
         name = "masked_bound" if steps is None else f"masked_bound_{steps}_steps"
         bits[name] = found.figures["token_bits"]
         if steps is None:
@@ -189,7 +207,7 @@ def measured(workdir, causal):
 def main():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--part", choices=("causal", "measure"), required=True)
+    parser.add_argument("--part", choices=("causal", "measure", "uniform"), required=True)
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--causal", type=Path)
     parser.add_argument("--steps", type=int)
@@ -197,9 +215,13 @@ def main():
     if flags.part == "causal":
         recipe = load_recipe("text", CONFIGS)
         raise SystemExit(train_recipe(recipe, causal_config(flags.steps), flags.workdir, Options()))
-    found = measured(flags.workdir, flags.causal)
-    RESULTS.write_text(json.dumps(found, indent=2) + "\n")
-    print(json.dumps(found["bits_a_character"], indent=2))
+    kept = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    if flags.part == "uniform":
+        found = {"uniform": measured_uniform(flags.workdir)}
+    else:
+        found = measured(flags.workdir, flags.causal)
+    RESULTS.write_text(json.dumps(kept | found, indent=2) + "\n")
+    print(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":

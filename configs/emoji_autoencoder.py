@@ -15,7 +15,7 @@ from diffax.models import AutoencoderKL, VQModel
 from diffax.objectives import Autoencoder
 from diffax.training import Config, Cosine, EMAConfig, Optimizer, TrainConfig, unknown_variant
 
-VARIANTS = ("", "codes", "debug")
+VARIANTS = ("", "codes", "debug", "codes_debug")
 summarize = reconstruction_report
 
 
@@ -23,7 +23,7 @@ def config(variant: str = "") -> Config:
     """The recipe."""
     if variant not in VARIANTS:
         raise unknown_variant(variant, list(VARIANTS))
-    debug, codes = variant == "debug", variant == "codes"
+    debug, codes = variant.endswith("debug"), variant.startswith("codes")
     widths = (8, 8) if debug else (16, 32, 64)
     shape = dict(
         block_out_channels=widths,
@@ -36,7 +36,7 @@ def config(variant: str = "") -> Config:
     return Config(
         data=ImageFolder(image_size=8 if debug else 32, labels=False, split="train", held_out=0.05),
         objective=Autoencoder(
-            autoencoder=VQModel(num_vq_embeddings=1024, **shape)
+            autoencoder=VQModel(num_vq_embeddings=16 if debug else 1024, **shape)
             if codes
             else AutoencoderKL(**shape),
             regularizer=Codes() if codes else KL(),

@@ -4,6 +4,7 @@
 """
 
 from diffax.codecs.codec import Codec, Written, is_written
+from diffax.codecs.codes import Codes
 from diffax.codecs.images import Pixels
 from diffax.codecs.latent import Latent
 from diffax.codecs.tokens import Levels, Tokens
@@ -23,6 +24,7 @@ BY_NAME: dict[str, type] = {
 __all__ = [
     "BY_NAME",
     "Codec",
+    "Codes",
     "Identity",
     "Latent",
     "Levels",

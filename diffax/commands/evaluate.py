@@ -18,10 +18,12 @@ from diffax.commands.errors import UsageError, one_line_errors, raise_usage
 from diffax.commands.flags import (
     add_asked,
     add_model,
+    add_processes,
     add_published,
     add_run,
     add_sampler,
     adder,
+    cluster_of,
     grouped,
     positive,
 )
@@ -31,7 +33,7 @@ from diffax.evaluation import BY_NAME, FEATURES, Evaluation, Measured, Watched, 
 from diffax.evaluation.report import Report, Sweep
 from diffax.nearest import nearest
 from diffax.solvers import registry
-from diffax.training import choices
+from diffax.training import choices, distributed
 from diffax.training.config import Config
 from diffax.training.overrides import override
 
@@ -56,6 +58,7 @@ def _evaluate(flags: argparse.Namespace, rest: Sequence[str]) -> int:
     _check(flags)
     sweeps = [_sweep(text) for text in flags.sweep or ()]
     fields = grouped(rest)
+    distributed.initialize(cluster_of(flags))
     if flags.metrics is not None:
         _metrics(flags, fields, flags.metrics)  # refused before anything is opened
     subject = subject_of(flags)
@@ -68,7 +71,7 @@ def _evaluate(flags: argparse.Namespace, rest: Sequence[str]) -> int:
     for weights, watched in subject.watched.items():
         measured[weights] = {}
         for name, metric in metrics.items():
-            if not flags.quiet:
+            if not flags.quiet and distributed.is_first():
                 print(f"{subject.name}, {weights}: {name} ...", file=sys.stderr)
             measured[weights][name] = measure(metric, watched)
     first = next(iter(subject.watched.values()))
@@ -82,9 +85,10 @@ def _evaluate(flags: argparse.Namespace, rest: Sequence[str]) -> int:
         sweeps=[_swept(first, metrics, name, values) for name, values in sweeps],
         samples=_shown(first),
     )
-    _write(out, report)
-    print(report.to_text())
-    print(f"wrote {out / 'evaluation.json'} and {out / 'evaluation.html'}")
+    if distributed.is_first():
+        _write(out, report)
+        print(report.to_text())
+        print(f"wrote {out / 'evaluation.json'} and {out / 'evaluation.html'}")
     return 0
 
 
@@ -220,6 +224,7 @@ def _parser() -> argparse.ArgumentParser:
     add_sampler(parser)
     add_run(parser)
     add_published(parser)
+    add_processes(parser)
     return parser
 
 

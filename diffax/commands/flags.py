@@ -1,4 +1,4 @@
-"""Flags that sample.py and evaluate.py share: which model, what it is asked, how it is sampled."""
+"""Flags that the commands share: which model, what it is asked, how it is sampled, processes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from diffax.commands.errors import UsageError
 from diffax.sampling import SPACINGS
 from diffax.solvers import registry
+from diffax.training.distributed import Cluster
 
 
 class Once(argparse.Action):
@@ -100,6 +101,32 @@ def add_published(parser: argparse.ArgumentParser) -> Any:
     add("--variant", metavar="NAME", help="of a folder's files, such as fp16")
     add("--dtype", choices=("float32", "bfloat16"), help="of the computation (default: float32)")
     return group
+
+
+def add_processes(parser: argparse.ArgumentParser) -> None:
+    """How several processes find each other."""
+    add = parser.add_argument
+    add("--coordinator", metavar="HOST:PORT", help="of process 0, where there are several")
+    add("--num-processes", type=int, metavar="N")
+    add("--process-id", type=int, metavar="I")
+    add(
+        "--heartbeat",
+        type=int,
+        default=100,
+        metavar="SECONDS",
+        help="silence after which another process counts as dead",
+    )
+
+
+def cluster_of(flags: argparse.Namespace) -> Cluster:
+    """What `add_processes` was told.
+
+    Raises:
+        UsageError: a silence shorter than a second.
+    """
+    if flags.heartbeat < 1:
+        raise UsageError(f"--heartbeat should be at least 1 second, got {flags.heartbeat}")
+    return Cluster(flags.coordinator, flags.num_processes, flags.process_id, flags.heartbeat)
 
 
 def grouped(arguments: Sequence[str]) -> dict[str, list[str]]:

@@ -29,6 +29,7 @@ from diffax.commands.opening import Opened, opened
 from diffax.commands.program import program
 from diffax.commands.progress import Progress
 from diffax.commands.reading import read_image, read_mask, read_spectrogram
+from diffax.data.time_series import read_series
 from diffax.generation import Request, generate
 from diffax.generation.edit import instructed
 from diffax.generation.tasks import canvas, enlarge
@@ -137,7 +138,14 @@ def _small(flags: argparse.Namespace, source: Opened) -> dict[str, Any]:
 
 
 def _edit(flags: argparse.Namespace, source: Opened) -> dict[str, Any]:
-    """Image, mask and strength."""
+    """Image, mask and strength; or a series and its gaps."""
+    if flags.series is not None:
+        if len(source.model.shape) != 2:
+            raise UsageError("--series needs a model of time series or sound; this one makes none")
+        series = read_series(Path(flags.series), gaps=True)
+        if not np.isnan(series).any():
+            raise UsageError(f"--series {flags.series}: nothing is missing in it; leave gaps empty")
+        return {"image": series, "mask": np.isnan(series)}
     if flags.init_image is None:
         return {}
     model = source.model
@@ -229,6 +237,8 @@ def _check(flags: argparse.Namespace) -> None:
         if getattr(flags, name) not in (None, False) and flags.init_image is None:
             raise UsageError(f"--{name} needs --init-image, the image it belongs to")
     addons.check_flags(flags)
+    if flags.series is not None and flags.init_image is not None:
+        raise UsageError("give --series or --init-image, not both")
     if flags.mask is not None and flags.outpaint is not None:
         raise UsageError("give --mask or --outpaint, not both")
     if flags.noise_level is not None and flags.low_res is None and not flags.then:
@@ -270,6 +280,7 @@ def _parser() -> argparse.ArgumentParser:
     add_sampler(parser)
 
     add("--spectrogram", metavar="F", help="a sound that a vocoder makes anew (.wav, .flac)")
+    add("--series", metavar="F", help="a series (.npy, .csv) whose gaps (nan, empty) are filled")
 
     add = adder(parser.add_argument_group("larger images"))
     add("--low-res", metavar="F", help="the image that an upscaling run makes larger")

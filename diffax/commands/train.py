@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 
 from diffax.commands.errors import UsageError, one_line_errors, raise_usage
-from diffax.commands.flags import grouped
+from diffax.commands.flags import add_processes, cluster_of, grouped
 from diffax.commands.program import program
 from diffax.nearest import nearest
 from diffax.training import distributed, dotted
@@ -71,13 +71,7 @@ def _train(arguments: Sequence[str] | None, folders: list[Path], place: list[Pat
         config = dataclasses.replace(config, train=train)
     workdir = _workdir(flags.workdir, recipe)
     place.append(workdir)
-    if flags.heartbeat < 1:
-        raise UsageError(f"--heartbeat should be at least 1 second, got {flags.heartbeat}")
-    distributed.initialize(
-        distributed.Cluster(
-            flags.coordinator, flags.num_processes, flags.process_id, flags.heartbeat
-        )
-    )
+    distributed.initialize(cluster_of(flags))
     _use_compilation_cache(flags.compilation_cache)
     if flags.dry_run:
         dry_run(recipe, config, workdir)
@@ -166,16 +160,7 @@ def _parser() -> argparse.ArgumentParser:
         default="fall-back",
         help="where the newest checkpoint is broken: use the next older one, or stop",
     )
-    add("--coordinator", metavar="HOST:PORT", help="of process 0, where there are several")
-    add("--num-processes", type=int, metavar="N")
-    add("--process-id", type=int, metavar="I")
-    add(
-        "--heartbeat",
-        type=int,
-        default=100,
-        metavar="SECONDS",
-        help="silence after which another process counts as dead",
-    )
+    add_processes(parser)
     add(
         "--compilation-cache",
         metavar="DIR",

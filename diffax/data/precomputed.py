@@ -26,7 +26,7 @@ def precomputed(
     dataset: Dataset,
     file: Path,
     encode: Callable[[np.ndarray], np.ndarray],
-    shape: tuple[int, ...],
+    column: Column,
     encoder: str,
 ) -> Dataset:
     """The data set with its "x" replaced by what `encode` makes of it.
@@ -37,8 +37,8 @@ def precomputed(
     Args:
         dataset: of images, without augmentation: that would need every version of every image.
         file: an .npz; made where it is missing.
-        encode: uint8 `[B, H, W, C]` -> float32 `[B, *shape]`.
-        shape: of one result.
+        encode: uint8 `[B, H, W, C]` -> `[B, *column.shape]`.
+        column: shape and type of one result.
         encoder: a fingerprint of `encode`.
 
     Raises:
@@ -60,13 +60,13 @@ def precomputed(
     def read(rows: np.ndarray) -> Batch:
         with lock:
             if not kept:
-                kept.append(_read(file) if file.exists() else _compute(dataset, encode, shape))
+                kept.append(_read(file) if file.exists() else _compute(dataset, encode, column))
                 if not file.exists():
                     atomic.write(file, lambda out: _save(out, kept[0], made_of), durable=True)
         return dict(source.read(rows)) | {"x": kept[0][rows]}
 
-    columns = dict(source.columns) | {"x": Column(tuple(shape), "float32")}
-    note = f"latents {list(shape)}, computed once, in {file}"
+    columns = dict(source.columns) | {"x": column}
+    note = f"latents {list(column.shape)}, computed once, in {file}"
     latents = replace(source, columns=columns, read=read, notes=(*source.notes, note))
     return Dataset(dataset.title, latents, ImageOptions())
 
@@ -85,9 +85,9 @@ def fingerprint_of(dataset: Dataset) -> str:
 
 
 def _compute(
-    dataset: Dataset, encode: Callable[[np.ndarray], np.ndarray], shape: tuple[int, ...]
+    dataset: Dataset, encode: Callable[[np.ndarray], np.ndarray], column: Column
 ) -> np.ndarray:
-    out = np.empty((dataset.spec.size, *shape), np.float32)
+    out = np.empty((dataset.spec.size, *column.shape), column.dtype)
     done = 0
     for block in dataset.blocks(_BLOCK):
         images = block["x"]

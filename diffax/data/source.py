@@ -33,6 +33,8 @@ class Source:
         rate: of waveforms, samples a second.
         cached: bytes that the decoded examples take in memory, 0 where they are decoded anew every
             time, None where nothing needs decoding.
+        fingerprint: SHA-256 over all that the set is made of, where it is at hand; a run whose data
+            have another one is not continued.
         notes: lines for the report at the start.
         rejects: "name: reason" of what was left out; grows when a broken one is met later.
     """
@@ -50,6 +52,7 @@ class Source:
     std: tuple[float, ...] | None = None
     rate: int | None = None
     cached: int | None = None
+    fingerprint: str = ""
     notes: tuple[str, ...] = ()
     rejects: list[str] = field(default_factory=list)
 

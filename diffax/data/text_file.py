@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -96,6 +97,7 @@ class TextFile:
             read=read,
             fresh=fresh,
             alphabet=alphabet,
+            fingerprint=hashlib.sha256(text.encode()).hexdigest(),
             notes=(f"{name}: {len(ids):,} characters, {len(alphabet)} different ones",),
         )
         return Dataset(f"text ({self.split})", source)

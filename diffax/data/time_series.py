@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +16,8 @@ from diffax.data.dataset import Dataset
 from diffax.data.options import check_split
 from diffax.data.source import Batch, Source, columns
 from diffax.printable import printable
+
+_MISSING = ("", "nan", "na", "null")  # cells, where gaps are allowed
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,7 @@ class TimeSeries:
         if self.dir is None:
             raise ValueError("time_series needs data.dir, the path of a .npy or .csv file")
         path = Path(self.dir).expanduser()
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no file {path}; set data.dir to a .npy or .csv file")
-        if path.suffix not in (".npy", ".csv"):
-            raise ValueError(f"expected a .npy or .csv file, got {path}")
-        series = _of_npy(path) if path.suffix == ".npy" else _of_csv(path, self.leave_out)
+        series = read_series(path, self.leave_out)
         border = len(series) - int(self.held_out * len(series))
         known = series[:border]  # what standardizes both splits
         part = known if self.split == "train" else series[border:]
@@ -92,12 +92,32 @@ class TimeSeries:
             read=read,
             mean=tuple(known.mean(axis=0).tolist()),
             std=tuple(np.where(std > 0, std, 1.0).tolist()),
+            fingerprint=hashlib.sha256(series.tobytes()).hexdigest(),
             notes=(f"from {path}: {len(series):,} moments of {series.shape[1]} channels",),
         )
         return Dataset(f"time_series ({self.split})", source)
 
 
-def _of_npy(path: Path) -> np.ndarray:
+def read_series(path: Path, leave_out: tuple[str, ...] = (), *, gaps: bool = False) -> np.ndarray:
+    """A series, float64 [T, C].
+
+    Args:
+        path: of a .npy or .csv file.
+        leave_out: names of columns of a .csv file that are not read.
+        gaps: what is missing (nan, na, null, an empty cell) comes as NaN; else it is refused.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: another kind of file, or no numbers [T, C].
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}; give a .npy or .csv file")
+    if path.suffix not in (".npy", ".csv"):
+        raise ValueError(f"expected a .npy or .csv file, got {path}")
+    return _of_npy(path, gaps) if path.suffix == ".npy" else _of_csv(path, leave_out, gaps)
+
+
+def _of_npy(path: Path, gaps: bool) -> np.ndarray:
     """float64 [T, C]."""
     series = npy.open_npy(path)
     if series.ndim not in (1, 2) or series.dtype.kind not in "fiu" or not series.size:
@@ -106,7 +126,7 @@ def _of_npy(path: Path) -> np.ndarray:
             f"{list(series.shape)}; for windows [N, L, C] use --data array"
         )
     series = np.asarray(series, np.float64).reshape(len(series), -1)
-    bad = ~np.isfinite(series).all(axis=1)
+    bad = ~(np.isfinite(series) | (gaps & np.isnan(series))).all(axis=1)
     if bad.any():
         raise ValueError(
             f"{path}: expected finite numbers, row {int(bad.argmax())} has others; fill the gaps"
@@ -114,8 +134,12 @@ def _of_npy(path: Path) -> np.ndarray:
     return series
 
 
-def _of_csv(path: Path, leave_out: tuple[str, ...]) -> np.ndarray:
+def _of_csv(path: Path, leave_out: tuple[str, ...], gaps: bool) -> np.ndarray:
     """float64 [T, C]."""
+
+    def number(cell: str) -> float | None:
+        return math.nan if gaps and cell.strip().lower() in _MISSING else _number(cell)
+
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if row]
@@ -123,7 +147,7 @@ def _of_csv(path: Path, leave_out: tuple[str, ...]) -> np.ndarray:
         raise ValueError(f"{path} cannot be read as a .csv file of UTF-8: {error}") from error
     if not rows:
         raise ValueError(f"{path} is empty")
-    names = rows[0] if any(_number(cell) is None for cell in rows[0]) else []
+    names = rows[0] if any(number(cell) is None for cell in rows[0]) else []
     unknown = set(leave_out) - set(names)
     if unknown:
         raise ValueError(
@@ -133,13 +157,14 @@ def _of_csv(path: Path, leave_out: tuple[str, ...]) -> np.ndarray:
     kept = [i for i in range(len(rows[0])) if not names or names[i] not in leave_out]
     values = []
     for line, row in enumerate(rows[bool(names) :], start=1 + bool(names)):
-        numbers = [_number(row[i]) if i < len(row) else None for i in kept]
+        numbers = [number(row[i]) if i < len(row) else None for i in kept]
         if None in numbers or len(row) != len(rows[0]):
-            cell = next((row[i] for i in kept if i < len(row) and _number(row[i]) is None), "")
+            cell = next((row[i] for i in kept if i < len(row) and number(row[i]) is None), "")
+            remedy = "fill the gap, or name the column in data.leave_out"
+            remedy = "leave the column out" if gaps else remedy
             raise ValueError(
                 f"{path}, line {line}: expected {len(rows[0])} cells of finite numbers, got "
-                f"{len(row)} cells, {printable(cell)!r} among them; fill the gap, or name the "
-                "column in data.leave_out"
+                f"{len(row)} cells, {printable(cell)!r} among them; {remedy}"
             )
         values.append(numbers)
     if not values or not kept:

@@ -10,9 +10,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from diffax.evaluation.shares import gathered, share
 from diffax.image_range import to_uint8
 from diffax.models import BoundModule, Features, fingerprint
 from diffax.noun import noun, structure
@@ -126,15 +126,10 @@ def features_over_processes(network: FeatureNetwork, examples: Any) -> Features:
         network: what to look with, the same in every process.
         examples: as `FeatureNetwork` takes them, the same in every process, which all call this.
     """
-    count = jax.process_count()
-    if count == 1:
+    if jax.process_count() == 1:
         return network(examples)
-    size = -(-len(examples) // count)
-    mine = np.arange(size) + jax.process_index() * size
-    # Parts of one size: the last ones look at the last example again.
-    found = network(np.asarray(examples)[np.minimum(mine, len(examples) - 1)])
-    gathered = multihost_utils.process_allgather(found, tiled=True)
-    return jax.tree.map(lambda part: np.asarray(part)[: len(examples)], gathered)
+    found = network(np.asarray(examples)[share(len(examples))])
+    return gathered(found, len(examples))
 
 
 def checked(examples: Any) -> np.ndarray:

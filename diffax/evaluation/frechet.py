@@ -14,6 +14,7 @@ from diffax.evaluation.statistics import Statistics
 from diffax.evaluation.statistics_file import read_statistics
 
 FID_COUNT = 50_000
+FID_NETWORKS = ("inception", "inception_pytorch")  # with the published weights
 _MOST = 10_000  # samples where the recipe says no number
 
 
@@ -49,21 +50,32 @@ def frechet_distance(generated: Statistics, real: Statistics) -> float:
     return float(max(step @ step + traces - 2 * root_trace, 0.0))
 
 
-def few_samples(count: int | None) -> str | None:
+def few_samples(count: int | None, network: str = "inception") -> str | None:
     """A warning where a Frechet distance of so many examples is too large, else None.
 
     The expected distance falls as the number of examples grows (Chong & Forsyth 2020); published
-    FIDs are of 50,000.
+    FIDs are of 50,000. Only of the FID's own network is it called FID.
+
+    Args:
+        count: of generated examples; None: unknown.
+        network: name of the feature network.
 
     Example:
         >>> few_samples(1000)
         'FID of 1,000 samples: biased upwards, not comparable with published ones of 50,000'
+        >>> few_samples(1000, "classifier")
+        'Frechet distance of 1,000 samples: biased upwards, comparable only with others of as many'
     """
     if count is None or count >= FID_COUNT:
         return None
+    if network in FID_NETWORKS:
+        return (
+            f"FID of {count:,} samples: biased upwards, not comparable with published ones of "
+            f"{FID_COUNT:,}"
+        )
     return (
-        f"FID of {count:,} samples: biased upwards, not comparable with published ones of "
-        f"{FID_COUNT:,}"
+        f"Frechet distance of {count:,} samples: biased upwards, comparable only with others of as "
+        "many"
     )
 
 
@@ -136,7 +148,7 @@ class Frechet:
             f"frechet: {ours.count:,} samples against {count} of {reference}, network "
             f"{ours.network} {ours.fingerprint[:12]}"
         )
-        warning = few_samples(ours.count)
+        warning = few_samples(ours.count, ours.network)
         return Measured({"frechet": distance}, notes=(note, *([warning] if warning else [])))
 
 

@@ -10,7 +10,8 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 
 from diffax.data import Dataset
-from diffax.generation import Samples, generate
+from diffax.evaluation.shares import samples_over_processes
+from diffax.generation import Samples
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Watched:
             raise ValueError("this metric judges samples, and this objective makes none")
         drawn = self.given or (self._drawn[-1] if self._drawn else None)
         if drawn is None or (len(drawn) < num and self.given is None):
-            drawn = generate(self.model, **self._request(num))
+            drawn = samples_over_processes(self.model, num, **self._request(num))
             self._drawn.append(drawn)
         data = np.asarray(drawn.data)[:num]
         finite = np.isfinite(data.reshape(len(data), -1)).all(axis=1)

@@ -59,7 +59,7 @@ def generate(model: Model, request: Request | None = None, **options: Any) -> Sa
             an option of the sampler, such as `eta`.
 
     Returns:
-        `Samples`; N = labels or prompts x `num`.
+        `Samples`; N = labels or prompts x `num`, or those `rows` of them.
 
     Raises:
         ValueError: what the model cannot be asked, or a request that contradicts itself.
@@ -95,25 +95,27 @@ def generate(model: Model, request: Request | None = None, **options: Any) -> Sa
     seeds, indices = _seeds(settings.seed if request.seed is None else request.seed, num)
     noise = _given_noise(request.noise, (num, *shape))
 
-    size = min(num, request.batch_size or settings.batch_size or num)
+    chosen = _chosen(request.rows, num)
+    size = min(len(chosen), request.batch_size or settings.batch_size or num)
     xs, states = [], []
-    for start in range(0, num, size):
+    for start in range(0, len(chosen), size):
         # A short last batch is filled up, so that it runs the same program.
-        rows = np.minimum(np.arange(start, start + size), num - 1)
+        rows = chosen[np.minimum(np.arange(start, start + size), len(chosen) - 1)]
         batch = _rows((asked, avoided, seeds, indices, noise, edit.arrays), rows)
         batch = _spread(model, batch)
         drawn, path = _batch(model, plan, edit, request, shape, *batch)
-        count = min(size, num - start)
+        count = min(size, len(chosen) - start)
         xs.append(_kept(drawn, count))
         if path is not None:
             states.append(_to_host(path)[:, :count])
     x = xs[0] if len(xs) == 1 else np.concatenate([np.asarray(part) for part in xs])
+    captions = _captions(model, request, asked, num)
     in_model_space = not request.decode or request.stop_at is not None
     return Samples(
         data=x if in_model_space else codec.decode(jnp.asarray(x)),
         x=x,
-        told=asked,
-        captions=_captions(model, request, asked, num),
+        told=_rows(asked, chosen),
+        captions=tuple(captions[row] for row in chosen) if captions else (),
         states=np.concatenate(states, axis=1) if states else None,
         times=np.asarray(plan.grid.t) if states else None,
         codec=None if in_model_space else codec,
@@ -290,6 +292,17 @@ def _seeds(seed: Any, num: int) -> tuple[np.ndarray, np.ndarray]:
 def _check_seed(seed: Any) -> None:
     if int(seed) != seed or not 0 <= seed < 2**32:
         raise ValueError(f"seeds are whole numbers from 0 to 4294967295, got {seed}")
+
+
+def _chosen(rows: Any, num: int) -> np.ndarray:
+    """Numbers of the samples that are made, int `[N]`."""
+    if rows is None:
+        return np.arange(num)
+    chosen = np.asarray(rows)
+    whole = chosen.ndim == 1 and chosen.dtype.kind in "iu" and len(chosen)
+    if not whole or chosen.min() < 0 or chosen.max() >= num:
+        raise ValueError(f"rows: expected one or more whole numbers from 0 to {num - 1}")
+    return chosen
 
 
 def _given_noise(noise: Any, shape: tuple[int, ...]) -> np.ndarray | None:

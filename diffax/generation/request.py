@@ -43,6 +43,8 @@ class Request:
         karras: the noise levels of Karras et al. 2022 (eq. 5).
         seed: a whole number, of which sample i takes the i-th part; or one for each sample, which
             then is the same in any batch.
+        rows: numbers from 0 of those of the samples that are made; None: all. Several processes or
+            jobs can so make parts of one set, each sample as it is in the whole.
         noise: standard normal noise to start from, `[B, ...]` in model space, instead of the
             seed's.
         prefix: of models of texts: how every sample begins, characters kept exactly.
@@ -100,6 +102,7 @@ class Request:
     spacing: str | None = None
     karras: bool = False
     seed: int | Sequence[int] | None = None
+    rows: Sequence[int] | None = None
     noise: Any = None
     prefix: str = ""
     suffix: str = ""

@@ -44,7 +44,8 @@ class TokenDiffusion:
     conditioner: Any = None
     """What the network is told: nothing, labels; None: labels where the data have any."""
     codec: Any = None
-    """Data <-> tokens: tokens (texts), levels (images); None: by the kind of the data."""
+    """Data <-> tokens: tokens (texts), levels (images), run_codes (an autoencoder's codes of
+    images); None: by the kind of the data."""
 
     def build(self, spec: Spec) -> TokenObjective:
         """The objective for data that say this of themselves.
@@ -63,7 +64,7 @@ class TokenDiffusion:
         if not hasattr(codec, "size"):
             raise ValueError(
                 f"objective token_diffusion needs a codec of tokens, got {type(codec).__name__}: "
-                "take tokens (texts) or levels (images)"
+                "take tokens (texts), levels or run_codes (images)"
             )
         schedule = self.schedule.build()
         if not isinstance(schedule, Continuous) or not _is_of_shares(schedule):

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffax.data import Dataset
+from diffax.codecs import Latent
+from diffax.data import Column, Dataset
 from diffax.data.precomputed import precomputed
 from diffax.models import fingerprint
 
@@ -35,17 +36,20 @@ def with_latents(objective: Any, recipe: Any, dataset: Dataset) -> tuple[Any, Da
     def encode(codec: Any, images: Any) -> Any:
         return codec.encode(images)
 
+    made = jax.eval_shape(encode, codec, jnp.asarray(dataset.spec.blank()["x"]))
     latents = precomputed(
         dataset,
         Path(file),
         lambda images: np.asarray(encode(codec, images)),
-        objective.shape,
+        Column(made.shape[1:], made.dtype.name),
         _encoder(codec),
     )
     return dataclasses.replace(objective, encoded=True), latents
 
 
 def _encoder(codec: Any) -> str:
-    """Fingerprint of an autoencoder with its scale and shift."""
+    """Fingerprint of an autoencoder with its scale and shift, and of what is taken of it."""
+    if not isinstance(codec, Latent):
+        return f"{type(codec).__name__} of {_encoder(codec.latent)}"
     ends = [codec.module.scale(jnp.float32(end)) for end in (0, 1)]
     return fingerprint({"params": codec.params, "scale": ends})

@@ -20,7 +20,7 @@ from diffax.objectives import Objective
 from diffax.training import devices
 from diffax.training.config import Config, TrainConfig
 from diffax.training.initial import started
-from diffax.training.keeping.frozen import Reference
+from diffax.training.keeping.frozen import Reference, data_reference
 from diffax.training.latents import with_latents
 from diffax.training.state import Begin, TrainState, abstract, begun, frozen_parts, make_begin
 from diffax.training.step import Problem, make_call, make_step
@@ -69,8 +69,10 @@ class Setup:
 
     @functools.cached_property
     def references(self) -> list[Reference]:
-        """The frozen parts, as a checkpoint refers to them."""
-        return references_of(self.objective)
+        """The frozen parts and the data, as a checkpoint refers to them."""
+        held = self.dataset.source.fingerprint
+        data = [data_reference(self.config.data, held)] if held else []
+        return references_of(self.objective) + data
 
     def batch_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes of what a call takes: a stack of batches, [k, B, ...]."""

@@ -11,7 +11,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from diffax.codecs import Latent
+from diffax.codecs import Codes, Latent
 from diffax.conditioning import Captions
 from diffax.generation import Model
 
@@ -65,7 +65,7 @@ class TrainedAutoencoder:
     cache: str | None = None
     """An .npz in which the latents are kept, computed once; None: encoded at every step."""
 
-    def fitted(self, spec: Any) -> Latent:
+    def fitted(self, spec: Any) -> Latent | Codes:
         """The codec.
 
         Raises:
@@ -73,6 +73,9 @@ class TrainedAutoencoder:
             ValueError: a run that learned no autoencoder; data that are no images, or of other
                 channels.
         """
+        return self._latents(spec)
+
+    def _latents(self, spec: Any) -> Latent:
         from diffax.training.run import load_codec
 
         if not self.path:
@@ -94,6 +97,18 @@ class TrainedAutoencoder:
                 f"{channels}"
             )
         return codec
+
+
+@dataclass(frozen=True)
+class TrainedCodes(TrainedAutoencoder):
+    """The codes, as tokens, of an autoencoder with a codebook that a run of train.py has learned.
+
+    For `token_diffusion`; the run is one of a vq_model, such as emoji_autoencoder:codes.
+    """
+
+    def fitted(self, spec: Any) -> Codes:
+        """The codec; raises as `TrainedAutoencoder.fitted`, or where there is no codebook."""
+        return Codes(self._latents(spec)).fitted(spec)
 
 
 @dataclass(frozen=True)
@@ -144,4 +159,4 @@ class TrainedToken(TrainedReader):
 
 RUNS: dict[str, type] = {"run": TrainedRun}
 READERS: dict[str, type] = {"run": TrainedReader, "run_token": TrainedToken}
-CODECS: dict[str, type] = {"run": TrainedAutoencoder}
+CODECS: dict[str, type] = {"run": TrainedAutoencoder, "run_codes": TrainedCodes}

@@ -87,6 +87,41 @@ def test_errors(run, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_gaps_of_a_series_are_filled(tmp_path, capsys):
+    recipe = load_recipe("time_series:debug", CONFIGS)
+    config = replace(recipe.config, data=replace(recipe.config.data, length=16))
+    network = DiffWave(channels=4, layers=2, cycle=2, patch=2)
+    config = replace(
+        config,
+        objective=replace(config.objective, network=network),
+        train=replace(config.train, steps=2, sample_every=0, tensorboard=False, images=False),
+    )
+    run = tmp_path / "run"
+    assert train_recipe(recipe, config, run, Options(quiet=True)) == 0
+    window = np.random.default_rng(0).normal(size=(16, 2)).round(3)
+    cells = [[str(number) for number in row] for row in window]
+    cells[3][0], cells[9][1] = "", "NaN"
+    (tmp_path / "a.csv").write_text("a,b\n" + "\n".join(map(",".join, cells)) + "\n")
+    np.save(tmp_path / "a.npy", window)
+    out = tmp_path / "filled.npz"
+    assert draw("--workdir", run, "--series", tmp_path / "a.csv", "--num", 3, "--out", out) == 0
+    filled = np.load(out)["arr_0"]
+    made = np.isin(np.array(cells), ["", "NaN"])
+    np.testing.assert_allclose(filled[:, ~made], np.tile(window[~made], (3, 1)), atol=1e-5)
+    assert np.isfinite(filled).all() and len(np.unique(filled[:, made])) == 6
+    for words, message in (
+        (("--series", tmp_path / "a.npy"), "nothing is missing in it"),
+        (("--series", tmp_path / "none.csv"), "there is no file"),
+        (("--series", tmp_path / "a.csv", "--init-image", "a.png"), "not both"),
+    ):
+        assert draw("--workdir", run, *words, "--out", tmp_path / "b.npz") == 2
+        assert message in capsys.readouterr().err
+    (tmp_path / "a.csv").write_text("1,\n" * 9)
+    assert draw("--workdir", run, "--series", tmp_path / "a.csv") == 2
+    assert "expected a sequence [16, 2]" in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_a_vocoder_makes_a_sound_anew(tmp_path, capsys):
     soundfile = pytest.importorskip("soundfile", reason="the audio extra is not installed")
     run = trained("tones:vocoder_debug", tmp_path / "run")

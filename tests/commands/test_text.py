@@ -49,6 +49,22 @@ def test_bad_words_are_refused_in_one_line(workdir, words, message, capsys):
     assert message in error and error.count("\n") == 1
 
 
+def test_another_text_of_the_same_characters_is_noticed(workdir, capsys):
+    book = workdir.parent / "book.txt"
+    before = book.read_text()
+    words = ["--config", "text:debug", "--workdir", str(workdir), "--train.steps", "10"]
+    words += ["--train.tensorboard", "False", "--data.file", str(book)]
+    assert train.main(words) == 0  # all steps are done
+    capsys.readouterr()
+    try:
+        book.write_text(before[::-1])
+        assert train.main(words) == 2
+    finally:
+        book.write_text(before)
+    error = capsys.readouterr().err
+    assert "begun with other data than there are now" in error and error.count("\n") == 1
+
+
 def test_the_report_has_bits_a_character(workdir, tmp_path):
     words = ["--workdir", str(workdir), "--out", str(tmp_path), "--quiet"]
     assert evaluate.main(words) == 0

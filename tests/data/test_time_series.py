@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from diffax.data import Oscillations, TimeSeries, oscillations
+from diffax.data.time_series import read_series
 
 SERIES = np.arange(20.0)[:, None] * [1, 10]
 
@@ -69,6 +70,29 @@ def test_bad_files(tmp_path):
     for fields in (dict(stride=0), dict(held_out=1.0), dict(split="all"), dict(dir=None)):
         with pytest.raises(ValueError, match=r"data\.(stride|held_out|split|dir)"):
             TimeSeries(**fields).load()
+
+
+def test_gaps_may_be_allowed(tmp_path):
+    (tmp_path / "a.csv").write_text("1, \nNaN,4\n")
+    np.save(tmp_path / "a.npy", [[1, np.nan], [np.nan, 4]])
+    for name in ("a.csv", "a.npy"):
+        np.testing.assert_array_equal(
+            read_series(tmp_path / name, gaps=True), [[1, np.nan], [np.nan, 4]]
+        )
+    (tmp_path / "a.csv").write_text("day,a\nmonday,\n")
+    with pytest.raises(ValueError, match="line 2: .*'monday' among them; leave the column out"):
+        read_series(tmp_path / "a.csv", gaps=True)
+    np.save(tmp_path / "a.npy", [np.inf, np.nan])
+    with pytest.raises(ValueError, match="expected finite numbers, row 0 has others"):
+        read_series(tmp_path / "a.npy", gaps=True)
+
+
+def test_another_series_has_another_fingerprint(tmp_path):
+    prints = set()
+    for series in (SERIES, SERIES[::-1]):
+        np.save(tmp_path / "a.npy", np.ascontiguousarray(series))
+        prints |= {load(tmp_path / "a.npy", split=s).source.fingerprint for s in ("train", "test")}
+    assert len(prints) == 2 and "" not in prints
 
 
 def test_oscillations_have_their_covariance():

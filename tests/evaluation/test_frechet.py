@@ -102,4 +102,11 @@ def test_what_is_refused():
 
 def test_few_samples_are_warned_of():
     assert few_samples(50_000) is None and few_samples(None) is None
-    assert "1,000 samples" in few_samples(1000)
+    assert "FID of 1,000 samples" in few_samples(1000)
+    assert "FID of 9 samples" in few_samples(9, "inception_pytorch")
+
+
+@pytest.mark.parametrize("network", ["classifier", "resnet20", "inception_own", ""])
+def test_only_the_fids_own_network_gives_a_fid(network):
+    assert few_samples(1000, network).startswith("Frechet distance of 1,000 samples: biased")
+    assert "FID" not in few_samples(1000, network) and few_samples(50_000, network) is None

@@ -78,7 +78,7 @@ def test_the_frechet_distance_says_how_it_was_obtained():
     assert 0 < one.figures["frechet"] < two.figures["frechet"] / 5
     how, warning = one.notes
     assert "300 samples against 1,442 of Digits(" in how and "network eye " in how
-    assert warning.startswith("FID of 300 samples: biased upwards")
+    assert warning.startswith("Frechet distance of 300 samples: biased upwards")
 
 
 def test_without_a_word_the_network_learns_the_data(monkeypatch):

@@ -55,6 +55,11 @@ def test_where_nothing_says_how_many_the_model_does(case):
 def test_a_seed_gives_the_same_sample_in_any_batch(case):
     whole = drawn(case, num=3, seed=7, **case.one)
     np.testing.assert_allclose(drawn(case, num=3, seed=7, batch_size=2, **case.one), whole, **CLOSE)
+    part = generate(
+        case.model, num=3, seed=7, rows=[2, 0], sampler="ddim", decode=False, **case.one
+    )
+    np.testing.assert_allclose(part.x, whole[[2, 0]], **CLOSE)
+    assert len(part) == 2 and all(len(rows) == 2 for rows in jax.tree.leaves(part.told))
     np.testing.assert_allclose(drawn(case, num=1, seed=7, **case.one), whole[:1], **CLOSE)
     assert np.abs(drawn(case, num=3, seed=8, **case.one) - whole).max() > 0.01
     listed = drawn(case, num=2, seed=[5, 9], **case.one)
@@ -190,6 +195,8 @@ def test_a_model_is_printed_in_one_line(case):
         (dict(seed=-1), "seeds are whole numbers"),
         (dict(seed=2**32), "seeds are whole numbers"),
         (dict(seed=[1, 2, 3]), "expected one seed, or one for each of 1 samples, got 3"),
+        (dict(rows=[1]), "rows: expected one or more whole numbers from 0 to 0"),
+        (dict(rows=[]), "rows: expected one or more"),
         (dict(sampler="dpm++"), "sampler"),
         (dict(sampler="ddim_inversion"), "goes from an image to noise"),
         (dict(sampler="ddim", etta=1), "etta"),

@@ -10,7 +10,7 @@ import pytest
 from diffax import codecs, losses, schedules
 from diffax.data import Column, Digits, Spec
 from diffax.generation import Sampling, generate
-from diffax.models import TokenTransformer
+from diffax.models import TokenTransformer, VQModel
 from diffax.objectives import TokenDiffusion
 from diffax.solvers import DDIM, Ancestral
 
@@ -87,6 +87,36 @@ def test_images_of_levels_are_infilled_as_images_are():
     assert (samples.images[:, 4:] == 255).all() and (samples.images[:, :4] != 255).any()
     varied = generate(model, image=image, strength=0.2, num=2)
     assert 0.5 < (varied.images == 255).mean() < 1
+
+
+@pytest.mark.slow
+def test_codes_of_images_are_drawn_and_kept():
+    shape = dict(
+        block_out_channels=(4, 4),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        norm_num_groups=2,
+        mid_block_add_attention=False,
+    )
+    module = VQModel(num_vq_embeddings=8, **shape)
+    codec = codecs.Codes(
+        codecs.Latent(module, module.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3))))
+    )
+    images = Spec({"x": Column((8, 8, 3), "uint8")}, size=9)
+    objective = TokenDiffusion(NETWORK, codec=codec).build(images)
+    assert objective.shape == (4, 4, 1) and objective.parameterization.process.size == 8
+    batch = {"x": jax.random.randint(jax.random.key(1), (64, 8, 8, 3), 0, 256).astype(jnp.uint8)}
+    trainable, frozen = objective.init(jax.random.key(0), batch, objective.loaded)
+    loss, _ = jax.jit(objective.loss)(trainable, frozen, batch, jax.random.key(2))
+    np.testing.assert_allclose(loss, math.log(8), rtol=0.2)  # a network that knows nothing
+    model = objective.model(trainable, frozen, SETTINGS)
+    assert model.makes_images and generate(model, num=2).images.shape == (2, 8, 8, 3)
+    mask = np.zeros((8, 8))
+    mask[:4] = 1
+    known = codec.encode(batch["x"][:1])
+    drawn = generate(model, image=np.asarray(batch["x"][0]), mask=mask, num=8)
+    assert (drawn.x[:, 2:] == known[:, 2:]).all()
+    assert len(np.unique(drawn.x[:, :2], axis=0)) > 1
 
 
 @pytest.mark.parametrize(

@@ -33,11 +33,19 @@ class Exact:
         self.process, self.probs = process, jnp.asarray(probs)
 
     def __call__(self, x, point):
+        if jnp.ndim(point.alpha) or len(x) <= len(states(self.process)):
+            return Categorical(self._log_probs(x, point), self.process)
+        # Of one time and many texts: every state once.
+        table = self._log_probs(jnp.asarray(states(self.process)), point)
+        place = x @ jnp.asarray(self.process.states ** np.arange(LENGTH)[::-1])
+        return Categorical(table[place], self.process)
+
+    def _log_probs(self, x, point):
         joint = self.probs[None] * likelihood(self.process, x, point)
         joint = joint / jnp.maximum(joint.sum(axis=1, keepdims=True), 1e-30)
         hot = jnp.asarray(np.eye(SIZE)[TEXTS])  # [K, L, V]
         marginals = jnp.einsum("bk,klv->blv", joint, hot)
-        return Categorical(jnp.log(jnp.maximum(marginals, 1e-30)), self.process)
+        return jnp.log(jnp.maximum(marginals, 1e-30))
 
 
 def states(process):

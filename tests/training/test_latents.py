@@ -152,7 +152,8 @@ def test_missing_captions_are_one_line(learned):
 # ---------------------------------------------------------------- recipes of folders
 
 RECIPES = ["emoji_autoencoder", "image_folder_autoencoder", "upscale"]
-VARIANTS = [*(f"{name}:debug" for name in RECIPES), "emoji_autoencoder:codes", "emoji"]
+CODES = ["emoji_autoencoder:codes", "emoji_tokens"]
+VARIANTS = [*(f"{name}:debug" for name in RECIPES), *CODES, "emoji"]
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -17,6 +17,7 @@ from diffax.generation import generate
 from diffax.models import fingerprint, parameter_count
 from diffax.objectives import Autoencoder
 from diffax.training import (
+    TrainedCodes,
     TrainedRun,
     from_json,
     load_codec,
@@ -35,6 +36,12 @@ TEACHER = "digits:debug"
 def tunes(name: str) -> bool:
     """Whether a recipe asks for a published model; these are tested in test_tuning.py."""
     return hasattr(getattr(load_recipe(name, CONFIGS).config.objective, "network", None), "open")
+
+
+def reads_codes(name: str) -> bool:
+    """Whether a recipe asks for the run of an autoencoder with a codebook."""
+    codec = getattr(load_recipe(name, CONFIGS).config.objective, "codec", None)
+    return isinstance(codec, TrainedCodes)
 
 
 def reads_a_folder(name: str) -> bool:
@@ -60,6 +67,11 @@ def recipe_of(name: str, request):
         teacher = TrainedRun(str(request.getfixturevalue("teacher")))
         objective = dataclasses.replace(config.objective, teacher=teacher)
         config = dataclasses.replace(config, objective=objective)
+    if reads_codes(name):
+        codec = TrainedCodes(str(request.getfixturevalue("codes")))
+        config = dataclasses.replace(
+            config, objective=dataclasses.replace(config.objective, codec=codec)
+        )
     if reads_a_folder(name):
         held_out = 0.2 if config.data.held_out else 0.0
         images = str(request.getfixturevalue("images"))
@@ -98,6 +110,13 @@ def teacher(tmp_path_factory, request):
     config = recipe_of(TEACHER, request)
     short = dataclasses.replace(config.train, steps=10, sample_every=0)
     assert run(folder, dataclasses.replace(config, train=short)) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def codes(tmp_path_factory, request):
+    folder = tmp_path_factory.mktemp("runs") / "codes"
+    assert run(folder, recipe_of("emoji_autoencoder:codes_debug", request)) == 0
     return folder
 
 
@@ -140,6 +159,8 @@ def test_a_recipe_is_the_same_on_four_devices(name, tmp_path, request):
     command += ["--train.tensorboard", "False", "--train.images", "False"]
     if hasattr(config.objective, "teacher"):
         command += ["--objective.teacher.path", config.objective.teacher.path]
+    if reads_codes(name):
+        command += ["--codec.path", config.objective.codec.path]
     if reads_a_folder(name):
         command += ["--data.dir", config.data.dir, "--data.held_out", str(config.data.held_out)]
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
