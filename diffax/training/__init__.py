@@ -39,7 +39,14 @@ from diffax.training.recipe import Recipe, debugged, load_recipe, unknown_varian
 from diffax.training.run import Run, load_codec, load_run, open_run
 from diffax.training.script import train
 from diffax.training.setup import Setup, prepare
-from diffax.training.starting import TrainedAutoencoder, TrainedReader, TrainedRun, TrainedToken
+from diffax.training.starting import (
+    TrainedAutoencoder,
+    TrainedControl,
+    TrainedControlReader,
+    TrainedReader,
+    TrainedRun,
+    TrainedToken,
+)
 from diffax.training.state import TrainState
 
 __all__ = [
@@ -69,6 +76,8 @@ __all__ = [
     "TrainConfig",
     "TrainState",
     "TrainedAutoencoder",
+    "TrainedControl",
+    "TrainedControlReader",
     "TrainedReader",
     "TrainedRun",
     "TrainedToken",
