@@ -26,7 +26,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
     several("--lora", "F[:S]", "a LoRA's file, with its scale (1); again for another")
     several("--embedding", "F", "a new token's vectors; prompts say its name, or the file's")
-    several("--control", "DIR", "a ControlNet's folder; again for another")
+    several("--control", "DIR", "a ControlNet's folder or file; again for another")
     several("--control-image", "F", "what it follows; one for each --control")
     several("--control-scale", "S", "how much it counts (1); one, or one for each", float)
     for flag, text in (
@@ -50,7 +50,7 @@ def check_flags(flags: argparse.Namespace) -> None:
         UsageError: in one line.
     """
     for name in _CONTROL:
-        if getattr(flags, name) and not flags.control:
+        if getattr(flags, name) and not flags.control and flags.workdir is None:
             raise UsageError(f"--{name.replace('_', '-')} needs --control, what follows the image")
     if flags.control and len(flags.control_image or ()) != len(flags.control):
         raise UsageError(
@@ -63,7 +63,7 @@ def check_flags(flags: argparse.Namespace) -> None:
     if flags.ip_adapter and not (flags.image_encoder and flags.image_prompt):
         raise UsageError("--ip-adapter needs --image-encoder DIR and --image-prompt F")
     scales = flags.control_scale or ()
-    if len(scales) not in (0, 1, len(flags.control or ())):
+    if len(scales) not in (0, 1, len(flags.control_image or ())):
         raise UsageError("give one --control-scale, or one for each --control")
 
 
@@ -96,7 +96,21 @@ def extended(source: Opened, flags: argparse.Namespace) -> Opened:
     if flags.control:
         nets = [load_network(folder, dtype=dtype) for folder in flags.control]
         model = with_controls(model, *nets)
+    _check_images(flags, model)
     return dataclasses.replace(source, model=model)
+
+
+def _check_images(flags: argparse.Namespace, model: Model) -> None:
+    """Refuses images to follow where nothing follows them, and the other way round."""
+    follows = "control" in model.conditioner.asks
+    if follows and not flags.control_image:
+        raise UsageError("--control-image F is missing: what the samples follow")
+    for name in _CONTROL:
+        if getattr(flags, name) and not follows:
+            raise UsageError(
+                f"--{name.replace('_', '-')} needs a model that follows an image: --control, or a "
+                "run of controlnet"
+            )
 
 
 def fields(source: Opened, flags: argparse.Namespace, edit: dict[str, Any]) -> dict[str, Any]:
@@ -105,7 +119,7 @@ def fields(source: Opened, flags: argparse.Namespace, edit: dict[str, Any]) -> d
     if flags.ip_adapter:
         told["image_prompt"] = read_image(flags.image_prompt)
         told["image_prompt_scale"] = flags.image_prompt_scale
-    return told | _controls(source, flags, edit) if flags.control else told
+    return told | _controls(source, flags, edit) if flags.control_image else told
 
 
 def _controls(source: Opened, flags: argparse.Namespace, edit: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import time
@@ -63,9 +64,13 @@ def _sample(flags: argparse.Namespace) -> int:
     began = time.perf_counter()
     with _progress(flags, source, request) as progress:
         samples = generate(model, request, on_step=progress.step)
+    made = [samples.images] if stages else []
     for stage in stages:  # each enlarges what the one before made
         told = {"seed": request.seed, "noise_level": flags.noise_level}
-        samples, source = enlarge(stage.model, samples.images, **told), stage
+        samples, source = enlarge(stage.model, made[-1], **told), stage
+        made.append(samples.images)
+    if flags.stages:
+        samples = dataclasses.replace(samples, data=plotting.side_by_side(made))
     return _leave(flags, source, samples, time.perf_counter() - began)
 
 
@@ -245,6 +250,8 @@ def _check(flags: argparse.Namespace) -> None:
         raise UsageError("--noise-level needs --low-res or --then: images to be enlarged")
     if flags.then and plotting.needs_trajectory(flags.out):
         raise UsageError("--out of --then is an image, a folder or an .npz, no .gif")
+    if flags.stages and not flags.then:
+        raise UsageError("--stages needs --then, the stages to be shown")
     if flags.then and flags.refiner is not None:
         raise UsageError("give --then or --refiner, not both")
     if flags.refine_at is not None and flags.refiner is None:
@@ -290,6 +297,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="a run that makes the samples larger; once for each stage",
     )
+    parser.add_argument("--stages", action="store_true", help="show every stage beside the next")
     add("--noise-level", type=float, metavar="S", help="noise on small images, which hides faults")
 
     add = adder(parser.add_argument_group("editing"))

@@ -78,6 +78,11 @@ class Control:
         if not (request.control_guess or self.always_guess):
             told = shown | {"control_scale": scale}
             return told, dict(told)
+        if not self.guess:
+            raise ValueError(
+                "control_guess: a run of controlnet knows no guess mode; give its base what it "
+                "learned, with_controls(base, *controls_of(run.network))"
+            )
         scale = scale[:, :, None] * np.asarray(self.guess, np.float32)[None]
         return shown | {"control_scale": scale}, shown | {"control_scale": np.zeros_like(scale)}
 

@@ -12,6 +12,7 @@ from diffax.models import (
     ControlNetModel,
     T2IAdapter,
     UNet2DConditionModel,
+    UNetControl,
     controlled,
 )
 from diffax.models.controlnet import guess_scales
@@ -21,7 +22,7 @@ def with_controls(model: Model, *controls: BoundModule) -> Model:
     """A text-to-image model with ControlNets or T2I-Adapters, for requests that give `control`.
 
     Args:
-        model: from `load_pipeline`, or a run with a `UNet2DConditionModel`.
+        model: from `load_pipeline`, or a run with a `UNet2DConditionModel` or a `UNet`.
         *controls: from `load_network`, or of a run.
 
     Returns:
@@ -42,7 +43,7 @@ def with_controls(model: Model, *controls: BoundModule) -> Model:
     told = tuple(part for part in parts if not isinstance(part, Nothing))
     modules: list[Any] = [control.module for control in controls]
     for module in modules:
-        if not isinstance(module, ControlNetModel | T2IAdapter):
+        if not isinstance(module, ControlNetModel | UNetControl | T2IAdapter):
             name = type(module).__name__
             raise ValueError(f"expected a ControlNet or a T2I-Adapter, got a {name}")
     kinds = {isinstance(module, T2IAdapter) for module in modules}

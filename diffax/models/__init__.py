@@ -36,6 +36,7 @@ from diffax.models.unet import UNet
 from diffax.models.unet_1d import UNet1D
 from diffax.models.unet_2d import UNet2DModel
 from diffax.models.unet_condition import UNet2DConditionModel
+from diffax.models.unet_control import UNetControl
 
 # Denoising networks, by their names on command lines and in the JSON of a run.
 BY_NAME: dict[str, type] = {
@@ -93,6 +94,7 @@ __all__ = [
     "UNet1D",
     "UNet2DConditionModel",
     "UNet2DModel",
+    "UNetControl",
     "VQModel",
     "VectorMLP",
     "controlled",

@@ -3,53 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from diffax.models import fields, unet_encoder
-from diffax.models.blocks.style import Style
+from diffax.models.blocks.control import (
+    HintEmbedding,
+    Residuals,
+    check_hint,
+    zero_convolutions,
+)
 from diffax.models.bound import BoundModule
 from diffax.models.condition import Condition, checked
+from diffax.models.unet import UNet
 from diffax.models.unet_condition import UNet2DConditionModel
+from diffax.models.unet_control import UNetControl
 from diffax.models.unet_encoder import ConditionalEncoder
 
 # The values that the network knows, by field.
 CHOICES = {**unet_encoder.CHOICES, "controlnet_conditioning_channel_order": ("rgb", "bgr")}
 
-_ZEROS = nn.initializers.zeros
-
-
-class Residuals(NamedTuple):
-    """What a ControlNet adds to a U-Net.
-
-    Attributes:
-        down: `[B, h, w, C]` for each skip, the input convolution's first.
-        mid: `[B, h, w, C]` for the middle block's output.
-    """
-
-    down: tuple[jax.Array, ...]
-    mid: jax.Array
-
-
-class _HintEmbedding(nn.Module):
-    """Convolutions from an image down to the latents' size (Zhang et al. 2023, section 3.2)."""
-
-    style: Style
-    widths: tuple[int, ...]
-    features: int
-
-    @nn.compact
-    def __call__(self, hint: jax.Array) -> jax.Array:
-        """`[B, H, W, C]` to `[B, h, w, features]`; every width but the first halves a side."""
-        h = nn.silu(self.style.conv(self.widths[0], "conv_in")(hint))
-        for i, (before, after) in enumerate(zip(self.widths, self.widths[1:], strict=False)):
-            h = nn.silu(self.style.conv(before, f"blocks_{2 * i}")(h))
-            down = self.style.conv(after, f"blocks_{2 * i + 1}", stride=2, padding=((1, 1), (1, 1)))
-            h = nn.silu(down(h))
-        return self.style.conv(self.features, "conv_out", kernel_init=_ZEROS)(h)
+# Fields by which a ControlNet fits the U-Nets of a family.
+_FITTING = {
+    UNet2DConditionModel: (
+        "block_out_channels", "layers_per_block", "cross_attention_dim", "addition_embed_type",
+    ),
+    UNet: (
+        "channels", "multipliers", "num_res_blocks", "patch", "num_classes", "context_size",
+        "embedding_size", "extra_channels",
+    ),
+}  # fmt: skip
 
 
 class ControlNetModel(ConditionalEncoder):
@@ -113,19 +99,15 @@ class ControlNetModel(ConditionalEncoder):
         """
         condition = checked(self, condition, x.shape[0], self.reads)
         hint = condition["control"]
-        expected = (*(n * self.factor for n in x.shape[1:3]), self.conditioning_channels)
-        if hint.shape[1:] != expected:
-            raise ValueError(
-                f"expected a control image of shape {list(expected)}, got {list(hint.shape[1:])}: "
-                "resize it to the samples' size"
-            )
+        size = [side * self.factor for side in x.shape[1:3]]
+        check_hint(hint, size, self.conditioning_channels)
         if self.controlnet_conditioning_channel_order == "bgr":
             hint = hint[..., ::-1]
         style, channels = self._style(), self.block_out_channels
         temb = self._time_embedding(t, condition, style)
         context = condition["context"].astype(self.dtype)
         x = style.conv(channels[0], "conv_in")(x)
-        embedding = _HintEmbedding(
+        embedding = HintEmbedding(
             style,
             self.conditioning_embedding_out_channels,
             channels[0],
@@ -134,17 +116,7 @@ class ControlNetModel(ConditionalEncoder):
         x = x + embedding(hint.astype(self.dtype))
         x, skips = self._down(x, temb, context, style, train)
         x = self._middle(x, temb, context, style, train)
-
-        def zero_convolution(h: jax.Array, name: str) -> jax.Array:
-            out = style.conv(h.shape[-1], name, size=1, kernel_init=_ZEROS)(h)
-            if self.global_pool_conditions:
-                out = jnp.mean(out, axis=(1, 2), keepdims=True, dtype=jnp.float32)
-            return out
-
-        down = tuple(
-            zero_convolution(skip, f"controlnet_down_blocks_{i}") for i, skip in enumerate(skips)
-        )
-        return Residuals(down, zero_convolution(x, "controlnet_mid_block"))
+        return zero_convolutions(style, skips, x, self.global_pool_conditions)
 
 
 class ControlledUNet(nn.Module):
@@ -157,8 +129,8 @@ class ControlledUNet(nn.Module):
         controls: the ControlNets; each takes its channels of "control" in turn.
     """
 
-    unet: UNet2DConditionModel
-    controls: tuple[ControlNetModel, ...]
+    unet: UNet2DConditionModel | UNet
+    controls: tuple[ControlNetModel | UNetControl, ...]
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -166,9 +138,9 @@ class ControlledUNet(nn.Module):
         return (*self.unet.reads, "control", "control_scale")
 
     @property
-    def in_channels(self) -> int:
-        """Input channels of the U-Net."""
-        return self.unet.in_channels
+    def in_channels(self) -> int | None:
+        """Input channels of a published U-Net."""
+        return getattr(self.unet, "in_channels", None)
 
     @nn.compact
     def __call__(
@@ -238,7 +210,7 @@ def controlled(unet: BoundModule, *controls: BoundModule) -> BoundModule:
     for control in controls:
         _check_fit(control.module, unet.module)
     copies: Any = tuple(control.module for control in controls)
-    module = ControlledUNet(cast(UNet2DConditionModel, unet.module), copies)
+    module = ControlledUNet(cast(Any, unet.module), copies)
     params = {"unet": unet.params["params"]}
     params |= {f"controls_{i}": c.params["params"] for i, c in enumerate(controls)}
     return BoundModule(module, {"params": params})
@@ -255,12 +227,18 @@ def controls_of(network: BoundModule) -> tuple[BoundModule, ...]:
 
 def _check_fit(control: Any, unet: Any) -> None:
     """Refuses a ControlNet whose residuals or condition are not those of the U-Net."""
-    if not isinstance(unet, UNet2DConditionModel):
+    if not isinstance(unet, tuple(_FITTING)):
         raise ValueError(
-            f"a ControlNet needs a text-conditional U-Net, this is {type(unet).__name__}"
+            "a ControlNet needs a text-conditional U-Net or a unet of ours, this is "
+            f"{type(unet).__name__}"
         )
-    names = ("block_out_channels", "layers_per_block", "cross_attention_dim")
-    for name in (*names, "addition_embed_type"):
+    own_kind = isinstance(unet, UNet)
+    if own_kind != isinstance(control, UNetControl):
+        raise ValueError(
+            f"this ControlNet was made for another base model: it is a {type(control).__name__}, "
+            f"the U-Net a {type(unet).__name__}"
+        )
+    for name in _FITTING[UNet if own_kind else UNet2DConditionModel]:
         own, theirs = getattr(control, name), getattr(unet, name)
         if own != theirs:
             raise ValueError(
@@ -269,12 +247,35 @@ def _check_fit(control: Any, unet: Any) -> None:
             )
 
 
-def control_for(unet: UNet2DConditionModel, **changes: Any) -> ControlNetModel:
+def control_for(unet: UNet2DConditionModel | UNet, **changes: Any) -> ControlNetModel | UNetControl:
     """A ControlNet with the fields of a U-Net.
 
     Args:
         unet: whose encoder is to be copied.
         **changes: fields of the ControlNet, such as `conditioning_channels`.
     """
-    own = {f.name for f in dataclasses.fields(ConditionalEncoder)} - {"parent", "name"}
-    return ControlNetModel(**{name: getattr(unet, name) for name in own} | changes)
+    ours = isinstance(unet, UNet)
+    base, kind = (UNet, UNetControl) if ours else (ConditionalEncoder, ControlNetModel)
+    own = {f.name for f in dataclasses.fields(base)} - {"parent", "name"}
+    return kind(**{name: getattr(unet, name) for name in own} | changes)
+
+
+def copied(control: nn.Module, unet: BoundModule, inputs: tuple, seed: int) -> BoundModule:
+    """A ControlNet that starts as its U-Net's encoder (Zhang et al. 2023, section 3.1).
+
+    Args:
+        control: from `control_for`.
+        unet: whose parameters are taken wherever it has some of that name.
+        inputs: what the ControlNet is called with.
+        seed: of what the U-Net does not have, the convolutions that read the image.
+    """
+    theirs = unet.params["params"]
+
+    def new(key: jax.Array) -> dict[str, Any]:
+        drawn = control.init(key, *inputs)["params"]
+        return {name: tree for name, tree in drawn.items() if name not in theirs}
+
+    key = jax.random.key(seed)
+    own = jax.jit(new)(key)  # what the U-Net has is not even drawn
+    shapes = jax.eval_shape(lambda key: control.init(key, *inputs), key)["params"]
+    return BoundModule(control, {"params": {n: own.get(n, theirs.get(n)) for n in shapes}})

@@ -175,6 +175,8 @@ class UNet(nn.Module):
         t: jax.Array,
         condition: Condition = NOTHING,
         *,
+        down_residuals: tuple[jax.Array, ...] | None = None,
+        mid_residual: jax.Array | None = None,
         train: bool = False,
     ) -> jax.Array:
         """Apply the network.
@@ -184,6 +186,8 @@ class UNet(nn.Module):
           t: `[B]`, times.
           condition: what the fields ask for: "label" int `[B]` (without it, the null label for
             every image), "context" `[B, L, context_size]`, "embedding" `[B, embedding_size]`.
+          down_residuals: added to the skips, input convolution first (ControlNet).
+          mid_residual: added to the middle block's output (ControlNet).
           train: with dropout (random stream "dropout").
 
         Returns:
@@ -193,43 +197,17 @@ class UNet(nn.Module):
           ValueError: a size that cannot be halved often enough, or a condition with names that
             the network does not read, or without one that it needs.
         """
-        halvings = len(self.multipliers) - 1
-        check_images(
-            self, x, t, 2**halvings * self.patch, f"for `multipliers` halves them {halvings} times"
-        )
-        needed = tuple(name for name in self.reads if name != "label")
-        condition = checked(self, condition, x.shape[0], needed)
+        self._check(x, t, condition)
         style = self._style()
         embedding = self._embed(t, condition, style)
-        context = None
-        if self.context_size is not None:
-            context = sized(self, condition, "context", 3, self.context_size)
-            context = context.astype(style.dtype)
+        context = self._context(condition, style)
+        h, skips = self._encode(x, embedding, context, condition, train)
+        if down_residuals is not None:
+            skips = [a + b.astype(a.dtype) for a, b in zip(skips, down_residuals, strict=True)]
+        if mid_residual is not None:
+            h = h + mid_residual.astype(h.dtype)
 
-        out_channels = (self.out_channels or x.shape[-1]) * (2 if self.learned_variance else 1)
-        beside = None
-        if self.extra_channels is not None:
-            beside = sized(self, condition, "channels", 4, self.extra_channels)
-            x = jnp.concatenate([x, beside.astype(x.dtype)], axis=-1)
-        x = fold(x, self.patch)
-        widths = [multiplier * self.channels for multiplier in self.multipliers]
-        h = style.conv(self.channels, "conv_in")(pixel_waves(x, self.waves))
-        skips = [h]
-        for i, width in enumerate(widths):
-            h, new = DownBlock(
-                style,
-                width,
-                (self._attention(f"down_blocks_{i}", h, width),) * self.num_res_blocks,
-                resample=self.downsample if i < len(widths) - 1 else None,
-                padding=0,
-                name=f"down_blocks_{i}",
-            )(h, embedding, context, train)
-            skips += new
-
-        middle = MidBlock(style, (self._attention_of(widths[-1]),), name="mid_block")
-        h = middle(h, embedding, context, train)
-
-        layers = self.num_res_blocks + 1
+        layers, widths = self.num_res_blocks + 1, self._widths
         doubling = {"nearest": "conv", "bilinear": "bilinear"}[self.upsample]
         for i, width in enumerate(reversed(widths)):
             own, skips = skips[-layers:], skips[:-layers]
@@ -242,11 +220,63 @@ class UNet(nn.Module):
             )(h, own, embedding, context, train)
 
         h = nn.silu(GroupNorm(name="conv_norm_out")(h))
+        out_channels = (self.out_channels or x.shape[-1]) * (2 if self.learned_variance else 1)
         h = Conv(out_channels * self.patch**2, kernel_init=_NEAR_ZERO, name="conv_out")(h)
         answer = unfold(h, self.patch)
-        if self.corrects and beside is not None:
-            answer = answer + beside[..., :out_channels]
+        if self.corrects and self.extra_channels is not None:
+            answer = answer + condition["channels"][..., :out_channels]
         return answer
+
+    def _check(self, x: jax.Array, t: jax.Array, condition: Condition) -> None:
+        halvings = len(self.multipliers) - 1
+        check_images(
+            self, x, t, 2**halvings * self.patch, f"for `multipliers` halves them {halvings} times"
+        )
+        checked(self, condition, x.shape[0], tuple(name for name in self.reads if name != "label"))
+
+    @property
+    def _widths(self) -> tuple[int, ...]:
+        return tuple(multiplier * self.channels for multiplier in self.multipliers)
+
+    def _context(self, condition: Condition, style: Style) -> jax.Array | None:
+        if self.context_size is None:
+            return None
+        return sized(self, condition, "context", 3, self.context_size).astype(style.dtype)
+
+    def _encode(
+        self,
+        x: jax.Array,
+        embedding: jax.Array,
+        context: jax.Array | None,
+        condition: Condition,
+        train: bool,
+        hint: jax.Array | None = None,
+    ) -> tuple[jax.Array, list[jax.Array]]:
+        """The way down and the middle: the output, and the skips with the first convolution's.
+
+        `hint`, of a ControlNet, is added to the first convolution's output.
+        """
+        style, widths = self._style(), self._widths
+        if self.extra_channels is not None:
+            beside = sized(self, condition, "channels", 4, self.extra_channels)
+            x = jnp.concatenate([x, beside.astype(x.dtype)], axis=-1)
+        x = fold(x, self.patch)
+        h = style.conv(self.channels, "conv_in")(pixel_waves(x, self.waves))
+        if hint is not None:
+            h = h + hint.astype(h.dtype)
+        skips = [h]
+        for i, width in enumerate(widths):
+            h, new = DownBlock(
+                style,
+                width,
+                (self._attention(f"down_blocks_{i}", h, width),) * self.num_res_blocks,
+                resample=self.downsample if i < len(widths) - 1 else None,
+                padding=0,
+                name=f"down_blocks_{i}",
+            )(h, embedding, context, train)
+            skips += new
+        middle = MidBlock(style, (self._attention_of(widths[-1]),), name="mid_block")
+        return middle(h, embedding, context, train), skips
 
     def _style(self) -> Style:
         return Style(

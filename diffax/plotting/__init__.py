@@ -8,7 +8,7 @@ from diffax.plotting.audio import audio_grid
 from diffax.plotting.curves import line_chart, loss_curve
 from diffax.plotting.drawn import DRAWN, drawn
 from diffax.plotting.files import png, save_gif, save_image
-from diffax.plotting.images import evenly_spaced, image_grid, strip
+from diffax.plotting.images import evenly_spaced, image_grid, side_by_side, strip
 from diffax.plotting.output import check_output, export, needs_trajectory
 from diffax.plotting.series import series_grid
 from diffax.plotting.vectors import limits, scatter, scatter_gif, scatter_strip
@@ -32,5 +32,6 @@ __all__ = [
     "scatter_gif",
     "scatter_strip",
     "series_grid",
+    "side_by_side",
     "strip",
 ]

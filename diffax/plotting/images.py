@@ -110,6 +110,32 @@ def strip(
     return grid if titles is None else lettering.above(grid, [titles[i] for i in chosen])
 
 
+def side_by_side(stages: Sequence[np.ndarray]) -> np.ndarray:
+    """Images of several sizes, each as one image of all its sizes, the first on the left.
+
+    Args:
+        stages: uint8 or floating point in [-1, 1], `[N, H, W, C]` each; every H divides the last,
+            as a cascade's do, and all have one shape. Smaller ones are enlarged, pixels kept sharp.
+
+    Returns:
+        uint8 `[N, H, widths, C]`, with the last one's H.
+
+    Example:
+        >>> side_by_side([np.zeros((2, 4, 4, 3)), np.zeros((2, 8, 8, 3))]).shape
+        (2, 8, 16, 3)
+    """
+    stages = [check(stage) for stage in stages]
+    height = stages[-1].shape[1]
+    sizes = [stage.shape[1] for stage in stages]
+    if any(height % size for size in sizes):
+        raise ValueError(f"expected heights that divide the last stage's {height}, got {sizes}")
+    larger = [
+        stage.repeat(height // size, axis=1).repeat(height // size, axis=2)
+        for stage, size in zip(stages, sizes, strict=True)
+    ]
+    return np.concatenate(larger, axis=2)
+
+
 def evenly_spaced(total: int, most: int) -> np.ndarray:
     """Chooses moments of a trajectory to show: evenly spaced, always the first and the last.
 

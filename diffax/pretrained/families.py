@@ -187,7 +187,8 @@ FAMILIES: dict[str, dict[str, dict[str, Any]]] = {
 _UNET = "model.diffusion_model."
 _LATENTS = _UNET + "input_blocks.0.0.weight"
 # A cross-attention of each family, deep enough to exist in all of them.
-_CONTEXT = _UNET + "input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
+_INSIDE = "input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
+_CONTEXT = _UNET + _INSIDE
 _BY_CONTEXT = {768: "sd1", 1024: "sd2", 2048: "sdxl", 1280: "sdxl-refiner"}
 _BY_CLASSES = {512: "cin256-v2"}
 # The table of classes, in models that have no text.
@@ -227,3 +228,17 @@ def family_of(tensors: Tensors) -> tuple[str, dict[str, dict[str, Any]]]:
         rows = tensors.shape(CLASS_TABLE)[0]
         configs["class_embedder"] = {**configs["class_embedder"], "n_classes": rows}
     return name, configs
+
+
+def unet_by_context(tensors: Tensors) -> dict[str, Any]:
+    """The configuration of the U-Net whose encoder, without a prefix, a file holds a copy of.
+
+    Raises:
+        ValueError: none of the supported families.
+    """
+    width = tensors.shape(_INSIDE)[1] if _INSIDE in tensors else None
+    if width not in _BY_CONTEXT:
+        raise ValueError(
+            f"a context of width {width} is of no known family ({', '.join(_BY_CONTEXT.values())})"
+        )
+    return FAMILIES[_BY_CONTEXT[width]]["unet"]

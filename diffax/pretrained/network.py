@@ -18,6 +18,7 @@ from diffax.pretrained.configs import (
     read_json,
     written_config,
 )
+from diffax.pretrained.control_file import load_control_file
 from diffax.pretrained.filling import fill, leaves
 from diffax.pretrained.saving import write_json, write_safetensors
 from diffax.pretrained.weights import open_folder
@@ -31,11 +32,12 @@ def load_network(
     variant: str | None = None,
     **options: Any,
 ) -> BoundModule:
-    """Loads one network from a folder with `config.json` and safetensors.
+    """Loads one network from a folder with `config.json` and safetensors, or a ControlNet's file.
 
     Args:
         folder: such as `checkpoint/unet`, or a whole `google/ddpm-*` snapshot; or its name on the
-            hub, `org/name[@revision]/unet`, see `diffax.hub`.
+            hub, `org/name[@revision]/unet`, see `diffax.hub`; or a single file with a ControlNet
+            of the original layout.
         dtype: of the computation.
         param_dtype: of the parameters in memory, whatever the file's.
         variant: such as "fp16", to prefer that file.
@@ -52,6 +54,9 @@ def load_network(
         >>> unet = load_network("stable-diffusion-v1-5/unet")  # doctest: +SKIP
         >>> unet(x, t, {"context": text})  # doctest: +SKIP
     """
+    if Path(folder).is_file():
+        options |= {"dtype": dtype, "param_dtype": param_dtype}
+        return load_control_file(Path(folder), **options)
     folder = remote.network(folder, variant)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")

@@ -13,6 +13,7 @@ from diffax.models import (
     AutoencoderKL,
     ClassEmbedder,
     CLIPTextModel,
+    ControlNetModel,
     UNet2DConditionModel,
     UNet2DModel,
     VQModel,
@@ -160,6 +161,32 @@ def unet_key(
 def _inside_resnet(rest: str) -> str:
     name, leaf = rest.rsplit(".", 1)
     return f"{RESNET[name]}.{leaf}"
+
+
+def control_locator(module: ControlNetModel) -> Callable[[str], Source]:
+    """Names of the original ControlNet: its encoder's are the U-Net's."""
+    layers = module.layers_per_block
+    if not isinstance(layers, int):
+        raise ValueError(
+            f"layers_per_block {layers}: original files have one number for all blocks"
+        )
+    last = 2 * (2 * len(module.conditioning_embedding_out_channels) - 1)
+
+    def locate(key: str) -> Source:
+        name, leaf = key.rsplit(".", 1)
+        hint = name.removeprefix("controlnet_cond_embedding.")
+        place = {"conv_in": 0, "conv_out": last}.get(hint)
+        if hint.startswith("blocks."):  # a function lies between any two convolutions
+            place = 2 * int(hint.removeprefix("blocks.")) + 2
+        if place is not None and hint != name:
+            return Source(f"input_hint_block.{place}.{leaf}")
+        if name == "controlnet_mid_block":
+            return Source(f"middle_block_out.0.{leaf}")
+        if name.startswith("controlnet_down_blocks."):
+            return Source(f"zero_convs.{name.rsplit('.', 1)[1]}.0.{leaf}")
+        return Source(unet_key(key, layers, ()))
+
+    return locate
 
 
 def autoencoder_locator(module: AutoencoderKL | VQModel) -> Callable[[str], Source]:

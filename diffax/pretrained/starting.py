@@ -20,15 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import jax
 import jax.numpy as jnp
-from jax import Array
 
 from diffax import hub
 from diffax.codecs import Latent
 from diffax.conditioning import Control, EditedImage, Joined
 from diffax.models import BoundModule, UNet2DConditionModel, controlled
-from diffax.models.controlnet import control_for
+from diffax.models.controlnet import control_for, copied
 from diffax.parameterization import Parameterization
 from diffax.pretrained import remote
 from diffax.pretrained.components import Components
@@ -36,7 +34,6 @@ from diffax.pretrained.conditioning import PublishedText
 from diffax.pretrained.configs import (
     example_inputs,
     module_from_config,
-    parameter_shapes,
     read_json,
 )
 from diffax.pretrained.network import load_network
@@ -104,28 +101,17 @@ class NewControl(PublishedNetwork):
         elif not isinstance(module, UNet2DConditionModel):
             raise ValueError(f"{self.path}: a ControlNet needs a U-Net that reads a text")
         else:
-            control = self._fresh(module, params)
+            control = self._fresh(module, unet)
         both = controlled(unet, control)
         return both.module, both.params
 
-    def _fresh(self, unet: UNet2DConditionModel, params: Any) -> BoundModule:
+    def _fresh(self, base: UNet2DConditionModel, unet: BoundModule) -> BoundModule:
         changes = {
             "conditioning_channels": self.channels,
             "conditioning_embedding_out_channels": self.widths,
         }
-        module = control_for(unet, **changes)
-        inputs = example_inputs(module)
-
-        def new(key: Array) -> dict[str, Any]:
-            drawn = module.init(key, *inputs)["params"]
-            return {name: tree for name, tree in drawn.items() if name not in params["params"]}
-
-        # What the U-Net has is not even drawn.
-        own = jax.jit(new)(jax.random.key(self.seed))
-        shapes = parameter_shapes(module)["params"]
-        return BoundModule(
-            module, {"params": {n: own.get(n, params["params"].get(n)) for n in shapes}}
-        )
+        module = control_for(base, **changes)
+        return copied(module, unet, example_inputs(module), self.seed)
 
 
 @dataclass(frozen=True)

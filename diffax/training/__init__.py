@@ -42,6 +42,8 @@ from diffax.training.setup import Setup, prepare
 from diffax.training.starting import (
     TrainedAutoencoder,
     TrainedCodes,
+    TrainedControl,
+    TrainedControlReader,
     TrainedReader,
     TrainedRun,
     TrainedToken,
@@ -76,6 +78,8 @@ __all__ = [
     "TrainState",
     "TrainedAutoencoder",
     "TrainedCodes",
+    "TrainedControl",
+    "TrainedControlReader",
     "TrainedReader",
     "TrainedRun",
     "TrainedToken",

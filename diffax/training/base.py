@@ -9,6 +9,8 @@ from typing import Any
 from diffax import hub
 from diffax.generation import Model
 from diffax.pretrained import (
+    ControlReader,
+    NewControl,
     PublishedNetwork,
     PublishedReader,
     TokenReader,
@@ -18,7 +20,13 @@ from diffax.pretrained import (
 from diffax.training.config import Config
 from diffax.training.keeping.workdir import previous_config
 from diffax.training.run import load_run
-from diffax.training.starting import TrainedReader, TrainedRun, TrainedToken
+from diffax.training.starting import (
+    TrainedControl,
+    TrainedControlReader,
+    TrainedReader,
+    TrainedRun,
+    TrainedToken,
+)
 
 
 def started_from(config: Config, folder: str) -> Config:
@@ -62,10 +70,15 @@ def _of_run(part: Any, name: str, folder: str, run: Config) -> Any:
     if type(part) is TokenReader:
         new = (part.token, part.vectors, part.initial)
         return TrainedToken(folder, None, None, part.dropout, *new)
+    if type(part) is NewControl and not part.start:
+        return TrainedControl(folder, None, None, part.widths, part.channels, part.seed)
+    if type(part) is ControlReader:
+        return TrainedControlReader(folder, None, None, part.dropout, part.channels)
     if name in ("schedule", "parameterization", "codec"):
         own = getattr(run.objective, name)
-        # Latents that are kept are those of the run's data.
-        return dataclasses.replace(own, cache=None) if hasattr(own, "cache") else own
+        # The run's own file of latents is of the run's data.
+        kept = getattr(part, "cache", None)
+        return dataclasses.replace(own, cache=kept) if hasattr(own, "cache") else own
     raise ValueError(
         f"--pretrained {folder} is a run of train.py, and {type(part).__name__} needs a published "
         "model with model_index.json"

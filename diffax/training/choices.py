@@ -52,7 +52,7 @@ def families() -> dict[str, Mapping[str, Any]]:
         "data": data.BY_NAME,
         "objective": objectives.BY_NAME,
         "teacher": starting.RUNS,
-        "network": models.BY_NAME | pretrained.NETWORKS | starting.RUNS,
+        "network": models.BY_NAME | pretrained.NETWORKS | starting.NETWORKS,
         "schedule": schedules.BY_NAME | pretrained.SCHEDULES,
         "parameterization": parameterization.BY_NAME | pretrained.PARAMETERIZATIONS,
         "times": losses.TIMES,

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffax.codecs import Codes, Latent
-from diffax.conditioning import Captions
+from diffax.conditioning import Captions, Control, Joined
 from diffax.generation import Model
+from diffax.models import UNet, controlled
+from diffax.models.controlnet import control_for, copied
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,53 @@ class TrainedRun:
         """The network, and its parameters; raises as `model`."""
         network = self.model().network
         return network.module, network.params
+
+
+@dataclass(frozen=True)
+class TrainedControl(TrainedRun):
+    """A run's U-Net with a new ControlNet, a copy of its encoder (Zhang et al. 2023).
+
+    With the adapter `Subset("/controls_0/")` the ControlNet is learned and the U-Net stays.
+    """
+
+    widths: tuple[int, ...] = (16, 32, 96, 256)
+    """Channels of the convolutions that read the control image; each but the first halves it. As
+    many are made as bring it to the size of what the U-Net sees."""
+    channels: int = 3
+    """Of the control image."""
+    seed: int = 0
+    """Of those convolutions."""
+
+    def open(self) -> tuple[Any, Any]:
+        """The network, and its parameters; raises as `model`.
+
+        Raises:
+            ValueError: also a run whose network is no `unet`, or too few `widths`.
+        """
+        model = self.model()
+        unet: Any = model.network
+        if not isinstance(unet.module, UNet):
+            raise ValueError(
+                f"a ControlNet needs a run whose network is a unet; {self.path} has a "
+                f"{type(unet.module).__name__}"
+            )
+        module = control_for(
+            unet.module,
+            conditioning_channels=self.channels,
+            conditioning_embedding_out_channels=self._enough(model.factor * unet.module.patch),
+        )
+        both = controlled(unet, copied(module, unet, module.inputs(model.shape), self.seed))
+        return both.module, both.params
+
+    def _enough(self, factor: int) -> tuple[int, ...]:
+        """The first of the widths, which make an image `factor` times smaller."""
+        count = factor.bit_length()
+        if factor != 2 ** (count - 1) or count > len(self.widths):
+            raise ValueError(
+                f"network.widths: {self.path} sees images {factor} times smaller, each width but "
+                f"the first halves them, got {list(self.widths)}; give one more than halvings"
+            )
+        return self.widths[:count]
 
 
 @dataclass(frozen=True)
@@ -127,7 +176,7 @@ class TrainedReader:
     def fitted(self, spec: Any) -> Any:
         """The conditioner; raises as `TrainedRun.model`, or where the data do not tell it."""
         conditioner = TrainedRun(self.path, self.ema, self.step).model().conditioner
-        if self.dropout is not None:
+        if self.dropout is not None and hasattr(conditioner, "dropout"):
             conditioner = dataclasses.replace(conditioner, dropout=self.dropout)
         return conditioner.fitted(spec)
 
@@ -157,6 +206,24 @@ class TrainedToken(TrainedReader):
         return conditioner.with_token(self.token, self.vectors, self.initial)
 
 
+@dataclass(frozen=True)
+class TrainedControlReader(TrainedReader):
+    """What a run of train.py is told, and an image to follow beside it."""
+
+    channels: int = 3
+    """Of the control image."""
+
+    def fitted(self, spec: Any) -> Joined:
+        """The conditioner; raises as `TrainedReader.fitted`, or where data have no controls."""
+        control = Control(channels=(self.channels,)).fitted(spec)
+        return Joined((super().fitted(spec), control))
+
+
 RUNS: dict[str, type] = {"run": TrainedRun}
-READERS: dict[str, type] = {"run": TrainedReader, "run_token": TrainedToken}
+NETWORKS: dict[str, type] = RUNS | {"run_control": TrainedControl}
+READERS: dict[str, type] = {
+    "run": TrainedReader,
+    "run_token": TrainedToken,
+    "run_with_control": TrainedControlReader,
+}
 CODECS: dict[str, type] = {"run": TrainedAutoencoder, "run_codes": TrainedCodes}

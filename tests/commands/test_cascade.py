@@ -67,6 +67,11 @@ def test_stages_follow_each_other(runs, tmp_path):
     assert large.shape == (2, 16, 16, 1)
     expected = upscale(load_run(runs / "double"), small, seed=0)
     np.testing.assert_allclose(large, np.rint((expected + 1) * 127.5), atol=1)
+    assert draw(*first, *then, "--stages") == 0
+    shown = read(out)
+    assert shown.shape == (2, 16, 32, 1)
+    np.testing.assert_array_equal(shown[:, ::2, :16:2], small)
+    np.testing.assert_array_equal(shown[:, :, 16:], large)
     assert draw(*first, *then, *then, "--noise-level", 0.1) == 0
     assert read(out).shape == (2, 32, 32, 1)
 
@@ -87,6 +92,7 @@ def test_a_file_is_made_larger(runs, tmp_path):
     ("base", ["--noise-level", "0.1"], "needs --low-res or --then"),
     ("base", ["--then", "DOUBLE", "--noise-level", "0.9"], "noise_level must lie in 0 to 0.2"),
     ("base", ["--then", "DOUBLE", "--out", "x.gif"], "no .gif"),
+    ("base", ["--stages"], "--stages needs --then"),
 ])  # fmt: skip
 def test_what_cannot_be_is_one_line(runs, tmp_path, capsys, monkeypatch, run, flags, words):
     monkeypatch.chdir(tmp_path)

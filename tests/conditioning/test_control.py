@@ -37,6 +37,8 @@ def test_in_guess_mode_the_unguided_guess_sees_nothing():
     told, avoided = control.request(asked(control=IMAGE, control_scale=2.0, control_guess=True), 1)
     np.testing.assert_allclose(told["control_scale"], [[[0.2, 2.0]]])
     assert avoided["control_scale"].shape == (1, 1, 2) and not avoided["control_scale"].any()
+    with pytest.raises(ValueError, match="a run of controlnet knows no guess mode"):
+        Control().request(asked(control=IMAGE, control_guess=True), 1)
 
 
 def test_training_reads_eight_bit_images():

@@ -100,3 +100,14 @@ def test_pure_noise_is_the_first_of_a_strip():
     levels = np.rint((np.clip(noise[0, 0], -1, 1) + 1) * 127.5)
     np.testing.assert_array_equal(image[2:6, 2:6], levels)
     assert (image[2:6, 8:12] == 128).all()
+
+
+def test_stages_stand_side_by_side_as_large_as_the_last():
+    small = np.arange(2 * 2 * 3 * 1, dtype=np.uint8).reshape(2, 2, 3, 1)
+    large = np.full((2, 4, 6, 1), 200, np.uint8)
+    shown = plotting.side_by_side([small, large])
+    assert shown.shape == (2, 4, 12, 1)
+    np.testing.assert_array_equal(shown[:, 1::2, 1:6:2], small)
+    np.testing.assert_array_equal(shown[:, :, 6:], large)
+    with pytest.raises(ValueError, match=r"divide the last stage's 3, got \[2, 3\]"):
+        plotting.side_by_side([small, large[:, :3]])

@@ -175,6 +175,23 @@ def test_original_names_as_the_reference_reads_them():
         assert {k: int(v) for k, v in converted.items()} == {k: i for i, k in enumerate(keys)}
 
 
+def test_original_names_of_a_control_as_the_reference_reads_them():
+    from diffusers.loaders import single_file_utils as reference
+
+    for width in (768, 1024, 2048):
+        name = families._BY_CONTEXT[width]
+        unet = families.FAMILIES[name]["unet"]
+        config = {k: v for k, v in unet.items() if k not in ("up_block_types", "sample_size")}
+        module = module_from_config(config | {"_class_name": "ControlNetModel"})
+        locate = original.control_locator(module)
+        keys = list(filling.leaves(parameter_shapes(module)))
+        checkpoint = {"control_model." + locate(k).key: torch.tensor(i) for i, k in enumerate(keys)}
+        converted = reference.convert_controlnet_checkpoint(checkpoint, config)
+        # The reference leaves out the sizes that XL is told.
+        known = {k: i for i, k in enumerate(keys) if not k.startswith("add_embedding.")}
+        assert {k: int(v) for k, v in converted.items() if k in known} == known
+
+
 def drawn_by(pipe, **options):
     """Latents of the reference's text-to-image from the shared noise, NHWC."""
     pipe.set_progress_bar_config(disable=True)

@@ -11,6 +11,9 @@ from diffax.parameterization import V
 from diffax.pretrained import PublishedNetwork, PublishedSchedule, PublishedTarget
 from diffax.schedules import ScaledLinear
 from diffax.training import (
+    TrainedAutoencoder,
+    TrainedControl,
+    TrainedControlReader,
     TrainedReader,
     TrainedRun,
     TrainedToken,
@@ -62,9 +65,33 @@ def test_a_run_learns_a_new_token_as_a_published_model_does(run):
     assert objective.conditioner == token and objective.network == TrainedRun(str(run))
 
 
+def test_a_run_learns_a_control_as_a_published_model_does(run):
+    objective = started_from(recipe("controlnet"), str(run)).objective
+    assert objective.network == TrainedControl(str(run), widths=(8, 16))
+    assert objective.conditioner == TrainedControlReader(str(run), dropout=0.5)
+
+
+def test_of_a_runs_latents_only_the_file_that_was_asked_for_is_kept(run):
+    emoji = recipe("emoji")
+    latents = TrainedAutoencoder("autoencoder", cache="latents_of_its_data.npz")
+    config = dataclasses.replace(
+        emoji, objective=dataclasses.replace(emoji.objective, codec=latents)
+    )
+    record = {"recipe": "emoji.py", "config": to_json(config)}
+    (run / "config.json").write_text(json.dumps(record))
+    for cache in (None, "mine.npz"):
+        lora = recipe("lora")
+        given = dataclasses.replace(lora.objective.codec, cache=cache)
+        asked = dataclasses.replace(
+            lora, objective=dataclasses.replace(lora.objective, codec=given)
+        )
+        codec = started_from(asked, str(run)).objective.codec
+        assert codec == TrainedAutoencoder("autoencoder", cache=cache)
+
+
 def test_where_a_run_cannot_it_is_said(run, tmp_path):
-    with pytest.raises(ValueError, match="NewControl needs a published model"):
-        started_from(recipe("controlnet"), str(run))
+    with pytest.raises(ValueError, match="EditingNetwork needs a published model"):
+        started_from(recipe("instruct"), str(run))
     with pytest.raises(ValueError, match="this recipe has none"):
         started_from(recipe("emoji"), str(run))
     with pytest.raises(FileNotFoundError, match="no such folder"):
