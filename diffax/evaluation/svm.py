@@ -32,11 +32,13 @@ class SVM:
         from sklearn.model_selection import StratifiedKFold
         from sklearn.multiclass import OneVsOneClassifier
         from sklearn.svm import SVC
+        from threadpoolctl import threadpool_limits
 
         gamma = 1 / (known.shape[1] * known.var())  # one width for all pairs
         folds = StratifiedKFold(5, shuffle=True, random_state=0)
         one = CalibratedClassifierCV(SVC(gamma=gamma), cv=folds, ensemble=False)
-        self._pairs: Any = OneVsOneClassifier(one).fit(known, labels).estimators_
+        with threadpool_limits(1):  # threads that wait for each other took four times as long
+            self._pairs: Any = OneVsOneClassifier(one).fit(known, labels).estimators_
         self._classes = int(labels.max()) + 1
 
     def __call__(self, data: np.ndarray) -> np.ndarray:

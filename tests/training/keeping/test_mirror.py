@@ -3,13 +3,15 @@
 import json
 
 import fsspec
+import jax
 import numpy as np
+import optax
 import pytest
 
 from diffax.data import Toy
 from diffax.models import VectorMLP
 from diffax.objectives import Denoising
-from diffax.training import Config
+from diffax.training import Config, train
 from diffax.training.choices import to_json
 from diffax.training.keeping import manifest
 from diffax.training.keeping.mirror import Mirror, mirrored
@@ -144,3 +146,26 @@ def test_addresses_that_lead_nowhere_are_refused_in_one_line(tmp_path):
         Mirror(tmp_path, "nowhere://bucket/run")
     with mirrored(tmp_path, None) as callbacks:
         assert callbacks == ()
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_from_its_copy_to_the_same_bits(store, tmp_path):
+    data = np.random.default_rng(0).normal(size=(64, 2))
+
+    def trained(name):
+        return train(
+            Denoising(VectorMLP(features=8, num_blocks=1)), data, optax.adam(1e-3),
+            tmp_path / name, mirror=ADDRESS, steps=8, batch_size=8, steps_per_call=2, log_every=2,
+            save_every=4, sample_every=0, images=False, tensorboard=False, quiet=True,
+        )  # fmt: skip
+
+    whole = trained("whole")
+    for path in store.find("/bucket/run"):  # as if the machine had died after step 4
+        if "00000008" in path or path.endswith("summary.json"):
+            store.rm_file(path)
+    other = trained("other")
+    assert other.step == whole.step == 8
+    pairs = zip(*(jax.tree.leaves(run.trainable) for run in (whole, other)), strict=True)
+    assert all(np.array_equal(a, b) for a, b in pairs)
+    lines = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "other")]
+    assert lines[0] == lines[1]
