@@ -169,11 +169,18 @@ def _fixed_steps(
     def moved(state: tuple, by: ArrayLike, slopes: tuple) -> tuple:
         return jax.tree.map(lambda y, k: (y + by * k).astype(y.dtype), state, slopes)
 
+    # A loop over the stages, so that the field and its derivative are compiled once.
+    stages = jnp.asarray(_NODES[method], h.dtype), jnp.asarray(_WEIGHTS[method], h.dtype)
+
     def step(state: tuple, u: Array) -> tuple[tuple, None]:
-        found, total = jax.tree.map(jnp.zeros_like, state), state
-        for node, weight in zip(_NODES[method], _WEIGHTS[method], strict=True):
+        def stage(carry: tuple, at: tuple[Array, Array]) -> tuple[tuple, None]:
+            (found, total), (node, weight) = carry, at
             found = slope(u + node * h, moved(state, node * h, found))
-            total = moved(total, weight * h, found)
+            found = jax.tree.map(lambda y, k: k.astype(y.dtype), state, found)
+            return (found, moved(total, weight * h, found)), None
+
+        still = jax.tree.map(jnp.zeros_like, state)
+        (_, total), _ = jax.lax.scan(stage, (still, state), stages)
         return total, None
 
     return jax.lax.scan(step, state, start + h * jnp.arange(steps))[0]
