@@ -1,12 +1,16 @@
-"""Does a run of ours learn a new thing from four pictures? LoRA on a text-to-image run.
+"""Does a run of ours learn a new thing from four pictures? On a text-to-image run.
 
     python benchmarks/concept_learning.py --base runs/emoji --known EMOJI
+    python benchmarks/concept_learning.py --base runs/emoji --known EMOJI --method textual_inversion
 
 Draws four pictures of a thing that the base has never seen (a purple triangle with a green eye, in
-four places and sizes), called "zorp"; tunes the base on them by the recipe lora; and asks a judge
-who knows neither model: of each sample for "a zorp", is its nearest picture, in pixels, among the
-four or among the captioned pictures that the base learned? Beside it: how far samples of another
-prompt moved, as a share of their distance to each other. Leaves a grid and the figures.
+four places and sizes); tunes the base on them, by the recipe lora (the thing is called "zorp") or
+by textual_inversion (a new token, whose vectors start from the word "triangle"); and asks a judge
+who knows neither model: of each sample for the thing, is its nearest picture, in pixels, among the
+four or among the captioned pictures that the base learned? The base is asked the same, for textual
+inversion by the word that the token starts from. Beside it: how far samples of another prompt
+moved, as a share of their distance to each other. Leaves the figures of either method and a grid:
+the four, samples of the base and of the tuned model for the thing, and of both for the other one.
 """
 
 from __future__ import annotations
@@ -27,7 +31,10 @@ from diffax.generation import generate
 from diffax.training import load_run
 
 ROOT = Path(__file__).parents[1]
-PROMPT, OTHER = "a zorp", "a red heart"
+OTHER = "red heart"
+# What the tuned model is asked for, and what the base is.
+PROMPTS = {"lora": ("zorp", "zorp"), "textual_inversion": ("<new>", "triangle")}
+LEARNING_RATES = {"lora": 1e-3, "textual_inversion": 1e-2}
 PLACES = ((36, 36, 30), (33, 38, 26), (39, 35, 28), (36, 33, 24))  # centre and radius, of 72
 
 
@@ -36,11 +43,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--known", required=True, help="the folder that the base learned")
-    parser.add_argument("--workdir", type=Path, default=Path("runs/zorp"))
+    parser.add_argument("--method", choices=PROMPTS, default="lora")
+    parser.add_argument("--workdir", type=Path, help="default: runs/zorp_METHOD")
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--learning-rate", type=float, help="default: the method's")
     parser.add_argument("--num", type=int, default=32)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
     flags = parser.parse_args()
+    flags.workdir = flags.workdir or Path(f"runs/zorp_{flags.method}")
+    flags.learning_rate = flags.learning_rate or LEARNING_RATES[flags.method]
 
     base = load_run(flags.base)
     size = base.shape[0] * base.factor
@@ -54,15 +65,18 @@ def main() -> None:
     concept = ImageFolder(dir=str(images), image_size=size).load().arrays()["x"]
     known = ImageFolder(dir=flags.known, image_size=size, labels=False).load().arrays()["x"]
     options = dict(num=flags.num, seed=1, guidance=3.0)
-    before, after = (generate(m, prompt=PROMPT, **options).images for m in (base, tuned))
+    asked, plain = PROMPTS[flags.method]
+    before = generate(base, prompt=plain, **options).images
+    after = generate(tuned, prompt=asked, **options).images
     other = [generate(m, prompt=OTHER, **options).images for m in (base, tuned)]
     figures = {
-        "prompt": PROMPT,
+        "prompts, tuned and base": [asked, plain],
         "samples": flags.num,
         "nearest is the concept, base": share(before, concept, known),
         "nearest is the concept, tuned": share(after, concept, known),
         "chance": len(concept) / (len(concept) + len(known)),
         f"{OTHER!r}: distance moved / distance between samples": moved(*other),
+        "learning rate": flags.learning_rate,
         "steps": flags.steps,
         "cpu seconds of tuning": round(seconds, 1),
         "jax": jax.__version__,
@@ -70,10 +84,12 @@ def main() -> None:
     }
     print(json.dumps(figures, indent=2))
     flags.out.mkdir(parents=True, exist_ok=True)
-    (flags.out / "concept_learning.json").write_text(json.dumps(figures, indent=2) + "\n")
+    file = flags.out / "concept_learning.json"
+    known_already = json.loads(file.read_text()) if file.exists() else {}
+    file.write_text(json.dumps(known_already | {flags.method: figures}, indent=2) + "\n")
     rows = np.concatenate([concept, concept, before[:8], after[:8], other[0][:8], other[1][:8]])
     grid = plotting.image_grid(rows, columns=8)
-    plotting.save_image(flags.out / "concept_learning.png", grid)
+    plotting.save_image(flags.out / f"concept_learning_{flags.method}.png", grid)
 
 
 def draw(folder: Path) -> None:
@@ -86,18 +102,20 @@ def draw(folder: Path) -> None:
         eye = r // 3
         pen.ellipse([x - eye, y, x + eye, y + 2 * eye], fill=(40, 220, 80))
         image.save(folder / f"{i}.png")
-        (folder / f"{i}.txt").write_text(PROMPT)
+        (folder / f"{i}.txt").write_text("zorp")
 
 
 def tune(flags: argparse.Namespace, images: Path, size: int) -> None:
-    """The recipe lora on the base; a finished run is left as it is."""
+    """The method's recipe on the base; a finished run is left as it is."""
+    told = ["--data.prompts", "{}", "--conditioner.initial", PROMPTS[flags.method][1],
+            "--conditioner.vectors", "4"]  # fmt: skip
     given = {
-        "--config": "lora",
+        "--config": flags.method,
         "--pretrained": flags.base,
         "--data.dir": images,
         "--data.image_size": size,
         "--workdir": flags.workdir,
-        "--learning_rate": 1e-3,
+        "--learning_rate": flags.learning_rate,
         "--train.steps": flags.steps,
         "--train.batch_size": 8,
         "--train.steps_per_call": 10,
@@ -105,7 +123,9 @@ def tune(flags: argparse.Namespace, images: Path, size: int) -> None:
         "--train.sample_every": 0,
         "--train.images": False,
     }
-    status = train.main([str(w) for pair in given.items() for w in pair], recipes=ROOT / "configs")
+    words = [str(word) for pair in given.items() for word in pair]
+    words += told if flags.method == "textual_inversion" else []
+    status = train.main(words, recipes=ROOT / "configs")
     if status:
         raise SystemExit(status)
 

@@ -65,43 +65,54 @@ def test_a_run_that_reads_captions_learns_a_new_token(tmp_path, images, base):
     assert np.abs(np.asarray(drawn[0]) - np.asarray(drawn[1])).max() > 0
 
 
-@pytest.mark.slow
-def test_a_run_learns_a_control_and_continues_bitwise(tmp_path, images, base, capsys):
+def controlled(images: Path, base: Path, workdir: Path, steps: int) -> Path:
+    """A run of controlnet on the base."""
     pytest.importorskip("cv2")
+    given = ("--pretrained", base, "--train.steps", steps, "--train.batch_size", 4)
+    return trained("controlnet:debug", images, workdir, *given)
 
-    def control(name: str, steps: int) -> Path:
-        given = ("--pretrained", base, "--train.steps", steps, "--train.batch_size", 4)
-        return trained("controlnet:debug", images, tmp_path / name, *given)
 
-    whole = load_run(control("whole", 4))
-    control("cut", 2)
-    cut = load_run(control("cut", 4))
+@pytest.fixture(scope="module")
+def control(images, base, tmp_path_factory):
+    return controlled(images, base, tmp_path_factory.mktemp("runs") / "control", 4)
+
+
+@pytest.mark.slow
+def test_a_control_is_all_that_is_learned_and_a_run_continues_bitwise(
+    tmp_path, images, base, control
+):
+    controlled(images, base, tmp_path / "cut", 2)
+    cut = load_run(controlled(images, base, tmp_path / "cut", 4))
+    whole, before = load_run(control), load_run(base)
     assert fingerprint(whole.network.params) == fingerprint(cut.network.params)
-    before, (unet, learned) = load_run(base), split(whole)
+    unet, learned = split(whole)
     assert fingerprint(unet) == fingerprint(before.network.params["params"])
     told = fingerprint(whole.conditioner.params["part_0"])
     assert told == fingerprint(before.conditioner.params)
     assert np.any(learned["controlnet_mid_block"]["kernel"])
-
     # What was learned is a ControlNet for any model of the same base.
     again = with_controls(before, *controls_of(whole.network))
     assert fingerprint(again.network.params) == fingerprint(whole.network.params)
 
-    # From the command line: the image counts as much as is asked, and is asked for.
+
+@pytest.mark.slow
+def test_the_image_counts_as_much_as_is_asked_and_is_asked_for(
+    tmp_path, images, base, control, capsys
+):
     def drawn(*arguments) -> np.ndarray:
         out = tmp_path / "out.npz"
-        given = ("--workdir", tmp_path / "whole", "--prompt", "a", "--num", 2, "--steps", 2,
-                 "--out", out, "--quiet")  # fmt: skip
+        given = ("--workdir", control, "--prompt", "a", "--num", 2, "--steps", 2, "--out", out,
+                 "--quiet")  # fmt: skip
         assert sample.main([str(a) for a in (*given, *arguments)]) == 0
         return np.load(out)["arr_0"].astype(int)
 
     shown = ("--control-image", images / "0.png", "--control-edges", "--control-scale")
     ignored, followed = drawn(*shown, 0), drawn(*shown, 1000)
-    same = dataclasses.replace(before, settings=whole.settings)
+    same = dataclasses.replace(load_run(base), settings=load_run(control).settings)
     plain = generate(same, prompt="a", num=2, steps=2)
     assert np.abs(ignored - plain.images.astype(int)).max() <= 1
     assert np.abs(followed - ignored).max() > 1
-    assert sample.main(["--workdir", str(tmp_path / "whole"), "--prompt", "a"]) == 2
+    assert sample.main(["--workdir", str(control), "--prompt", "a"]) == 2
     assert "--control-image F is missing" in capsys.readouterr().err
     assert sample.main(["--workdir", str(base), "--prompt", "a", *map(str, shown), "1"]) == 2
     assert "--control-image needs a model that follows an image" in capsys.readouterr().err
