@@ -1,12 +1,13 @@
 """What the objectives of the literature make of 8x8 digits, at the same small budget each.
 
-    python benchmarks/digits_table.py --steps 1500
-    python benchmarks/digits_table.py --part few_steps --steps 1500
+    python benchmarks/digits_table.py
+    python benchmarks/digits_table.py --part few_steps --shorter 10
 
-Three parts. `quality`: {eps, x0, v, EDM, flow} x {U-Net, DiT}, trained for the same steps on the
-same data and sampled in 50 calls. `few_steps`: progressive distillation of the v U-Net and a
-consistency model of its own, at 1, 2 and 4 calls. `guidance`: how many of the digits are read as
-the class that was asked for, and how varied they are, against the scale.
+Three parts. `quality`: {eps, x0, v, EDM, flow} x {U-Net, DiT}, each network trained as suits it
+(`NETWORKS`) within two minutes of a CPU, and sampled in 20 calls. `few_steps`: progressive
+distillation of the v U-Net and a consistency model of its own, at 1, 2 and 4 calls. `guidance`: how
+many of the digits are read as the class that was asked for, and how varied they are, against the
+scale.
 
 Runs lie in --workdir and continue; what is measured is kept in
 `benchmarks/results/digits_table.json` after every cell, so that the script may be stopped anywhere.
@@ -21,6 +22,7 @@ import platform
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -49,7 +51,16 @@ from sampler_quality import frechet  # noqa: E402
 
 RESULT = ROOT / "benchmarks" / "results" / "digits_table.json"
 PICTURE = ROOT / "docs" / "images" / "guidance.png"
-SCALES = (1.0, 2.0, 4.0)
+SCALES = (1.0, 1.5, 2.0, 3.0, 5.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """How a network is trained: what it learns most by in the time it is given."""
+
+    steps: int
+    batch_size: int
+    rate: float
 
 
 def unet(time_scale: float) -> UNet:
@@ -77,14 +88,18 @@ KINDS = {
     "EDM": (parameterization.EDM(0.6), LEVELS, LogNormal(-1.2, 1.2), 100.0, "karras"),
     "flow": (parameterization.Velocity(), FLOW, Stratified(), 1000.0, "trailing"),
 }
-NETWORKS = {"U-Net": unet, "DiT": dit}
+NETWORKS = {
+    "U-Net": (unet, Training(steps=400, batch_size=64, rate=2e-3)),
+    "DiT": (dit, Training(steps=900, batch_size=32, rate=3e-3)),
+}
 
 
 def main() -> None:
     """Measure what is asked for and not there yet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=1500, help="of every training from scratch")
-    parser.add_argument("--part", choices=("quality", "few_steps", "guidance"), nargs="*")
+    parser.add_argument("--shorter", type=int, default=1, help="divides the steps: to try it out")
+    parser.add_argument("--part", choices=tuple(PARTS), nargs="*")
+    parser.add_argument("--cells", default="", help="of a part, those whose names hold this")
     parser.add_argument("--num", type=int, default=1000, help="samples of every cell")
     parser.add_argument("--workdir", type=Path, default=ROOT / "runs" / "digits_table")
     parser.add_argument("--draw", action="store_true")
@@ -94,44 +109,51 @@ def main() -> None:
         draw(result)
         return
     result["machine"] = machine()
-    result["steps"], result["samples"] = flags.steps, flags.num
-    parts = {"quality": quality, "few_steps": few_steps, "guidance": guidance}
-    for name in flags.part or parts:
-        for cell, measure in parts[name](flags.workdir, flags.steps, flags.num):
-            if cell in result.setdefault(name, {}):
+    result["samples"], result["calls"] = flags.num, SAMPLING.steps
+    result["training"] = {
+        name: dataclasses.asdict(training) for name, (_, training) in NETWORKS.items()
+    }
+    for name in flags.part or PARTS:
+        for cell, measure in PARTS[name](flags.workdir, flags.shorter, flags.num):
+            if cell in result.setdefault(name, {}) or flags.cells not in cell:
                 continue
             began = time.process_time()
-            result[name][cell] = measure() | {"cpu_seconds": round(time.process_time() - began, 1)}
+            result[name][cell] = measure() | {"cpu_seconds": round(time.process_time() - began)}
             print(name, cell, result[name][cell], flush=True)
             atomic.write(RESULT, (json.dumps(result, indent=1) + "\n").encode())
 
 
-def quality(workdir: Path, steps: int, num: int):
+def quality(workdir: Path, shorter: int, num: int):
     """Cells of the first table."""
-    for kind in KINDS:
-        for network in NETWORKS:
+    for network in NETWORKS:
+        for kind in KINDS:
             yield (
                 f"{kind} {network}",
-                lambda k=kind, n=network: judged(trained(workdir, k, n, steps), num),
+                lambda k=kind, n=network: judged(trained(workdir, k, n, shorter), num),
             )
 
 
-def few_steps(workdir: Path, steps: int, num: int):
+def few_steps(workdir: Path, shorter: int, num: int):
     """Students of one teacher, each the next one's teacher; and a consistency model."""
-    teacher = folder(workdir, "v", "U-Net")
-    for calls in (1, 2, 4, 50):
+
+    def few(calls: int) -> dict[str, Any]:
+        return {"steps": calls, "quick": True}  # compiling costs more than so few calls
+
+    teacher, (_, training) = folder(workdir, "v", "U-Net"), NETWORKS["U-Net"]
+    for calls in (1, 2, 4):
         yield (
             f"teacher, {calls} calls",
-            lambda c=calls: judged(trained(workdir, "v", "U-Net", steps), steps=c),
+            lambda c=calls: judged(trained(workdir, "v", "U-Net", shorter), num, **few(c)),
         )
-    for calls in (8, 4, 2, 1):
+    brief = dataclasses.replace(training, steps=training.steps // 4, rate=5e-4)
+    for calls in (4, 2, 1):
         student = workdir / f"progressive_{calls}"
 
         def measure(teacher=teacher, student=student, calls=calls):
             objective = Progressive(TrainedRun(str(teacher)), steps=calls)
             sampling = dataclasses.replace(SAMPLING, steps=calls)
-            run(student, objective, max(steps // 3, 1), sampling, rate=5e-4, ema=0.99)
-            return judged(student, num)
+            run(student, objective, brief, shorter, sampling, ema=0.98)
+            return judged(student, num, **few(calls))
 
         yield f"progressive, {calls} calls", measure
         teacher = student
@@ -143,25 +165,26 @@ def few_steps(workdir: Path, steps: int, num: int):
                 unet(100.0), intervals=20, conditioner=Labels(dropout=0.1)
             )
             sampling = dataclasses.replace(SAMPLING, solver=Consistency(), spacing="karras")
-            run(alone, objective, steps, sampling, rate=5e-4)
-            return judged(alone, num, steps=calls)
+            run(alone, objective, dataclasses.replace(training, rate=1e-3), shorter, sampling)
+            return judged(alone, num, **few(calls))
 
         yield f"consistency training, {calls} calls", measure_alone
 
 
-def guidance(workdir: Path, steps: int, num: int):
+def guidance(workdir: Path, shorter: int, num: int):
     """As asked and diversity, against the guidance scale."""
     for scale in SCALES:
 
         def measure(scale=scale):
-            model = load_run(trained(workdir, "v", "U-Net", steps))
+            model = load_run(trained(workdir, "v", "U-Net", shorter))
             samples = generate(model, num=num, guidance=scale)
             return dataclasses.asdict(digit_obedience(samples.images, samples.label))
 
         yield f"{scale:g}", measure
 
 
-SAMPLING = Sampling(solver=DDIM(), steps=50, batch_size=500)
+PARTS = {"quality": quality, "few_steps": few_steps, "guidance": guidance}
+SAMPLING = Sampling(solver=DDIM(), steps=20, batch_size=500)
 
 
 def folder(workdir: Path, kind: str, network: str) -> Path:
@@ -169,35 +192,38 @@ def folder(workdir: Path, kind: str, network: str) -> Path:
     return workdir / f"{kind}_{network}".replace("-", "").lower()
 
 
-def trained(workdir: Path, kind: str, network: str, steps: int) -> Path:
+def trained(workdir: Path, kind: str, network: str, shorter: int) -> Path:
     """The folder of a finished run of one cell."""
     asked, schedule, times, scale, spacing = KINDS[kind]
+    make, training = NETWORKS[network]
     objective = Denoising(
-        network=NETWORKS[network](scale),
+        network=make(scale),
         schedule=schedule,
         parameterization=asked,
         times=times,
         conditioner=Labels(dropout=0.1),
     )
     path = folder(workdir, kind, network)
-    rate = 2e-3 if network == "U-Net" else 1e-3
-    run(path, objective, steps, dataclasses.replace(SAMPLING, spacing=spacing), rate=rate)
+    run(path, objective, training, shorter, dataclasses.replace(SAMPLING, spacing=spacing))
     return path
 
 
-def run(path: Path, objective, steps: int, sampling, *, rate: float, ema: float = 0.995) -> None:
+def run(
+    path: Path, objective, training: Training, shorter: int, sampling, ema: float = 0.99
+) -> None:
     """Trains to the end, from wherever the folder has got to."""
+    steps = training.steps // shorter
     done = train(
         objective,
         Digits(),
-        Optimizer(learning_rate=rate, warmup_steps=min(100, steps), decay=Cosine()),
+        Optimizer(learning_rate=training.rate, warmup_steps=steps // 8, decay=Cosine()),
         path,
         ema=EMAConfig(decays=(ema,)),
         sample=sampling,
         steps=steps,
-        batch_size=128,
+        batch_size=training.batch_size,
         steps_per_call=10,
-        save_every=250,
+        save_every=200,
         sample_every=0,
         tensorboard=False,
         images=False,
