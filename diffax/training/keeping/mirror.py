@@ -247,6 +247,8 @@ def _store(address: str) -> tuple[Any, str]:
         raise ValueError(f"--mirror {address} needs a package: {remedy}") from error
     except ValueError as error:
         raise ValueError(f"--mirror {address}: {voice.one_line(error)}") from error
+    if hasattr(store, "auto_mkdir"):  # file://, where folders are not made of names
+        store.auto_mkdir = True
     return store, root.rstrip("/")
 
 

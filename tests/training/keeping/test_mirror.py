@@ -54,12 +54,14 @@ def names(folder):
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_an_empty_folder_gets_what_another_one_left(store, tmp_path):
+@pytest.mark.parametrize("address", [ADDRESS, "file://{}/bucket/run"])
+def test_an_empty_folder_gets_what_another_one_left(store, tmp_path, address):
+    address = address.format(tmp_path)
     here = begin(tmp_path / "here")
     check_in(here, 10)
     check_in(here, 20, finished=False)
-    Mirror(here, ADDRESS).send()
-    with mirrored(tmp_path / "there", ADDRESS) as callbacks:
+    Mirror(here, address).send()
+    with mirrored(tmp_path / "there", address) as callbacks:
         assert len(callbacks) == 1
         there = tmp_path / "there"
         unfinished = "checkpoints/00000020/state/weights"
