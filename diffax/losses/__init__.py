@@ -7,7 +7,7 @@ time sampling and weighting, and with a `LearnedVariance` the hybrid loss (Nicho
 """
 
 from diffax.losses.assignment import assignment, running_mean
-from diffax.losses.continuous import continuous_bound
+from diffax.losses.continuous import continuous_bound, spread
 from diffax.losses.denoising import diffusion_loss
 from diffax.losses.discrete import (
     masked_bound,
@@ -89,6 +89,7 @@ __all__ = [
     "progressive_loss",
     "running_mean",
     "score_entropy",
+    "spread",
     "stepwise_bound",
     "token_bound",
     "two_steps_as_one",

@@ -78,6 +78,34 @@ def gamma_rate(schedule: Schedule, t: Array) -> Array:
     return jax.jvp(lambda t: -schedule.at(t).logsnr, (t,), (jnp.ones_like(t),))[1]
 
 
+def spread(schedule: Schedule, t: Array, diffusion: Array) -> Array:
+    """Teaches the shape of a learned schedule to make the bound's estimate vary less.
+
+    Whatever the shape between its ends, the diffusion term has the same mean over t, but not the
+    same variance (Kingma et al. 2021, section 5.1). Noise levels gamma are drawn with the density
+    1 / gamma'(t), so that the mean square is
+
+        E[diffusion^2] = E_old[diffusion_old^2 gamma'(t(level)) / gamma'_old(t_old)]
+
+    "old" being the schedule as it is: of the levels that were looked at, only gamma' depends on the
+    shape, and no gradient goes through the network.
+
+    Args:
+        schedule: the learned one, gradients reaching its shape alone.
+        t: times `[B]` that were looked at.
+        diffusion: the term at each of them, `[B]`.
+
+    Returns:
+        Zero, with the gradient of the mean square over itself.
+    """
+    still = jax.lax.stop_gradient
+    squared = still(diffusion**2)
+    there = schedule.at_logsnr(still(schedule.at(t).logsnr)).t
+    rate = gamma_rate(schedule, there)
+    share = jnp.mean(squared * rate / still(rate)) / jnp.mean(squared)
+    return share - still(share)
+
+
 def bits(nats: Array, x0: Array) -> Array:
     """Nats an example, `[B]`, as bits a dimension of `x0`."""
     return gaussian.bits_per_dimension(nats, math.prod(x0.shape[1:]))

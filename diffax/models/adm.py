@@ -35,8 +35,7 @@ from diffax.models.condition import (
     labels,
 )
 
-# Uniform within 1 / sqrt(fan_in), as the originals. Their biases begin within the same bound; zero
-# here.
+# Uniform within 1 / sqrt(fan_in), as the originals; biases, too, see `adm_style`.
 INIT = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 ZERO = nn.initializers.zeros
 EPS = 1e-5
@@ -204,6 +203,7 @@ def adm_style(network: Any) -> Style:
         dtype=network.dtype,
         kernel_init=INIT,
         out_init=ZERO,
+        fan_in_bias=True,
     )
 
 

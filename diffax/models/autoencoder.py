@@ -10,8 +10,9 @@ import jax.numpy as jnp
 
 from diffax.models import fields
 from diffax.models.blocks.convolution import Conv
+from diffax.models.blocks.initializers import uniform_within
 from diffax.models.blocks.levels import DownBlock, MidBlock, SelfSpec, UpBlock
-from diffax.models.blocks.style import Style, uniform_within
+from diffax.models.blocks.style import Style
 
 # The values that both networks know, by field.
 CHOICES = {

@@ -14,9 +14,10 @@ from diffax.models.blocks.embeddings import (
     grid_embedding,
     sinusoidal_embedding,
 )
+from diffax.models.blocks.initializers import Initializer
 from diffax.models.blocks.joint import JointBlock
 from diffax.models.blocks.modulated import ModulatedBlock, modulated, modulation
-from diffax.models.blocks.style import Initializer, Style
+from diffax.models.blocks.style import Style
 from diffax.models.condition import NOTHING, Condition, check_images, checked, labels, sized
 
 # The sizes of the paper's table 1.

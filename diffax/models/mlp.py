@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from diffax.models import fields
 from diffax.models.blocks.embeddings import sinusoidal_embedding
-from diffax.models.blocks.style import uniform_within
+from diffax.models.blocks.initializers import uniform_within
 from diffax.models.condition import NOTHING, Condition, checked, labels
 
 

@@ -17,6 +17,7 @@ from diffax.models.blocks.embeddings import (
     TimestepEmbedding,
     sinusoidal_embedding,
 )
+from diffax.models.blocks.initializers import Initializer
 from diffax.models.blocks.levels import (
     AttentionSpec,
     DownBlock,
@@ -28,7 +29,7 @@ from diffax.models.blocks.levels import (
 )
 from diffax.models.blocks.normalization import GroupNorm, group_count
 from diffax.models.blocks.resampling import filter_down, filter_up
-from diffax.models.blocks.style import Initializer, Style
+from diffax.models.blocks.style import Style
 from diffax.models.condition import (
     NOTHING,
     Condition,

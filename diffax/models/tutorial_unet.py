@@ -10,14 +10,13 @@ import jax
 import jax.numpy as jnp
 
 from diffax.models import fields
-from diffax.models.blocks.convolution import Conv
 from diffax.models.blocks.embeddings import class_embedding, sinusoidal_embedding
 from diffax.models.blocks.resampling import max_pool, upsample_aligned
 from diffax.models.blocks.style import Style
 from diffax.models.blocks.transformer import TutorialBlock
 from diffax.models.condition import NOTHING, Condition, check_images, checked, labels
 
-# PyTorch's own initialisers. Its biases begin within 1 / sqrt(fan_in), too; zero here.
+# PyTorch's own initialisers.
 _INIT = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 # As one matrix of three times the width.
 _QKV = nn.initializers.variance_scaling(0.5, "fan_avg", "uniform")
@@ -101,8 +100,15 @@ class TutorialUNet(nn.Module):
         """
         check_images(self, x, t, 8, "for three stages halve them")
         condition = checked(self, condition, x.shape[0])
-        style = Style(groups=1, eps=1e-5, dtype=self.dtype, kernel_init=_INIT, out_init=_INIT)
-        style = dataclasses.replace(style, qkv_init=_QKV)
+        style = Style(
+            groups=1,
+            eps=1e-5,
+            dtype=self.dtype,
+            kernel_init=_INIT,
+            out_init=_INIT,
+            qkv_init=_QKV,
+            fan_in_bias=True,
+        )
         vector = self._embed(t, condition, style)
 
         def stage(h: jax.Array, features: int, middle: int, name: str) -> jax.Array:
@@ -123,7 +129,8 @@ class TutorialUNet(nn.Module):
         for i, features in enumerate((2 * c, c, c)):
             h = jnp.concatenate([skips.pop(), upsample_aligned(h)], axis=-1)
             h = stage(h, features, h.shape[-1] // 2, f"up_{i}")
-        return Conv(self.out_channels or x.shape[-1], (1, 1), kernel_init=_INIT, name="conv_out")(h)
+        exact = dataclasses.replace(style, dtype="float32")
+        return exact.conv(self.out_channels or x.shape[-1], "conv_out", size=1)(h)
 
     def _embed(self, t: jax.Array, condition: Condition, style: Style) -> jax.Array:
         """Time and label as one float32 vector `[B, time_size]`."""

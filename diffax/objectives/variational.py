@@ -15,12 +15,12 @@ from diffax.data import Spec
 from diffax.losses.continuous import bits, continuous_bound
 from diffax.objectives.denoising import Denoising, DenoisingObjective, quartiles
 from diffax.objectives.objective import Batch, Mean
-from diffax.schedules import Discrete
+from diffax.schedules import Discrete, LearnedMonotone
 
 
 @dataclass(frozen=True)
 class Variational:
-    """A network, and the ends of its noise schedule, learn to make 8-bit data likely.
+    """A network, and its noise schedule with it, learn to make 8-bit data likely.
 
     The loss is the variational bound in bits a dimension (Kingma et al. 2021, eq. 4 and 17), of
     all that the model says of an image: prior, reconstruction and diffusion are metrics.
@@ -29,7 +29,7 @@ class Variational:
     network: Any
     """The Flax module; unet with fourier features reads fine detail."""
     schedule: Any = schedules.LearnedLinear()
-    """Of a continuous time, with some noise at t = 0: learned_linear."""
+    """Of a continuous time, with some noise at t = 0: learned_linear, learned_monotone."""
     parameterization: Any = parameterization.VDM()
     """What the network is asked for: vdm, eps, v."""
     times: Any = losses.Stratified()
@@ -76,15 +76,20 @@ class VariationalObjective(DenoisingObjective):
     ) -> tuple[Array, dict[str, Array | Mean]]:
         """The bound in bits a dimension, its terms, and the diffusion term's quartiles of time."""
         shown = self.shown(trainable, frozen, batch, key, train)
+        schedule = shown.schedule
+        shaped = isinstance(schedule, LearnedMonotone)
         terms = continuous_bound(
             shown.network,
             shown.x0,
             shown.key,
-            schedule=shown.schedule,
+            schedule=schedule.ends if shaped else schedule,
             times=self.times,
             levels=jnp.linspace(-1, 1, 256),
         )
         t = terms.pop("t")
         rates = {name: bits(term, shown.x0) for name, term in terms.items()}
         metrics = {f"bits_{name}": jnp.mean(rate) for name, rate in rates.items()}
-        return sum(metrics.values(), jnp.zeros(())), metrics | quartiles(t, rates["diffusion"])
+        value = sum(metrics.values(), jnp.zeros(()))
+        if shaped:
+            value += losses.spread(schedule.shape, t, terms["diffusion"])
+        return value, metrics | quartiles(t, rates["diffusion"])

@@ -26,7 +26,7 @@ from diffax.schedules.discrete import (
     zero_terminal_snr,
 )
 from diffax.schedules.fraction import CosineFraction, GeometricFraction, LinearFraction
-from diffax.schedules.learned import LearnedLinear
+from diffax.schedules.learned import LearnedLinear, LearnedMonotone
 from diffax.schedules.point import Point, Schedule, rate
 from diffax.schedules.recipes import (
     AlphaBars,
@@ -58,6 +58,7 @@ BY_NAME: dict[str, type] = {
     "edm": EDM,
     "rectified_flow": RectifiedFlow,
     "learned_linear": LearnedLinear,
+    "learned_monotone": LearnedMonotone,
     "linear_fraction": LinearFraction,
     "cosine_fraction": CosineFraction,
     "geometric_fraction": GeometricFraction,
@@ -77,6 +78,7 @@ __all__ = [
     "Discrete",
     "GeometricFraction",
     "LearnedLinear",
+    "LearnedMonotone",
     "Linear",
     "LinearFraction",
     "Point",

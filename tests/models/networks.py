@@ -80,3 +80,22 @@ def check_every_example_hears_its_own(model, x, t, told, **others):
         other = jnp.asarray(told[name]).at[0].set(value)
         assert changed(x, t, told | {name: other}) == [True, False], name
     return out
+
+
+def check_biases_begin_within_the_fan_in(params, zero=()):
+    """Within 1 / sqrt(fan-in) as PyTorch's, and zero beside zeros and where a name says so."""
+    layers = list(_layers(params))
+    assert layers
+    for path, kernel, bias in layers:
+        bound = np.prod(kernel.shape[:-1]) ** -0.5
+        begins_at_zero = not np.any(kernel) or any(name in path for name in zero)
+        assert np.any(bias) != begins_at_zero and np.abs(bias).max() <= bound, path
+
+
+def _layers(params, path=""):
+    """Names, kernels and biases of all layers that have both."""
+    if "kernel" in params and "bias" in params:
+        yield path, params["kernel"], params["bias"]
+    for name, inner in params.items():
+        if isinstance(inner, dict):
+            yield from _layers(inner, f"{path}/{name}")

@@ -4,11 +4,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from networks import check_every_example_hears_its_own, drawn, quick_jit, shapes, trained
+from networks import (
+    check_biases_begin_within_the_fan_in,
+    check_every_example_hears_its_own,
+    drawn,
+    quick_jit,
+    shapes,
+    trained,
+)
 
 from diffax.denoiser import Network
 from diffax.guidance import ClassifierGuidance
 from diffax.models import ADM, NoisyClassifier, parameter_count
+from diffax.models.quick_init import init
 from diffax.parameterization import Eps
 from diffax.schedules import cosine
 
@@ -70,6 +78,14 @@ def test_every_example_hears_its_own(fields):
         others = {"label": 3, "augment": 0.5}
     out = check_every_example_hears_its_own(model, x, t, told, **others)
     assert out.shape == (2, 8, 4, 6 if model.learned_variance else 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [ADM, NoisyClassifier])
+def test_biases_begin_as_the_originals_do(kind):
+    model = kind(**SMALL, num_classes=3)
+    params = init(model, jax.random.key(0), jnp.zeros((1, 8, 8, 1)), jnp.zeros(1))
+    check_biases_begin_within_the_fan_in(params)
 
 
 @pytest.mark.slow

@@ -38,6 +38,27 @@ def quick_jit(f):
     return jax.jit(f, compiler_options={"xla_backend_optimization_level": 0})
 
 
+def test_biases_begin_within_the_fan_in_where_that_is_the_style():
+    x, key = jnp.ones((1, 4, 4, 16)), jax.random.key(0)
+    for asked in (True, False):
+        style = Style(fan_in_bias=asked)
+        for layer, bound in ((style.dense, 1 / 4), (style.conv, 1 / 12)):
+            most = bound if asked else 0
+            bias = layer(64, "layer").init(key, x)["params"]["bias"]
+            assert 0.8 * most <= jnp.abs(bias).max() <= most
+            zeros = layer(64, "layer", kernel_init=nn.initializers.zeros)
+            assert not zeros.init(key, x)["params"]["bias"].any()
+
+
+def test_a_linear_map_is_the_same_wherever_its_bias_begins():
+    x = pixels()
+    ours, flax = (Style(fan_in_bias=asked).dense(3, "map") for asked in (True, False))
+    params = ours.init(jax.random.key(1), x)
+    np.testing.assert_allclose(ours.apply(params, x), flax.apply(params, x), rtol=1e-6)
+    half = Style(fan_in_bias=True, dtype="bfloat16").dense(3, "map")
+    assert half.apply(params, x).dtype == jnp.bfloat16
+
+
 @pytest.mark.parametrize("flip, shift", [(False, 1), (True, 0)])
 def test_sinusoidal_embedding_is_the_formula(flip, shift):
     t, half = np.array([0.0, 1.0, 999.0]), 16

@@ -3,9 +3,14 @@
 import jax
 import jax.numpy as jnp
 import pytest
-from networks import check_every_example_hears_its_own, shapes
+from networks import (
+    check_biases_begin_within_the_fan_in,
+    check_every_example_hears_its_own,
+    shapes,
+)
 
 from diffax.models import TutorialUNet, parameter_count
+from diffax.models.quick_init import init
 
 
 @pytest.mark.parametrize("num_classes, count", [(None, 23_332_739), (10, 23_335_299)])
@@ -22,6 +27,13 @@ def test_every_example_hears_its_own():
     told = {"label": jnp.array([0, 2])}
     out = check_every_example_hears_its_own(model, x, t, told, label=3)
     assert out.shape == x.shape
+
+
+@pytest.mark.slow
+def test_biases_begin_as_the_originals_do():
+    model = TutorialUNet(channels=4, time_size=8, num_classes=3)
+    params = init(model, jax.random.key(0), jnp.zeros((1, 8, 8, 1)), jnp.zeros(1))
+    check_biases_begin_within_the_fan_in(params, zero=("attn1",))
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,11 @@ def averages(family, noun):
 
 
 # What only sampling looks at, or only the first step: where learning starts.
-OF_OTHERS = {"EDM": ("sigma_min",), "LearnedLinear": ("gamma_min", "gamma_max")}
+OF_OTHERS = {
+    "EDM": ("sigma_min",),
+    "LearnedLinear": ("gamma_min", "gamma_max"),
+    "LearnedMonotone": ("gamma_min", "gamma_max"),
+}
 FROM_FOLDERS = (PublishedSchedule,)
 
 CASES = [

@@ -24,6 +24,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
+from diffax.models.blocks.initializers import fan_in_bias
+
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
@@ -124,6 +126,7 @@ class Conv(nn.Module):
       dtype: of the computation.
       param_dtype: of the parameters.
       kernel_init: initialiser of the kernel.
+      fan_in_bias: the bias begins as PyTorch's does, within 1 / sqrt(fan-in), and not at zero.
     """
 
     features: int
@@ -134,6 +137,7 @@ class Conv(nn.Module):
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
     kernel_init: Callable[..., jax.Array] = nn.initializers.lecun_normal()
+    fan_in_bias: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -142,6 +146,7 @@ class Conv(nn.Module):
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         y = conv2d(x.astype(self.dtype), kernel.astype(self.dtype), self.strides, self.padding)
         if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, (self.features,), self.param_dtype)
+            init = fan_in_bias(shape) if self.fan_in_bias else nn.initializers.zeros
+            bias = self.param("bias", init, (self.features,), self.param_dtype)
             y = y + bias.astype(self.dtype)[None, None, None, :]
         return y

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from diffax.models.blocks.convolution import Conv
+from diffax.models.blocks.initializers import Initializer
+from diffax.models.blocks.linear import FanInDense
 from diffax.models.blocks.normalization import GroupNorm, LayerNorm
-
-Initializer = Callable[..., jax.Array]
 
 _LECUN = nn.initializers.lecun_normal()
 _NORMAL = nn.initializers.normal(1.0)
@@ -40,6 +38,8 @@ class Style:
         kernel_init: initialiser of linear maps and convolutions.
         out_init: initialiser of the last map of each branch that is added to something.
         qkv_init: initialiser of the query, key and value maps; None: that of linear maps.
+        fan_in_bias: biases begin uniformly within 1 / sqrt(fan-in), as PyTorch's, and not at zero;
+            not those of maps that begin as zeros altogether.
     """
 
     groups: int | None = None
@@ -56,6 +56,7 @@ class Style:
     kernel_init: Initializer = _LECUN
     out_init: Initializer = _LECUN
     qkv_init: Initializer | None = None
+    fan_in_bias: bool = False
 
     @property
     def dtypes(self) -> dict[str, Any]:
@@ -77,9 +78,11 @@ class Style:
         *,
         use_bias: bool = True,
         kernel_init: Initializer | None = None,
-    ) -> nn.Dense:
+    ) -> nn.Dense | FanInDense:
         """A linear map of the channels."""
         init = self.kernel_init if kernel_init is None else kernel_init
+        if use_bias and self._fans_in(init):
+            return FanInDense(features, init, name=name, **self.dtypes)
         return nn.Dense(features, use_bias=use_bias, kernel_init=init, name=name, **self.dtypes)
 
     def conv(
@@ -94,6 +97,7 @@ class Style:
         kernel_init: Initializer | None = None,
     ) -> Conv:
         """A convolution with a kernel of `size` x `size` pixels."""
+        init = self.kernel_init if kernel_init is None else kernel_init
         row = self.axes == 1
         if row and not isinstance(padding, str):
             padding = ((0, 0), padding[1])
@@ -103,20 +107,15 @@ class Style:
             (1 if row else stride, stride),
             padding,
             use_bias,
-            kernel_init=self.kernel_init if kernel_init is None else kernel_init,
+            kernel_init=init,
+            fan_in_bias=self._fans_in(init),
             name=name,
             **self.dtypes,
         )
 
+    def _fans_in(self, kernel_init: Initializer) -> bool:
+        return self.fan_in_bias and kernel_init is not nn.initializers.zeros
+
     def embed(self, rows: int, features: int, name: str, init: Initializer = _NORMAL) -> nn.Embed:
         """A table of `rows` vectors; they begin standard normal."""
         return nn.Embed(rows, features, embedding_init=init, name=name, **self.dtypes)
-
-
-def uniform_within(bound: float) -> Initializer:
-    """Initialiser: uniform within -bound ... bound."""
-
-    def init(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-    return init

@@ -139,7 +139,10 @@ class TutorialBlock(nn.Module):
         """Attend over the pixels of `[B, H, W, C]`; returns the same shape."""
         style = self.style
         tokens = x.reshape(x.shape[0], -1, x.shape[-1])
-        attention = Attention(style, self.heads, name="attn1")
+        # The biases of PyTorch's attention begin at zero.
+        attention = Attention(
+            dataclasses.replace(style, fan_in_bias=False), self.heads, name="attn1"
+        )
         tokens = tokens + attention(style.layer_norm("norm1")(tokens))
         feed_forward = FeedForward(style, factor=1, gated=False, name="ff")
         tokens = tokens + feed_forward(style.layer_norm("norm2")(tokens))
