@@ -146,7 +146,7 @@ def _with_divergence(
     field: Callable[[Array], Array], z: Array, signs: Array, probes: int | None
 ) -> tuple[Array, Array]:
     """The field at `z`, and its divergence, `[B]`: `sum_i e_i J e_i`, or the mean of `v J v`."""
-    # Backwards, `v (v J)`: in loops on a CPU the convolutions' other derivative is many times slower.
+    # Backwards, `v (v J)`: the other derivative of a convolution is slow in loops on a CPU.
     value, backwards = jax.vjp(field, z)
 
     def along(v: Array) -> Array:
