@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from diffax import atomic
@@ -427,7 +428,13 @@ def _settled(tree: Any) -> Any:
     """Arrays that nobody else writes to or frees: on CPU, host and device share their memory."""
     if jax.default_backend() != "cpu":
         return tree
-    return jax.tree.map(lambda x: jax.device_put(x, x.sharding, may_alias=False), tree)
+    return jax.tree.map(_copied, tree)
+
+
+def _copied(x: jax.Array) -> jax.Array:
+    if x.is_fully_addressable:
+        return jax.device_put(x, x.sharding, may_alias=False)  # compiles nothing
+    return jnp.copy(x)
 
 
 # ---------------------------------------------------------------- silence
