@@ -71,6 +71,7 @@ class _Exact:
         return 0
 
 
+@pytest.mark.slow
 def test_consistency_training_teaches_by_the_data_alone():
     """The same noise at both points; the target is held, and is the data at the clean end."""
     grid = diffax.time_grid(LEVELS, 5, "karras")

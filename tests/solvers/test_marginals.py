@@ -129,7 +129,11 @@ def check_spread(name, options, steps, size):
 
 # With 20,000 samples the bias of fewer steps is under the noise too.
 @pytest.mark.parametrize(
-    ("name", "options", "steps"), [("sde_dpm_2m", {}, 300), ("langevin", {"snr": 0.02}, 300)]
+    ("name", "options", "steps"),
+    [
+        ("sde_dpm_2m", {}, 300),
+        pytest.param("langevin", {"snr": 0.02}, 300, marks=pytest.mark.slow),
+    ],
 )
 def test_solvers_that_are_never_exact_have_the_right_mean_and_variance(name, options, steps):
     check_spread(name, options, steps, 20_000)

@@ -274,6 +274,7 @@ assert checkpoints.newest_whole() == 7
 """
 
 
+@pytest.mark.slow
 def test_the_storage_librarys_tracebacks_stay_away(tmp_path):
     # Files of 100 bytes at most, as on a disk that is full from now on.
     call = [sys.executable, "-c", FULL.format(folder=str(tmp_path))]

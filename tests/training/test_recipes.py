@@ -55,8 +55,6 @@ ALL = [
     if variant.endswith("debug")
 ]
 NAMES = [name for name in ALL if not tunes(name)]
-# What no other default test trains; the others are slow tests.
-BY_DEFAULT = ("cifar_dit:debug",)
 
 
 def recipe_of(name: str, request):
@@ -126,9 +124,8 @@ def test_a_recipe_is_plain_data(name):
     assert config.train.steps <= 40, "a debug variant is over in seconds"
 
 
-@pytest.mark.parametrize(
-    "name", [n if n in BY_DEFAULT else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_trains_and_samples(name, tmp_path, request):
     config = recipe_of(name, request)
     assert run(tmp_path, config) == 0

@@ -88,10 +88,10 @@ def names(tree) -> list[str]:
 @pytest.mark.parametrize(
     "name",
     [
-        *("lora:text", "textual_inversion"),
+        "textual_inversion",
         *(
             pytest.param(name, marks=pytest.mark.slow)
-            for name in ("lora", "full_tuning", "dreambooth", "controlnet", "instruct")
+            for name in ("lora", "lora:text", "full_tuning", "dreambooth", "controlnet", "instruct")
         ),
     ],
 )
