@@ -10,9 +10,10 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import wavfile
 from tiny_run import assert_same, end_at, last_row, run, saved_state
 
-from diffax.data import Column, Spec
+from diffax.data import TFDS, AudioFolder, Column, Spec
 from diffax.generation import generate
 from diffax.models import parameter_count
 from diffax.objectives import Autoencoder
@@ -70,12 +71,34 @@ def recipe_of(name: str, request):
             config, objective=dataclasses.replace(config.objective, codec=codec)
         )
     if reads_a_folder(name):
-        held_out = 0.2 if config.data.held_out else 0.0
-        images = str(request.getfixturevalue("images"))
-        data = dataclasses.replace(config.data, dir=images, held_out=held_out)
-        config = dataclasses.replace(config, data=data)
+        config = dataclasses.replace(config, data=with_folder(config.data, request))
     quiet = dict(tensorboard=False, images=False, workers=1)
     return dataclasses.replace(config, train=dataclasses.replace(config.train, **quiet))
+
+
+def with_folder(data, request):
+    """A data set of files, with the files."""
+    if isinstance(data, TFDS):
+        folder = os.environ.get("DIFFAX_TEST_DATA")
+        if folder is None:
+            pytest.skip("DIFFAX_TEST_DATA, the folder with CIFAR-10 in tfds/, is not set")
+        return dataclasses.replace(data, dir=str(Path(folder) / "tfds"))
+    if isinstance(data, AudioFolder):
+        return dataclasses.replace(data, dir=str(request.getfixturevalue("sounds")))
+    images = str(request.getfixturevalue("images"))
+    return dataclasses.replace(data, dir=images, held_out=0.2 if data.held_out else 0.0)
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    """Eight short files of two kinds."""
+    folder, rng = tmp_path_factory.mktemp("sounds"), np.random.default_rng(0)
+    for kind in ("low", "high"):
+        (folder / kind).mkdir()
+        for i in range(4):
+            samples = rng.integers(-8000, 8000, 20_000).astype(np.int16)
+            wavfile.write(folder / kind / f"{i}.wav", 8000, samples)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +181,9 @@ def test_a_recipe_is_the_same_on_four_devices(name, tmp_path, request):
     if reads_codes(name):
         command += ["--codec.path", config.objective.codec.path]
     if reads_a_folder(name):
-        command += ["--data.dir", config.data.dir, "--data.held_out", str(config.data.held_out)]
+        command += ["--data.dir", config.data.dir]
+        if hasattr(config.data, "held_out"):
+            command += ["--data.held_out", str(config.data.held_out)]
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
     environment = os.environ | {"XLA_FLAGS": flags}
     subprocess.run(command, cwd=CONFIGS.parent, env=environment, check=True, capture_output=True)
