@@ -41,7 +41,7 @@ class ImageFolder(ImageOptions):
     """
 
     dir: str | None = None
-    """The folder, or hf:ORG/NAME[@REVISION][/FOLDER], a data set of image files on the hub."""
+    """The folder, or `hf:ORG/NAME[@REVISION][/FOLDER]`, a data set of image files on the hub."""
 
     channels: Literal[1, 3] = 3
     """3 (colour) or 1 (greyscale)."""

@@ -90,8 +90,8 @@ def place(tmp_path_factory):
         pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / "images" / f"{i}.png")
         (folder / "images" / f"{i}.txt").write_text("a square")
-    Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(folder / "F")
-    Image.fromarray(np.eye(8, dtype=np.uint8) * 255).save(folder / "M")
+    Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(folder / "F", "PNG")
+    Image.fromarray(np.eye(8, dtype=np.uint8) * 255).save(folder / "M", "PNG")
     for name in ("F", "M"):
         (folder / name).rename(folder / f"{name}.png")
     return folder
