@@ -86,7 +86,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("commands")
     rng = np.random.default_rng(0)
     (folder / "images").mkdir()
-    for i in range(12):
+    for i in range(80):  # enough that some are held out of a twentieth
         pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / "images" / f"{i}.png")
         (folder / "images" / f"{i}.txt").write_text("a square")
