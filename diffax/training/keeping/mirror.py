@@ -21,12 +21,12 @@ from diffax.training.choices import from_json
 from diffax.training.config import may_change
 from diffax.training.distributed import by_first, is_first
 from diffax.training.dotted import differences
-from diffax.training.keeping import manifest, voice
+from diffax.training.keeping import lock, manifest, voice
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://.+")
 _PACKAGES = {"gs": "diffax[gcs]", "gcs": "diffax[gcs]", "s3": "diffax[s3]"}
 _CONFIG = "config.json"  # without it a folder is no run's
-_OWN = ("lock", "error.log")  # of this machine alone
+_OWN = (lock.NAME, "error.log")  # of this machine alone
 _CHECKPOINTS = "checkpoints"
 
 
