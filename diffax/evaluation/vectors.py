@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from diffax.evaluation.metric import Watched
+from diffax.evaluation.metric import Measured, Watched
 
 
 def sliced_wasserstein(
@@ -54,7 +54,11 @@ def sliced_wasserstein(
 
 @dataclass(frozen=True)
 class SlicedWasserstein:
-    """Distance of samples to another split, as `sliced_wasserstein`, for data that are vectors."""
+    """Distance of samples to another split, as `sliced_wasserstein`, for data that are vectors.
+
+    Beside it stands what another draw of the data themselves gets, `sliced_wasserstein_of_real_data`:
+    samples that come as near cannot be told from data by this figure.
+    """
 
     split: str = "test"
     """Which split of the data."""
@@ -69,8 +73,24 @@ class SlicedWasserstein:
 
     def __call__(self, watched: Watched) -> dict[str, float]:
         """The figure."""
-        real = watched.reference(self.split).load()
-        ours = np.asarray(watched.samples(min(self.samples, real.spec.size)).data)
-        theirs = real.examples(np.arange(len(ours)))["x"]
-        distance = sliced_wasserstein(ours, theirs, directions=self.directions, seed=self.seed)
-        return {"sliced_wasserstein": distance}
+        real = self._vectors(watched, self.split)
+        ours = np.asarray(watched.samples(len(real)).data)
+        return {"sliced_wasserstein": self._distance(ours, real)}
+
+    def measure(self, watched: Watched) -> Measured:
+        """The figure, and that of real data where there are splits."""
+        figures = self(watched)
+        real = self._vectors(watched, self.split)
+        if hasattr(watched.data, "split"):
+            other = self._vectors(watched, "test" if self.split == "train" else "train")
+            figures["sliced_wasserstein_of_real_data"] = self._distance(other, real)
+        return Measured(figures)
+
+    def _vectors(self, watched: Watched, split: str) -> np.ndarray:
+        dataset = watched.reference(split).load()
+        return dataset.examples(np.arange(min(self.samples, dataset.spec.size)))["x"]
+
+    def _distance(self, ours: np.ndarray, real: np.ndarray) -> float:
+        both = min(len(ours), len(real))
+        settings = {"directions": self.directions, "seed": self.seed}
+        return sliced_wasserstein(ours[:both], real[:both], **settings)

@@ -25,6 +25,7 @@ from diffax.evaluation import (
     Watched,
     feature_network,
     measure,
+    sliced_wasserstein,
     write_statistics,
 )
 from diffax.evaluation.seen import chosen
@@ -138,6 +139,15 @@ def test_vectors_are_compared_with_their_data():
             for shift in (0, 0.5)
         )
         assert near < far / 4
+
+
+def test_a_distance_of_vectors_stands_beside_that_of_other_real_data():
+    noun = Toy("moons", num=500)
+    train, test = (dataclasses.replace(noun, split=s).load().arrays()["x"] for s in ("train", "test"))
+    seen = Watched(None, noun, None, None, given=Samples(train, train))
+    figures = measure(SlicedWasserstein(), seen).figures
+    assert figures["sliced_wasserstein"] == figures["sliced_wasserstein_of_real_data"]
+    assert figures["sliced_wasserstein"] == sliced_wasserstein(train, test)
 
 
 def test_samples_that_cannot_be_judged_are_refused():
