@@ -21,10 +21,11 @@ from diffax.pretrained.families import FAMILIES
 from diffax.schedules import Cosine
 from diffax.solvers import DDIM
 from diffax.training import EMAConfig, Optimizer
+from diffax.training.call import compile_call
 from diffax.training.devices import batch_sharding, make_mesh
 from diffax.training.setup import example_of
 from diffax.training.state import abstract, begun, make_begin
-from diffax.training.step import Problem, make_call, make_step
+from diffax.training.step import Problem, make_step
 
 
 def main() -> None:
@@ -64,11 +65,8 @@ def trained(case: Case, facts: dict) -> dict:
         )
         for name, one in example.items()
     }
-    stop = jax.ShapeDtypeStruct((mesh.size,), jnp.int32, sharding=batch_sharding(mesh))
-    count = jax.ShapeDtypeStruct((), jnp.int32)
-    call = make_call(make_step(problem), places, shapes, mesh)
     began, processor = time.perf_counter(), time.process_time()
-    call = call.lower(*places, shapes, count, stop).compile()
+    call = compile_call(make_step(problem), places, shapes, mesh, joined=True)
     facts["compile"] = time.perf_counter() - began
     facts["compile_processor"] = time.process_time() - processor
     facts["parameters"] = models.parameter_count(places[0].trainable)

@@ -23,10 +23,11 @@ import optax
 from diffax.commands.train import with_arguments
 from diffax.data import Loader
 from diffax.training import Checkpoints, Setup, load_recipe, prepare
+from diffax.training.call import compile_call
+from diffax.training.joined import split
 from diffax.training.keeping.journal import Journal
 from diffax.training.metrics import Window
 from diffax.training.state import TrainState
-from diffax.training.step import make_call
 
 ROOT = Path(__file__).parents[1]
 
@@ -79,7 +80,11 @@ class BareLoop:
 
     def __init__(self, setup: Setup) -> None:
         problem = setup.problem
-        gradient = jax.grad(problem.loss, has_aux=True)
+
+        def loss(trainable, frozen, batch, key):
+            return problem.loss(split(trainable), frozen, batch, key)
+
+        gradient = jax.grad(loss, has_aux=True)
 
         def step(state: TrainState, frozen, batch):
             key = jax.random.fold_in(state.key, state.step)
@@ -92,7 +97,7 @@ class BareLoop:
         self.setup = setup
         state_places, frozen_places = setup.places
         places = replace(state_places, ema={}), frozen_places
-        self.call = make_call(step, places, setup.batch_shapes(), setup.mesh)
+        self.call = compile_call(step, places, setup.batch_shapes(), setup.mesh, joined=True)
         state, self.frozen = setup.start()
         self.state = replace(state, ema={})
         self.batch = setup.place(_first_batches(setup))

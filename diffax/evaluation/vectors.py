@@ -56,8 +56,8 @@ def sliced_wasserstein(
 class SlicedWasserstein:
     """Distance of samples to another split, as `sliced_wasserstein`, for data that are vectors.
 
-    Beside it stands what another draw of the data themselves gets, `sliced_wasserstein_of_real_data`:
-    samples that come as near cannot be told from data by this figure.
+    Beside it stands what another draw of the data themselves gets,
+    `sliced_wasserstein_of_real_data`: samples that come as near cannot be told from data by it.
     """
 
     split: str = "test"

@@ -294,6 +294,11 @@ class Optimizer:
             return None
         return self._rate(self.learning_rate, steps, batch_size)(step)
 
+    def elementwise(self, trainable: Any) -> bool:
+        """Whether every number is treated alike, whatever it is called and wherever it stands."""
+        alike = not self.groups and self.unit_weights is None and not _assigned(trainable)
+        return alike and isinstance(self.method, Adam | Lion | SGD)
+
     def build(self, trainable: Any, *, steps: int, batch_size: int) -> optax.GradientTransformation:
         """The optimizer: clipping, then the update of the chosen method.
 
@@ -308,7 +313,7 @@ class Optimizer:
         Raises:
             ValueError: a group that matches no parameter.
         """
-        assigned = isinstance(trainable, dict) and ASSIGNED in trainable
+        assigned = _assigned(trainable)
         clip = optax.identity() if self.clip is None else clip_by_norm(self.clip)
         update = self.method.build(self._rate(self.learning_rate, steps, batch_size))
         if self.groups:
@@ -356,6 +361,10 @@ class Optimizer:
 def _check_rate(rate: float) -> None:
     if not (rate > 0 and math.isfinite(rate)):
         raise ValueError(f"optimizer.learning_rate must be > 0 and finite, got {rate}")
+
+
+def _assigned(trainable: Any) -> bool:
+    return isinstance(trainable, dict) and ASSIGNED in trainable
 
 
 def _names(tree: Any) -> Any:

@@ -8,22 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from diffax.compilation import compiler_options
 from diffax.data import Dataset, Spec
 from diffax.models import fingerprint, parameter_count
 from diffax.objectives import Objective
 from diffax.training import devices
+from diffax.training.call import compile_call
 from diffax.training.config import Config, TrainConfig
 from diffax.training.initial import started
 from diffax.training.keeping.frozen import Reference, data_reference
 from diffax.training.latents import with_latents
 from diffax.training.state import Begin, TrainState, abstract, begun, frozen_parts, make_begin
-from diffax.training.step import Problem, make_call, make_step
+from diffax.training.step import Problem, make_step
 
 
 @dataclass(frozen=True)
@@ -93,14 +92,14 @@ class Setup:
         return EachShape(self._compiled, batches) if several else self._compiled(batches)
 
     def _compiled(self, batches: dict[str, jax.ShapeDtypeStruct]) -> Any:
-        step = jax.jit(make_step(self.problem), inline=True)  # traced once for shapes and program
-        call = make_call(step, self.places, batches, self.mesh)
-        stop = jax.ShapeDtypeStruct(
-            (self.mesh.size,), jnp.int32, sharding=devices.batch_sharding(self.mesh)
+        return compile_call(
+            make_step(self.problem),
+            self.places,
+            batches,
+            self.mesh,
+            joined=self.config.optimizer.elementwise(self.places[0].trainable),
+            quick=self.config.train.quick,
         )
-        steps = jax.ShapeDtypeStruct((), jnp.int32)
-        options = compiler_options(quick=self.config.train.quick)
-        return call.lower(*self.places, batches, steps, stop).compile(compiler_options=options)
 
     def place(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
         """Puts a stack of at most k batches on the devices, filled up to k."""

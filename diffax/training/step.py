@@ -1,4 +1,4 @@
-"""One training step, and several of them in one compiled call. It knows only the loss."""
+"""One training step. It knows only the loss."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
-from jax.sharding import Mesh
 
-from diffax.compilation import llvm_level
-from diffax.training.devices import batch_sharding, replicated
 from diffax.training.ema import EMAConfig
+from diffax.training.joined import split
 from diffax.training.norm import global_norm
 from diffax.training.state import TrainState
 
@@ -47,13 +45,13 @@ class Problem:
 
 
 def make_step(problem: Problem) -> Step:
-    """The pure function `step(state, frozen, batch) -> (state, metrics)`.
+    """The pure function `step(state, frozen, batch) -> (state, metrics)`; the state may be joined.
 
     The metrics are the loss's own, and "loss", "finite", "gradient_norm", "update_ratio".
     """
 
     def with_loss(trainable: Any, frozen: Any, batch: Batch, key: Array) -> tuple[Array, Metrics]:
-        value, metrics = problem.loss(trainable, frozen, batch, key)
+        value, metrics = problem.loss(split(trainable), frozen, batch, key)
         return value, metrics | {"loss": value}
 
     loss_and_gradient = jax.value_and_grad(with_loss, has_aux=True)
@@ -126,55 +124,3 @@ def _accumulated(
         for name, value in metrics.items()
     }
     return metrics, jax.tree.map(lambda g: g / parts, gradient)
-
-
-def make_call(
-    step: Step, places: tuple[TrainState, Any], batches: Any, mesh: Mesh
-) -> jax.stages.Wrapped:
-    """Several training steps as one compiled call, the state donated.
-
-    Args:
-        step: one of them.
-        places: shapes and places of the state and of the frozen parts.
-        batches: the stack's shapes, [k, B, ...].
-        mesh: all devices.
-
-    Returns:
-        The jitted function `(state, frozen, batches [k, B, ...], count, stop [devices]) -> (state,
-        metrics [k, ...], any(stop))`: it makes the first `count` <= k steps. `count` is traced: one
-        program serves calls of every length, so that where calls are cut changes no bit of the
-        result. Metrics beyond `count` are zero.
-    """
-    state_places, frozen_places = jax.tree.map(lambda leaf: leaf.sharding, places)
-    length = jax.tree.leaves(batches)[0].shape[0]
-
-    def call(state: TrainState, frozen: Any, batches: Batch, count: Array, stop: Array):
-        one = jax.tree.map(lambda leaf: leaf[0], batches)
-        if length == 1:
-            state, metrics = step(state, frozen, one)
-            return state, jax.tree.map(lambda m: m[None], metrics), jnp.any(stop > 0)
-        shapes = jax.eval_shape(step, state, frozen, one)[1]
-        empty = jax.tree.map(lambda m: jnp.zeros((length, *m.shape), m.dtype), shapes)
-
-        def body(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
-            state, metrics = carry
-            batch = jax.tree.map(lambda leaf: leaf[i], batches)
-            state, new = step(state, frozen, batch)
-            return state, jax.tree.map(lambda m, n: m.at[i].set(n), metrics, new)
-
-        state, metrics = jax.lax.fori_loop(0, count, body, (state, empty))
-        return state, metrics, jnp.any(stop > 0)
-
-    return jax.jit(
-        call,
-        in_shardings=(
-            state_places,
-            frozen_places,
-            batch_sharding(mesh, stacked=True),
-            replicated(mesh),
-            None,
-        ),
-        out_shardings=(state_places, replicated(mesh), replicated(mesh)),
-        donate_argnums=0,
-        compiler_options=llvm_level(1),
-    )

@@ -143,7 +143,8 @@ def test_vectors_are_compared_with_their_data():
 
 def test_a_distance_of_vectors_stands_beside_that_of_other_real_data():
     noun = Toy("moons", num=500)
-    train, test = (dataclasses.replace(noun, split=s).load().arrays()["x"] for s in ("train", "test"))
+    splits = (dataclasses.replace(noun, split=split) for split in ("train", "test"))
+    train, test = (split.load().arrays()["x"] for split in splits)
     seen = Watched(None, noun, None, None, given=Samples(train, train))
     figures = measure(SlicedWasserstein(), seen).figures
     assert figures["sliced_wasserstein"] == figures["sliced_wasserstein_of_real_data"]

@@ -21,8 +21,8 @@ import jax.numpy as jnp  # noqa: E402
 from diffax.generation import generate  # noqa: E402
 from diffax.models import UNet  # noqa: E402
 from diffax.training import Setup, load_recipe, prepare  # noqa: E402
-from diffax.training.devices import batch_sharding  # noqa: E402
-from diffax.training.step import make_call, make_step  # noqa: E402
+from diffax.training.call import lower_call  # noqa: E402
+from diffax.training.step import make_step  # noqa: E402
 
 RECIPES = Path(__file__).parents[3] / "configs"
 QUICK = {"xla_backend_optimization_level": 0}
@@ -48,10 +48,9 @@ def figures() -> dict[str, dict[str, float]]:
 
 def training_call(setup: Setup) -> jax.stages.Lowered:
     """The call of several steps, as `train.py` compiles it."""
-    batches = setup.batch_shapes()
-    stop = jax.ShapeDtypeStruct((setup.mesh.size,), jnp.int32, sharding=batch_sharding(setup.mesh))
-    call = make_call(make_step(setup.problem), setup.places, batches, setup.mesh)
-    return call.lower(*setup.places, batches, jax.ShapeDtypeStruct((), jnp.int32), stop)
+    joined = setup.config.optimizer.elementwise(setup.places[0].trainable)
+    step = make_step(setup.problem)
+    return lower_call(step, setup.places, setup.batch_shapes(), setup.mesh, joined=joined)[0]
 
 
 def requested(lowered: jax.stages.Lowered) -> dict[str, float]:

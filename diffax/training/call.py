@@ -1,0 +1,171 @@
+"""Several training steps as one compiled call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.sharding import Mesh
+
+from diffax.compilation import compiler_options, llvm_level
+from diffax.training.devices import batch_sharding, replicated
+from diffax.training.joined import Layout, concatenated, cut, join, layout_of, split
+from diffax.training.state import TrainState
+from diffax.training.step import Batch, Metrics, Step
+
+_LARGEST_JOINED = 2**17  # elements of a leaf: to join is to copy
+
+
+def compile_call(
+    step: Step,
+    places: tuple[TrainState, Any],
+    batches: Any,
+    mesh: Mesh,
+    *,
+    joined: bool = False,
+    quick: bool = False,
+) -> Any:
+    """Compiles several training steps as one call.
+
+    Args:
+        step: one of them.
+        places: shapes and places of the state and of the frozen parts.
+        batches: the stack's shapes, [k, B, ...].
+        mesh: all devices.
+        joined: whether the optimizer treats every number alike, wherever it stands; then the small
+            arrays of the state are joined on CPUs.
+        quick: as in `compiler_options`.
+
+    Returns:
+        The function that `make_call` describes, with `cost_analysis` and
+        `memory_analysis`.
+    """
+    lowered, layout = lower_call(step, places, batches, mesh, joined=joined)
+    call = lowered.compile(compiler_options=compiler_options(quick=quick))
+    if layout is None:
+        return call
+    leaves = zip(jax.tree.leaves(places[0].trainable), layout.joined, strict=True)
+    parts = [leaf for leaf, inside in leaves if inside]
+    vector = _vector(parts, mesh)
+    return JoinedCall(
+        layout,
+        _quickly(concatenated, parts, replicated(mesh)),
+        call,
+        _quickly(lambda vector: cut(layout, vector), vector, replicated(mesh)),
+    )
+
+
+def lower_call(
+    step: Step, places: tuple[TrainState, Any], batches: Any, mesh: Mesh, *, joined: bool = False
+) -> tuple[jax.stages.Lowered, Layout | None]:
+    """The program of `compile_call` before it is compiled, and what it takes joined."""
+    state, frozen = places
+    layout = None
+    if joined and jax.default_backend() == "cpu":
+        layout = layout_of(state.trainable, largest=_LARGEST_JOINED)
+    if layout is not None:
+        state = join(state, layout, lambda parts: _vector(parts, mesh))
+    stop = jax.ShapeDtypeStruct((mesh.size,), jnp.int32, sharding=batch_sharding(mesh))
+    count = jax.ShapeDtypeStruct((), jnp.int32)
+    call = make_call(step, (state, frozen), batches, mesh)
+    return call.lower(state, frozen, batches, count, stop), layout
+
+
+def _vector(parts: list[Any], mesh: Mesh) -> jax.ShapeDtypeStruct:
+    size = sum(part.size for part in parts)
+    return jax.ShapeDtypeStruct((size,), jnp.float32, sharding=replicated(mesh))
+
+
+def _quickly(function: Callable, shapes: Any, place: Any) -> Any:
+    lowered = jax.jit(function, out_shardings=place).lower(shapes)
+    return lowered.compile(compiler_options=compiler_options(quick=True))
+
+
+@dataclass(frozen=True)
+class JoinedCall:
+    """A call that is given its state joined.
+
+    To join and to split are programs of their own, which are compiled in no time because they run
+    for none: hundreds of arrays cut inside the call would be as many kernels to optimise.
+    """
+
+    layout: Layout
+    concatenate: Callable[[list[Array]], Array]
+    call: Any
+    cut: Callable[[Array], list[Array]]
+
+    def __call__(self, state: TrainState, *more: Any) -> tuple[TrainState, Metrics, Array]:
+        """The call; the state is donated."""
+        joined, metrics, stopped = self.call(join(state, self.layout, self._join), *more)
+        return split(joined, lambda layout, vector: self.cut(vector)), metrics, stopped
+
+    def _join(self, parts: list[Array]) -> Array:
+        vector = self.concatenate(parts)
+        for part in parts:
+            part.delete()
+        return vector
+
+    def cost_analysis(self) -> Any:
+        """Of the call itself."""
+        return self.call.cost_analysis()
+
+    def memory_analysis(self) -> Any:
+        """Of the call itself."""
+        return self.call.memory_analysis()
+
+
+def make_call(
+    step: Step, places: tuple[TrainState, Any], batches: Any, mesh: Mesh
+) -> jax.stages.Wrapped:
+    """Several training steps as one function to be compiled, the state donated.
+
+    Args:
+        step: one of them.
+        places: shapes and places of the state and of the frozen parts.
+        batches: the stack's shapes, [k, B, ...].
+        mesh: all devices.
+
+    Returns:
+        The jitted function `(state, frozen, batches [k, B, ...], count, stop [devices]) -> (state,
+        metrics [k, ...], any(stop))`: it makes the first `count` <= k steps. `count` is traced: one
+        program serves calls of every length, so that where calls are cut changes no bit of the
+        result. Metrics beyond `count` are zero.
+    """
+    state_places, frozen_places = jax.tree.map(lambda leaf: leaf.sharding, places)
+    length = jax.tree.leaves(batches)[0].shape[0]
+    step = jax.jit(step, inline=True)  # traced once for shapes and program
+
+    def call(state: TrainState, frozen: Any, batches: Batch, count: Array, stop: Array):
+        one = jax.tree.map(lambda leaf: leaf[0], batches)
+        if length == 1:
+            state, metrics = step(state, frozen, one)
+            return state, jax.tree.map(lambda m: m[None], metrics), jnp.any(stop > 0)
+        shapes = jax.eval_shape(step, state, frozen, one)[1]
+        empty = jax.tree.map(lambda m: jnp.zeros((length, *m.shape), m.dtype), shapes)
+
+        def body(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
+            state, metrics = carry
+            batch = jax.tree.map(lambda leaf: leaf[i], batches)
+            state, new = step(state, frozen, batch)
+            return state, jax.tree.map(lambda m, n: m.at[i].set(n), metrics, new)
+
+        state, metrics = jax.lax.fori_loop(0, count, body, (state, empty))
+        return state, metrics, jnp.any(stop > 0)
+
+    return jax.jit(
+        call,
+        in_shardings=(
+            state_places,
+            frozen_places,
+            batch_sharding(mesh, stacked=True),
+            replicated(mesh),
+            None,
+        ),
+        out_shardings=(state_places, replicated(mesh), replicated(mesh)),
+        donate_argnums=0,
+        compiler_options=llvm_level(1),
+    )
