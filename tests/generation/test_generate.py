@@ -252,11 +252,11 @@ def test_images_that_cannot_be_enlarged_to_the_samples_are_refused(small, said):
 
 
 def test_codecs_without_tiles_say_so(case):
-    if hasattr(case.model.codec, "tile"):
+    if hasattr(case.model.codec, "tiled"):
         with pytest.raises(ValueError, match="tile must be a multiple of 2"):
             generate(case.model, tile=13, height=32, width=32, **case.one)
         return
-    with pytest.raises(ValueError, match="tile needs a model with an autoencoder"):
+    with pytest.raises(ValueError, match="makes its data directly: leave it out"):
         generate(case.model, tile=16, **case.one)
 
 
