@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffax.commands import evaluate, report, sample, train
+from diffax.commands import evaluate, export, report, sample, train
 from diffax.training import load_recipe
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "configs"
-STARTS = r"(?:%run |python |diffax )(?:train|sample|evaluate|report)(?:\.py)? "
+STARTS = r"(?:%run |python |diffax )(?:train|sample|evaluate|export|report)(?:\.py)? "
 # What stands for a value of the reader's, where a number is needed.
 PLACEHOLDERS = {"N": "2", "I": "0", "HOST:1234": "localhost:1234", "$i": "0", "...": ""}
 
@@ -69,7 +69,7 @@ def test_a_command_can_be_understood(page, words):
         if flags.metrics:
             evaluate._metrics(flags, evaluate.grouped(rest), flags.metrics)
     else:
-        report._parser().parse_args(arguments)
+        {"export": export, "report": report}[command]._parser().parse_args(arguments)
 
 
 def _understood_by_train(arguments):
