@@ -132,3 +132,19 @@ def test_the_commands_of_the_readme_run(place, monkeypatch):
     assert report.main(["runs/digits"]) == 0
     for name in ("digits.png", "sevens.gif", "digits.npz", "runs/digits/report.html"):
         assert Path(name).stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_the_guide_for_ones_own_pictures_runs(place, monkeypatch):
+    """As it stands in installation.md, for three steps instead of 300."""
+    monkeypatch.chdir(place)
+    replaced = {"PICTURES": "images", "300": "3"}
+    named = {"train": train, "sample": sample, "report": report}
+    done = []
+    for page, words in commands():
+        if page == "installation.md" and "runs/mine" in words:
+            arguments = [replaced.get(w, w) for w in words[1:]]
+            assert named[words[0]].main(arguments) == 0, words
+            done.append(words[0])
+    assert done == ["train", "sample", "report"]
+    assert Path("mine.png").stat().st_size > 0 and Path("runs/mine/report.html").stat().st_size > 0
