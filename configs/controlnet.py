@@ -7,10 +7,10 @@
 image of the same name for each of them. Without one the control is the image's edges by Canny (`pip
 install 'diffax[edges]'`). The U-Net stays as it is; half of the captions are dropped, so that the
 image alone says enough. --network.start CONTROLNET goes on from a published one. MODEL may also be
-a run of ours whose network is a unet, with images of its size:
+a run of ours whose network is a unet; images then get its size:
 
     python train.py --config controlnet --pretrained runs/emoji --data.dir EMOJI
-        --data.image_size 32 --learning_rate 1e-3 --train.batch_size 32 --train.steps 600
+        --learning_rate 1e-3 --train.batch_size 32 --train.steps 600
 """
 
 from diffax.adapters import Subset

@@ -62,13 +62,13 @@ def to_uint8(x: Any) -> Any:
     return xp.rint((levels + 1.0) * 127.5).astype(xp.uint8)
 
 
-def as_images(image: Any, num: int, channels: int = 3) -> np.ndarray:
+def as_images(image: Any, num: int, channels: int | None = 3) -> np.ndarray:
     """`[num, H, W, C]` float32 in [-1, 1] of one image or of `num`.
 
     Args:
         image: `[H, W, channels]` or `[B, H, W, channels]`, uint8 or floats in [-1, 1].
         num: how many are wanted.
-        channels: of an image.
+        channels: of an image; None: any number.
 
     Raises:
         ValueError: not such images, values out of range, or another number of images.
@@ -76,11 +76,10 @@ def as_images(image: Any, num: int, channels: int = 3) -> np.ndarray:
     images = np.asarray(image)
     if images.ndim == 3:
         images = images[None]
-    if images.ndim != 4 or images.shape[-1] != channels:
-        colour = "colour " if channels == 3 else ""
+    if images.ndim != 4 or channels not in (None, images.shape[-1]):
+        kind, count = "a colour image" if channels == 3 else "an image", channels or "C"
         raise ValueError(
-            f"expected a {colour}image [H, W, {channels}], or [B, H, W, {channels}], got shape "
-            f"{images.shape}"
+            f"expected {kind} [H, W, {count}], or [B, H, W, {count}], got shape {images.shape}"
         )
     if images.dtype == np.uint8:
         images = to_float(images)

@@ -55,6 +55,10 @@ class Codes:
         """The codec with other parameters of its autoencoder."""
         return dataclasses.replace(self, latent=self.latent.with_params(params))
 
+    def tiled(self, tile: int) -> Codes:
+        """The codec that works in tiles of so many pixels; raises as `Latent.tiled`."""
+        return dataclasses.replace(self, latent=self.latent.tiled(tile))
+
     @property
     def factor(self) -> int:
         """Pixels a code, on each axis."""

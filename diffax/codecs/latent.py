@@ -49,6 +49,16 @@ class Latent:
         """The codec with other parameters of its autoencoder."""
         return dataclasses.replace(self, params=params)
 
+    def tiled(self, tile: int) -> "Latent":
+        """The codec that works in tiles of so many pixels.
+
+        Raises:
+            ValueError: no multiple of the factor, or too small.
+        """
+        codec = dataclasses.replace(self, tile=tile)
+        codec._tile_size()
+        return codec
+
     def encode(self, raw: Array, key: Array | None = None) -> Array:
         """Latents `[B, h, w, C]` of images: uint8, or float32 in [-1, 1].
 

@@ -57,6 +57,7 @@ def add_asked(parser: argparse.ArgumentParser) -> None:
     add("--image-guidance", type=float, metavar="W", help="of the image (InstructPix2Pix)")
     add("--guidance-rescale", type=float, metavar="R", help="against over-exposure, 0 to 1")
     add("--seed", type=int, metavar="K", help="sample i depends on (seed, i) only")
+    add("--tile", type=positive, metavar="P", help="decode latents in tiles of so many pixels")
 
 
 def add_sampler(parser: argparse.ArgumentParser) -> None:
@@ -97,7 +98,6 @@ def add_published(parser: argparse.ArgumentParser) -> Any:
     add = adder(group)
     add("--tokenizer", metavar="PATH", help="of a single file: a tokenizer's folder or BPE file")
     add("--clip-skip", type=int, metavar="N", help="leave out the text encoder's last layers")
-    add("--tile", type=positive, metavar="P", help="decode in tiles of so many pixels")
     add("--variant", metavar="NAME", help="of a folder's files, such as fp16")
     add("--dtype", choices=("float32", "bfloat16"), help="of the computation (default: float32)")
     return group

@@ -11,7 +11,7 @@ from diffax.generation import Model
 
 # Flags that have a meaning for only one of the two kinds of model.
 _RUN_ONLY = ("checkpoint", "trust")
-_PRETRAINED_ONLY = ("tokenizer", "variant", "dtype", "tile", "clip_skip", "refiner")
+_PRETRAINED_ONLY = ("tokenizer", "variant", "dtype", "clip_skip", "refiner")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ COMMANDS = {
     "sample": "draw samples of a run or of a published model",
     "evaluate": "measure a run, a published model or samples",
     "report": "make one HTML page of a run: curves, samples, figures",
+    "export": "write what a run learned of a published model, in the layout that others read",
     "demo": "serve a page in the browser to try a run or a published model",
 }
 

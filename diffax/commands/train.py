@@ -19,6 +19,7 @@ from diffax.training import distributed, dotted
 from diffax.training.base import started_from
 from diffax.training.config import Config
 from diffax.training.describe import help_text
+from diffax.training.image_size import sized_as
 from diffax.training.keeping.checkpoint import CorruptCheckpoint
 from diffax.training.keeping.mirror import mirrored
 from diffax.training.keeping.workdir import check_workdir
@@ -63,7 +64,10 @@ def _train(arguments: Sequence[str] | None, folders: list[Path], place: list[Pat
         _parser().print_help()
         print(f"\nfields of {recipe.title}:\n{help_text(recipe.config)}")
         return 0
-    config = with_arguments(recipe.config, rest)
+    config = recipe.config
+    if flags.pretrained is not None:
+        config = sized_as(config, flags.pretrained)  # what the command line says goes first
+    config = with_arguments(config, rest)
     if flags.pretrained is not None:
         config = started_from(config, flags.pretrained)
     if flags.init_from is not None:
@@ -132,7 +136,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--pretrained",
         metavar="DIR",
-        help="the published model, or run of yours, that is tuned: the path of all its parts",
+        help="the published model, or run of yours, that is tuned: the path of all its parts; of a "
+        "run also the images' size",
     )
     add(
         "--init-from",

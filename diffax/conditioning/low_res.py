@@ -1,5 +1,6 @@
 """A smaller version of the image: super-resolution and cascades."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -28,10 +29,12 @@ class LowRes:
         factor: of the sides, 2 to 16.
         noise: largest standard deviation of that noise, in [0, 1): the small image becomes
             `sqrt(1 - s^2) image + s noise` with s uniform in 0 to `noise`.
+        channels: C of an image; None: the data's.
     """
 
     factor: int = structure(default=2)
     noise: float = structure(default=0.2)
+    channels: int | None = structure(default=None)
 
     reads: ClassVar[tuple[str, ...]] = ("x",)
     asks: ClassVar[tuple[str, ...]] = ("low_res", "noise_level")
@@ -46,7 +49,7 @@ class LowRes:
             raise ValueError(f"conditioner.noise must lie in [0, 1), got {self.noise}")
 
     def fitted(self, spec: Any) -> "LowRes":
-        """Itself.
+        """With the data's channels.
 
         Raises:
             ValueError: no images, or sides that are no multiples of the factor.
@@ -56,7 +59,7 @@ class LowRes:
                 f"conditioner low_res needs images whose sides are multiples of {self.factor}, the "
                 f"data are {spec.columns['x'].dtype} {list(spec.shape)}; set data.image_size"
             )
-        return self
+        return dataclasses.replace(self, channels=spec.shape[-1])
 
     def with_params(self, params: Any) -> "LowRes":
         """Itself: it has none."""
@@ -75,27 +78,14 @@ class LowRes:
         """The small images of a request, one or `num`, noised as it says.
 
         Raises:
-            ValueError: none, another number of them, or more noise than was trained with.
+            ValueError: as `given`, or more noise than was trained with.
         """
-        if request.low_res is None:
-            raise ValueError(
-                "this model enlarges images: give low_res, a small image [h, w, C] or several (on "
-                "the command line --low-res F, or --then after another model)"
-            )
-        images = np.asarray(request.low_res)
-        images = images[None] if images.ndim == 3 else images
-        if images.ndim != 4 or len(images) not in (1, num):
-            raise ValueError(
-                f"expected one small image [h, w, C], or {num}, got shape {list(images.shape)}"
-            )
-        if images.dtype == np.uint8:
-            images = image_range.to_float(images)
+        images = given(request, num, self.factor, self.channels)
         level = 0.0 if request.noise_level is None else request.noise_level
         if not 0 <= level <= self.noise:
             raise ValueError(
                 f"noise_level must lie in 0 to {self.noise}, what was trained with, got {level}"
             )
-        images = np.broadcast_to(images, (num, *images.shape[1:])).astype(np.float32)
         seeds = np.broadcast_to(0 if request.seed is None else request.seed, num)
         noise = [
             np.random.default_rng((int(seed), i)).normal(size=images.shape[1:])
@@ -121,6 +111,38 @@ class LowRes:
         """The small images at full size, and what the network is told of their noise."""
         waves = sinusoidal_embedding(1000 * jnp.asarray(told["noise_level"]), _WAVES)
         return {"channels": enlarged(told["low_res"], self.factor), "embedding": waves}
+
+
+def given(request: Any, num: int, factor: int, channels: int | None = 3) -> np.ndarray:
+    """A request's small images `[num, h, w, C]` in [-1, 1].
+
+    Args:
+        request: `low_res` is one image or `num`; `height` and `width` are the samples'.
+        num: samples.
+        factor: of the sides.
+        channels: C; None: any.
+
+    Raises:
+        ValueError: none, another number, of other channels, or of a size that, enlarged, is not the
+            samples'.
+    """
+    if request.low_res is None:
+        raise ValueError(
+            "this model enlarges images: give low_res, a small image [h, w, C] or several (on the "
+            "command line --low-res F, or --then after another model)"
+        )
+    try:
+        images = image_range.as_images(request.low_res, num, channels)
+    except ValueError as error:
+        raise ValueError(f"low_res: {error}") from None
+    height, width = (factor * side for side in images.shape[1:3])
+    if (height, width) != (request.height, request.width):
+        raise ValueError(
+            f"low_res: expected images of {request.height / factor:g}x{request.width / factor:g} "
+            f"for samples of {request.height}x{request.width}, got {images.shape[1]}x"
+            f"{images.shape[2]}: resize them, or ask for height {height} and width {width}"
+        )
+    return images
 
 
 def shrunk(images: np.ndarray, factor: int) -> np.ndarray:

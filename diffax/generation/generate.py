@@ -315,9 +315,12 @@ def _given_noise(noise: Any, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 def _tiled(codec: Any, tile: int) -> Any:
-    if not hasattr(codec, "tile"):
-        raise ValueError("tile needs a model with an autoencoder; this one makes its data directly")
-    return dataclasses.replace(codec, tile=tile)
+    if not hasattr(codec, "tiled"):
+        raise ValueError(
+            "tile is for models with an autoencoder, whose images are decoded in parts; this one "
+            "makes its data directly: leave it out"
+        )
+    return codec.tiled(tile)
 
 
 # ---------------------------------------------------------------- batches and devices

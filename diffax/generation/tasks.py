@@ -255,7 +255,7 @@ def upscale(model: Model, image: Any, **options: Any) -> Array | np.ndarray:
         `[B, H, W, C]` float32 in [-1, 1], each side larger by the model's factor.
 
     Raises:
-        ValueError: a model that enlarges nothing.
+        ValueError: a model that enlarges nothing, or something else than images.
 
     Example:
         >>> large = upscale(load_run("runs/upscale"), small)  # doctest: +SKIP
@@ -272,9 +272,16 @@ def enlarge(model: Model, image: Any, **options: Any) -> Samples:
         model: see `upscale`.
         image: see `upscale`.
         **options: see `upscale`.
+
+    Raises:
+        ValueError: something else than images.
     """
     images = np.asarray(image)
     images = images[None] if images.ndim == 3 else images
+    if images.ndim != 4:
+        raise ValueError(
+            f"expected small images [h, w, C] or [B, h, w, C], got shape {list(np.shape(image))}"
+        )
     options.setdefault("num", len(images))
     height, width = (side * model.conditioner.factor for side in images.shape[1:3])
     return generate(model, low_res=images, height=height, width=width, **options)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from diffax import image_range
+from diffax.conditioning.low_res import given
 from diffax.noun import noun, structure
 from diffax.schedules import Schedule
 
@@ -58,17 +58,9 @@ class PublishedLowRes:
         """The small images, noised; the same for what is guided away from.
 
         Raises:
-            ValueError: none, another number of them or another size, or an unknown noise level.
+            ValueError: as `low_res.given`, or an unknown noise level.
         """
-        if request.low_res is None:
-            raise ValueError("this model enlarges images: give low_res, a small image [h, w, 3]")
-        images = image_range.as_images(request.low_res, num)
-        size = (request.height // self.factor, request.width // self.factor)
-        if images.shape[1:3] != size:
-            raise ValueError(
-                f"expected small images of {size[0]}x{size[1]} for samples of {request.height}x"
-                f"{request.width}, got {images.shape[1]}x{images.shape[2]}"
-            )
+        images = given(request, num, self.factor)
         level = LEVEL if request.noise_level is None else request.noise_level
         if level != int(level) or not 0 <= level <= self.most:
             raise ValueError(

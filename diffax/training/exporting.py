@@ -48,15 +48,16 @@ def export_run(
         >>> export_run("runs/lora", "fox.safetensors")  # doctest: +SKIP
         'lora'
     """
-    run, out = open_run(workdir, ema, step), Path(out)
+    out = Path(out)
+    if out.exists():
+        raise FileExistsError(f"{out} exists; give another name or remove it first")
+    run = open_run(workdir, ema, step)
     objective: Any = run.config.objective
     reader = getattr(objective, "conditioner", None)
     if not isinstance(reader, PublishedReader):
         raise ValueError(
             f"{workdir} did not tune a published model; its own folder is what it is read from"
         )
-    if out.exists():
-        raise FileExistsError(f"{out} exists; give another name or remove it first")
     model = run.model_to_sample()
     if isinstance(objective.adapter, LowRank):
         save_lora(trained_lora(adapted(run.trainable), objective.adapter, model), out)

@@ -18,6 +18,7 @@ from diffax.objectives import Objective
 from diffax.training import devices
 from diffax.training.call import compile_call
 from diffax.training.config import Config, TrainConfig
+from diffax.training.image_size import warn_of_another_size
 from diffax.training.initial import started
 from diffax.training.keeping.frozen import Reference, data_reference
 from diffax.training.latents import with_latents
@@ -183,6 +184,7 @@ def prepare(config: Config) -> Setup:
         )
     spec = dataset.spec
     objective = config.objective.build(spec)
+    warn_of_another_size(config.objective, spec)
     objective, dataset = with_latents(objective, config.objective, dataset)
     example = example_of(objective, dataset.spec)
 

@@ -48,6 +48,17 @@ def test_masks_are_shown_as_some_code(codec):
     assert np.abs(each - masked).max(axis=(1, 2, 3)).min() < 1e-5
 
 
+def test_tiles_are_the_latents_own(codec):
+    tiled = codec.tiled(16)
+    assert tiled.latent.tile == 16 and tiled.size == codec.size
+    ids = np.random.default_rng(1).integers(0, 8, (1, 8, 12, 1))  # of 16x24 pixels
+    known = codec.latent.module.scale(codec.book[ids[..., 0]])
+    expected = codec.latent.tiled(16).decode(known)
+    np.testing.assert_allclose(tiled.decode(ids), expected, atol=1e-5)
+    with pytest.raises(ValueError, match="tile must be a multiple of 2 and at least 16 pixels"):
+        codec.tiled(9)
+
+
 def test_other_parameters_are_other_codes(codec):
     moved = jax.tree.map(lambda leaf: leaf + 1, codec.params)
     other = codec.with_params(moved)

@@ -159,6 +159,7 @@ BAD = {
     "no model of images": (["--init-image", "none.png"], "makes vectors"),
     "prompt for a run without": (["--prompt", "a cat"], "needs a model that reads texts"),
     "a flag of published models": (["--dtype", "bfloat16"], "only with --pretrained"),
+    "tiles of what has no latents": (["--tile", "64"], "this one makes its data directly: leave"),
     "both kinds of model": (["--pretrained", "p"], "got both"),
     "twice": (["--num", "1", "--num", "2"], "given twice"),
     "unwritable": (["--out", "/proc/none/x.png"], "cannot write"),

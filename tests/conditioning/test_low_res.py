@@ -15,6 +15,11 @@ from diffax.generation import Request
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 12, 3), np.uint8)  # stacked batches
 
 
+def asked(low_res, **more):
+    """A request for samples twice as large as the images are."""
+    return Request(**{"low_res": low_res, "height": 16, "width": 24, **more})
+
+
 def test_columns_are_means_of_squares():
     told = LowRes(factor=4).columns({"x": IMAGES})
     assert told["low_res"].shape == (2, 3, 2, 3, 3) and told["noise_level"].shape == (2, 3)
@@ -50,7 +55,7 @@ def test_the_condition_is_a_large_image_and_the_waves_of_the_level():
 
 def test_a_request_is_noised_by_its_seeds():
     conditioner = LowRes(noise=0.5)
-    request = Request(low_res=IMAGES[0, 0], noise_level=0.3, seed=7)
+    request = asked(IMAGES[0, 0], noise_level=0.3, seed=7)
     first, _ = conditioner.request(request, 3)
     again, avoided = conditioner.request(request, 2)
     np.testing.assert_array_equal(first["low_res"][:2], again["low_res"])
@@ -60,14 +65,25 @@ def test_a_request_is_noised_by_its_seeds():
     np.testing.assert_allclose(clean["low_res"][0], IMAGES[0, 0] / 127.5 - 1, atol=1e-6)
 
 
+def test_the_channels_are_the_datas():
+    spec = Spec({"x": Column((8, 8, 1), "uint8")}, 4)
+    assert LowRes().fitted(spec).channels == 1
+
+
 @pytest.mark.parametrize("make, words", [
     (lambda: LowRes(factor=1), "conditioner.factor must lie in 2 to 16"),
     (lambda: LowRes(noise=1.0), "conditioner.noise must lie in"),
     (lambda: LowRes(factor=3).fitted(Spec({"x": Column((8, 8, 3), "uint8")}, 4)), "multiples of 3"),
     (lambda: LowRes().fitted(Spec({"x": Column((2,), "float32")}, 4)), "needs images"),
     (lambda: LowRes().request(Request(), 2), "give low_res"),
-    (lambda: LowRes().request(Request(low_res=IMAGES[0]), 2), "one small image"),
-    (lambda: LowRes().request(Request(low_res=IMAGES[0], noise_level=0.5), 3), "0 to 0.2"),
+    (lambda: LowRes().request(asked(IMAGES[0]), 2), "low_res: expected one image, or 2, got 3"),
+    (lambda: LowRes().request(asked(IMAGES[0], noise_level=0.5), 3), "0 to 0.2"),
+    (lambda: LowRes().request(asked(IMAGES[0, 0, :, :, 0]), 1), r"an image \[H, W, C\]"),
+    (lambda: LowRes(channels=1).request(asked(IMAGES[0]), 3), r"low_res: .* image \[H, W, 1\]"),
+    (lambda: LowRes(4).request(asked(IMAGES[0]), 3), "4x6 for samples of 16x24, got 8x12: resize "
+     "them, or ask for height 32 and width 48"),
+    # One row more than twice the image's, which no image can be enlarged to.
+    (lambda: LowRes().request(asked(IMAGES[0], height=17), 3), "8.5x12 for samples of 17x24"),
 ])  # fmt: skip
 def test_what_cannot_be_is_one_line(make, words):
     with pytest.raises(ValueError, match=words):

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffax.commands import evaluate, report, sample, train
+from diffax.commands import evaluate, export, report, sample, train
 from diffax.training import load_recipe
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "configs"
-STARTS = r"(?:%run |python |diffax )(?:train|sample|evaluate|report)(?:\.py)? "
+STARTS = r"(?:%run |python |diffax )(?:train|sample|evaluate|export|report)(?:\.py)? "
 # What stands for a value of the reader's, where a number is needed.
 PLACEHOLDERS = {"N": "2", "I": "0", "HOST:1234": "localhost:1234", "$i": "0", "...": ""}
 
@@ -69,7 +69,7 @@ def test_a_command_can_be_understood(page, words):
         if flags.metrics:
             evaluate._metrics(flags, evaluate.grouped(rest), flags.metrics)
     else:
-        report._parser().parse_args(arguments)
+        {"export": export, "report": report}[command]._parser().parse_args(arguments)
 
 
 def _understood_by_train(arguments):
@@ -132,3 +132,19 @@ def test_the_commands_of_the_readme_run(place, monkeypatch):
     assert report.main(["runs/digits"]) == 0
     for name in ("digits.png", "sevens.gif", "digits.npz", "runs/digits/report.html"):
         assert Path(name).stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_the_guide_for_ones_own_pictures_runs(place, monkeypatch):
+    """As it stands in installation.md, for three steps instead of 300."""
+    monkeypatch.chdir(place)
+    replaced = {"PICTURES": "images", "300": "3"}
+    named = {"train": train, "sample": sample, "report": report}
+    done = []
+    for page, words in commands():
+        if page == "installation.md" and "runs/mine" in words:
+            arguments = [replaced.get(w, w) for w in words[1:]]
+            assert named[words[0]].main(arguments) == 0, words
+            done.append(words[0])
+    assert done == ["train", "sample", "report"]
+    assert Path("mine.png").stat().st_size > 0 and Path("runs/mine/report.html").stat().st_size > 0

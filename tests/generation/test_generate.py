@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffax import parameterization, schedules
-from diffax.generation import Request, Sampling, generate, inpaint, variations
+from diffax import codecs, conditioning, parameterization, schedules
+from diffax.generation import Model, Request, Sampling, generate, inpaint, upscale, variations
 from diffax.generation.generate import _draw, _encode
 from diffax.generation.plan import cut
+from diffax.models import BoundModule, UNet
 from diffax.solvers import DDIM
 
 # The same program twice, or programs of other batch sizes: float32 rounding through two steps.
@@ -227,12 +228,35 @@ def test_what_a_model_does_not_understand_is_refused(case):
             generate(case.model, **{name: value})
 
 
+@pytest.mark.parametrize("small, said", [
+    ((8, 4, 3), "expected images of 8x8 for samples of 16x16, got 8x4: resize them, or ask for "
+     "height 16 and width 8"),
+    ((8, 8, 1), r"expected a colour image \[H, W, 3\]"),
+    ((8, 8), r"expected a colour image \[H, W, 3\]"),
+])  # fmt: skip
+def test_images_that_cannot_be_enlarged_to_the_samples_are_refused(small, said):
+    model = Model(
+        BoundModule(UNet(channels=8), {}),
+        schedules.cosine(100),
+        parameterization.V(),
+        codecs.Pixels(),
+        conditioning.LowRes(factor=2, channels=3),
+        Sampling(steps=2),
+        (16, 16, 3),
+    )
+    with pytest.raises(ValueError, match=f"low_res: {said}"):
+        generate(model, low_res=np.zeros(small, np.uint8), num=1)
+    if len(small) == 2:
+        with pytest.raises(ValueError, match="expected small images"):
+            upscale(model, np.zeros(small, np.uint8))
+
+
 def test_codecs_without_tiles_say_so(case):
-    if hasattr(case.model.codec, "tile"):
+    if hasattr(case.model.codec, "tiled"):
         with pytest.raises(ValueError, match="tile must be a multiple of 2"):
             generate(case.model, tile=13, height=32, width=32, **case.one)
         return
-    with pytest.raises(ValueError, match="tile needs a model with an autoencoder"):
+    with pytest.raises(ValueError, match="makes its data directly: leave it out"):
         generate(case.model, tile=16, **case.one)
 
 

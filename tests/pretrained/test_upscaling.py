@@ -43,3 +43,5 @@ def test_what_is_refused(model):
         generate(model, low_res=small, noise_level=40, **asked)
     with pytest.raises(ValueError, match="16x12 for samples of 32x24"):
         generate(model, low_res=small[:, :8], **asked)
+    with pytest.raises(ValueError, match=r"low_res: expected a colour image \[H, W, 3\]"):
+        generate(model, low_res=small[..., :1], **asked)

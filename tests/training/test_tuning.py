@@ -15,6 +15,7 @@ import safetensors.numpy
 from PIL import Image
 from tiny_run import last_row
 
+from diffax.commands import export
 from diffax.commands import train as command
 from diffax.generation import generate
 from diffax.models.controlnet import controls_of
@@ -277,6 +278,11 @@ def check_export(folder, run, out):
         assert fingerprint(tuned.conditioner.params) == fingerprint(base.conditioner.params)
     with pytest.raises(FileExistsError, match="exists"):
         export_run(run, out)
+    again = out.with_name(f"again_{out.name}")
+    said = ("--workdir", str(run), "--out", str(again), "--ema", "none")
+    assert export.main(said) == 0 and export.main(said) == 2  # the second time it is there
+    if out.is_file():
+        assert again.read_bytes() == out.read_bytes()
     return kind
 
 

@@ -3,5 +3,5 @@
 A file each: `lock` (one training a folder), `checkpoint` (Orbax, in the background), `manifest`
 (checksums), `parts` (a state by name), `frozen` (what is used but not trained), `journal`
 (metrics.jsonl), `reading` (JSON of unknown origin), `workdir` (whose folder it is), `signals`
-(being asked to stop), `voice` (what is only printed).
+(being asked to stop), `voice` (what is only printed), `silence` (what Orbax says besides).
 """

@@ -10,14 +10,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import logging
 import math
 import os
 import re
 import shutil
-import sys
 import threading
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +26,7 @@ import numpy as np
 
 from diffax import atomic
 from diffax.training.distributed import agree, is_first
-from diffax.training.keeping import manifest, reading
+from diffax.training.keeping import manifest, reading, silence
 from diffax.training.keeping.parts import WEIGHTS, average_part, parts, shapes, state_of
 from diffax.training.state import TrainState
 
@@ -53,6 +50,8 @@ _REFERENCE = {"source": str, "fingerprint": str}
 _DEFAULTS = {"metrics": {}, "frozen": [], "window": {}}
 
 _STEP = re.compile("[0-9]{8,18}")  # the name of a checkpoint's folder
+
+silence.of_storage()  # of a save that failed, one line is reported here
 
 
 class SaveError(OSError):
@@ -435,28 +434,3 @@ def _copied(x: jax.Array) -> jax.Array:
     if x.is_fully_addressable:
         return jax.device_put(x, x.sharding, may_alias=False)  # compiles nothing
     return jnp.copy(x)
-
-
-# ---------------------------------------------------------------- silence
-
-
-def _silence() -> None:
-    """Keeps Orbax's hundred lines about one failed write away from the one line that we report."""
-
-    def is_storage(record: logging.LogRecord) -> bool:
-        trace = record.exc_info[2] if record.exc_info else None
-        files = [record.pathname, record.getMessage()]
-        files += [frame.filename for frame in traceback.extract_tb(trace)]
-        return any("orbax" in file or "tensorstore" in file for file in files)
-
-    def hook(unraisable: Any) -> None:
-        # TensorStore's threads report to an event loop that the first failure has ended.
-        if str(unraisable.exc_value) != "Event loop is closed":
-            before(unraisable)
-
-    for name in ("absl", "asyncio"):
-        logging.getLogger(name).addFilter(lambda record: not is_storage(record))
-    before, sys.unraisablehook = sys.unraisablehook, hook
-
-
-_silence()
