@@ -34,7 +34,7 @@ def run_unet(name, **residuals):
 
 
 # Compiling takes the time: the families that differ least from the others are slow tests.
-SLOW = ("unet_sd2", "unet_variants", "class_conditional")
+SLOW = ("unet_sd2", "unet_sdxl", "unet_variants", "class_conditional")
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def loaded(name, folder, **others):
     return load_original(case.module, file, **options | others)
 
 
-QUICK = ("dit", "ncsn++", "adm")
+QUICK = ("dit", "ncsn++")
 
 
 @pytest.mark.parametrize(

@@ -87,14 +87,17 @@ def names(tree) -> list[str]:
     return ["/".join(str(key.key) for key in path) for path, _ in leaves]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
         "textual_inversion",
-        *(
-            pytest.param(name, marks=pytest.mark.slow)
-            for name in ("lora", "lora:text", "full_tuning", "dreambooth", "controlnet", "instruct")
-        ),
+        "lora",
+        "lora:text",
+        "full_tuning",
+        "dreambooth",
+        "controlnet",
+        "instruct",
     ],
 )
 def test_a_recipe_learns_what_it_says_and_nothing_else(folder, name):
