@@ -320,7 +320,10 @@ class DenoisingObjective:
         def answer(key: Array) -> Array:
             reader = self.loaded.get("conditioner", None) or self.conditioner.init(key)
             x, t, condition = self._inputs(batch, reader)
-            params = self.loaded.get("network") or self.network.init(key, x, t, condition)
+            params = self.loaded.get("network")
+            if params is None and hasattr(self.network, "init_with_output"):  # traced once
+                return self.network.init_with_output(key, x, t, condition)[0]
+            params = params or self.network.init(key, x, t, condition)
             return self.network.apply(params, x, t, condition)
 
         got = jax.eval_shape(answer, jax.random.key(0)).shape
