@@ -66,7 +66,7 @@ def trained(case: Case, facts: dict) -> dict:
         for name, one in example.items()
     }
     began, processor = time.perf_counter(), time.process_time()
-    call = compile_call(make_step(problem), places, shapes, mesh, joined=True)
+    call = compile_call(make_step(problem), places, shapes, mesh, packed=True)
     facts["compile"] = time.perf_counter() - began
     facts["compile_processor"] = time.process_time() - processor
     facts["parameters"] = models.parameter_count(places[0].trainable)

@@ -24,9 +24,9 @@ from diffax.commands.train import with_arguments
 from diffax.data import Loader
 from diffax.training import Checkpoints, Setup, load_recipe, prepare
 from diffax.training.call import compile_call
-from diffax.training.joined import split
 from diffax.training.keeping.journal import Journal
 from diffax.training.metrics import Window
+from diffax.training.packing import unpack
 from diffax.training.state import TrainState
 
 ROOT = Path(__file__).parents[1]
@@ -82,7 +82,7 @@ class BareLoop:
         problem = setup.problem
 
         def loss(trainable, frozen, batch, key):
-            return problem.loss(split(trainable), frozen, batch, key)
+            return problem.loss(unpack(trainable), frozen, batch, key)
 
         gradient = jax.grad(loss, has_aux=True)
 
@@ -97,7 +97,7 @@ class BareLoop:
         self.setup = setup
         state_places, frozen_places = setup.places
         places = replace(state_places, ema={}), frozen_places
-        self.call = compile_call(step, places, setup.batch_shapes(), setup.mesh, joined=True)
+        self.call = compile_call(step, places, setup.batch_shapes(), setup.mesh, packed=True)
         state, self.frozen = setup.start()
         self.state = replace(state, ema={})
         self.batch = setup.place(_first_batches(setup))

@@ -13,11 +13,11 @@ from jax.sharding import Mesh
 
 from diffax.compilation import compiler_options, llvm_level
 from diffax.training.devices import batch_sharding, replicated
-from diffax.training.joined import Layout, concatenated, cut, join, layout_of, split
+from diffax.training.packing import Layout, concatenated, cut, layout_of, pack, unpack
 from diffax.training.state import TrainState
 from diffax.training.step import Batch, Metrics, Step
 
-_LARGEST_JOINED = 2**17  # elements of a leaf: to join is to copy
+_LARGEST_PACKED = 2**17  # elements of a leaf: to pack is to copy
 
 
 def compile_call(
@@ -26,7 +26,7 @@ def compile_call(
     batches: Any,
     mesh: Mesh,
     *,
-    joined: bool = False,
+    packed: bool = False,
     quick: bool = False,
 ) -> Any:
     """Compiles several training steps as one call.
@@ -36,22 +36,22 @@ def compile_call(
         places: shapes and places of the state and of the frozen parts.
         batches: the stack's shapes, [k, B, ...].
         mesh: all devices.
-        joined: whether the optimizer treats every number alike, wherever it stands; then the small
-            arrays of the state are joined on CPUs.
+        packed: whether the optimizer treats every number alike, wherever it stands; then the small
+            arrays of the state are packed on CPUs.
         quick: as in `compiler_options`.
 
     Returns:
         The function that `make_call` describes, with `cost_analysis` and
         `memory_analysis`.
     """
-    lowered, layout = lower_call(step, places, batches, mesh, joined=joined)
+    lowered, layout = lower_call(step, places, batches, mesh, packed=packed)
     call = lowered.compile(compiler_options=compiler_options(quick=quick))
     if layout is None:
         return call
-    leaves = zip(jax.tree.leaves(places[0].trainable), layout.joined, strict=True)
+    leaves = zip(jax.tree.leaves(places[0].trainable), layout.packed, strict=True)
     parts = [leaf for leaf, inside in leaves if inside]
     vector = _vector(parts, mesh)
-    return JoinedCall(
+    return PackedCall(
         layout,
         _quickly(concatenated, parts, replicated(mesh)),
         call,
@@ -60,15 +60,15 @@ def compile_call(
 
 
 def lower_call(
-    step: Step, places: tuple[TrainState, Any], batches: Any, mesh: Mesh, *, joined: bool = False
+    step: Step, places: tuple[TrainState, Any], batches: Any, mesh: Mesh, *, packed: bool = False
 ) -> tuple[jax.stages.Lowered, Layout | None]:
-    """The program of `compile_call` before it is compiled, and what it takes joined."""
+    """The program of `compile_call` before it is compiled, and what it takes packed."""
     state, frozen = places
     layout = None
-    if joined and jax.default_backend() == "cpu":
-        layout = layout_of(state.trainable, largest=_LARGEST_JOINED)
+    if packed and jax.default_backend() == "cpu":
+        layout = layout_of(state.trainable, largest=_LARGEST_PACKED)
     if layout is not None:
-        state = join(state, layout, lambda parts: _vector(parts, mesh))
+        state = pack(state, layout, lambda parts: _vector(parts, mesh))
     stop = jax.ShapeDtypeStruct((mesh.size,), jnp.int32, sharding=batch_sharding(mesh))
     count = jax.ShapeDtypeStruct((), jnp.int32)
     call = make_call(step, (state, frozen), batches, mesh)
@@ -86,10 +86,10 @@ def _quickly(function: Callable, shapes: Any, place: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class JoinedCall:
-    """A call that is given its state joined.
+class PackedCall:
+    """A call that is given its state packed.
 
-    To join and to split are programs of their own, which are compiled in no time because they run
+    To pack and to unpack are programs of their own, which are compiled in no time because they run
     for none: hundreds of arrays cut inside the call would be as many kernels to optimise.
     """
 
@@ -100,10 +100,10 @@ class JoinedCall:
 
     def __call__(self, state: TrainState, *more: Any) -> tuple[TrainState, Metrics, Array]:
         """The call; the state is donated."""
-        joined, metrics, stopped = self.call(join(state, self.layout, self._join), *more)
-        return split(joined, lambda layout, vector: self.cut(vector)), metrics, stopped
+        packed, metrics, stopped = self.call(pack(state, self.layout, self._pack), *more)
+        return unpack(packed, lambda layout, vector: self.cut(vector)), metrics, stopped
 
-    def _join(self, parts: list[Array]) -> Array:
+    def _pack(self, parts: list[Array]) -> Array:
         vector = self.concatenate(parts)
         for part in parts:
             part.delete()

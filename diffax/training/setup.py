@@ -98,7 +98,7 @@ class Setup:
             self.places,
             batches,
             self.mesh,
-            joined=self.config.optimizer.elementwise(self.places[0].trainable),
+            packed=self.config.optimizer.elementwise(self.places[0].trainable),
             quick=self.config.train.quick,
         )
 

@@ -12,8 +12,8 @@ import optax
 from jax import Array
 
 from diffax.training.ema import EMAConfig
-from diffax.training.joined import split
 from diffax.training.norm import global_norm
+from diffax.training.packing import unpack
 from diffax.training.state import TrainState
 
 Batch = dict[str, Array]
@@ -45,13 +45,13 @@ class Problem:
 
 
 def make_step(problem: Problem) -> Step:
-    """The pure function `step(state, frozen, batch) -> (state, metrics)`; the state may be joined.
+    """The pure function `step(state, frozen, batch) -> (state, metrics)`; the state may be packed.
 
     The metrics are the loss's own, and "loss", "finite", "gradient_norm", "update_ratio".
     """
 
     def with_loss(trainable: Any, frozen: Any, batch: Batch, key: Array) -> tuple[Array, Metrics]:
-        value, metrics = problem.loss(split(trainable), frozen, batch, key)
+        value, metrics = problem.loss(unpack(trainable), frozen, batch, key)
         return value, metrics | {"loss": value}
 
     loss_and_gradient = jax.value_and_grad(with_loss, has_aux=True)

@@ -1,7 +1,7 @@
 """Many small arrays as one vector, for as long as a compiled call runs.
 
 What an optimizer, the averages and the norms do to a leaf takes a dozen kernels, and a U-Net has
-hundreds of leaves: on a CPU most of the time of compiling a training call went there. Joined, they
+hundreds of leaves: on a CPU most of the time of compiling a training call went there. Packed, they
 are a dozen kernels in all. Where every number is treated alike, at whatever place it stands, that
 changes nothing but the order of a sum.
 """
@@ -19,26 +19,26 @@ from jax import Array
 
 
 class Layout(NamedTuple):
-    """Which leaves of a tree are joined.
+    """Which leaves of a tree are packed.
 
     Attributes:
         structure: of the tree.
         shapes: of its leaves.
-        joined: of its leaves, whether it becomes part of the vector.
+        packed: of its leaves, whether it becomes part of the vector.
     """
 
     structure: Any
     shapes: tuple[tuple[int, ...], ...]
-    joined: tuple[bool, ...]
+    packed: tuple[bool, ...]
 
 
 @jax.tree_util.register_pytree_node_class
-class Joined:
+class Packed:
     """A tree whose small leaves are one vector.
 
     Attributes:
-        vector: the joined leaves, one behind the other.
-        others: the leaves that are not joined.
+        vector: the packed leaves, one behind the other.
+        others: the leaves that are not packed.
         layout: of the tree.
     """
 
@@ -50,31 +50,31 @@ class Joined:
         return (self.vector, self.others), self.layout
 
     @classmethod
-    def tree_unflatten(cls, layout: Layout, children: Any) -> Joined:
+    def tree_unflatten(cls, layout: Layout, children: Any) -> Packed:
         """For jax."""
         vector, others = children
         return cls(vector, others, layout)
 
 
 def layout_of(places: Any, *, largest: int) -> Layout | None:
-    """Joins the float32 leaves that are whole on every device and not too large.
+    """Packs the float32 leaves that are whole on every device and not too large.
 
     Args:
         places: a tree of `jax.ShapeDtypeStruct` with shardings.
-        largest: elements up to which a leaf is joined.
+        largest: elements up to which a leaf is packed.
 
     Returns:
-        The layout; None where there are not two leaves to join.
+        The layout; None where there are not two leaves to pack.
     """
     leaves, structure = jax.tree.flatten(places)
-    joined = tuple(
+    packed = tuple(
         leaf.dtype == jnp.float32
         and leaf.size <= largest
         and (leaf.sharding is None or leaf.sharding.is_fully_replicated)
         for leaf in leaves
     )
     return (
-        Layout(structure, tuple(leaf.shape for leaf in leaves), joined) if sum(joined) > 1 else None
+        Layout(structure, tuple(leaf.shape for leaf in leaves), packed) if sum(packed) > 1 else None
     )
 
 
@@ -87,7 +87,7 @@ def concatenated(parts: list[Any]) -> Array:
 def cut(layout: Layout, vector: Array) -> list[Array]:
     """The leaves in a vector; the gradient is a vector again."""
     parts, begin = [], 0
-    for shape, inside in zip(layout.shapes, layout.joined, strict=True):
+    for shape, inside in zip(layout.shapes, layout.packed, strict=True):
         if inside:
             end = begin + math.prod(shape)
             parts.append(vector[begin:end].reshape(shape))
@@ -107,8 +107,8 @@ def _cut_backward(layout: Layout, _: None, parts: list[Array]) -> tuple[Array]:
 cut.defvjp(_cut_forward, _cut_backward)
 
 
-def join(tree: Any, layout: Layout, concatenate: Callable[[list], Any] = concatenated) -> Any:
-    """The same with every subtree of the layout's structure joined: parameters, moments, averages.
+def pack(tree: Any, layout: Layout, concatenate: Callable[[list], Any] = concatenated) -> Any:
+    """The same with every subtree of the layout's structure packed: parameters, moments, averages.
 
     Args:
         tree: of arrays, or of their shapes.
@@ -118,8 +118,8 @@ def join(tree: Any, layout: Layout, concatenate: Callable[[list], Any] = concate
     Example:
         >>> params = {"kernel": jnp.ones((2, 3)), "bias": jnp.zeros(3)}
         >>> layout = layout_of(jax.eval_shape(lambda: params), largest=100)
-        >>> joined = join({"params": params, "step": 0}, layout)
-        >>> joined["params"].vector.shape, split(joined)["params"]["kernel"].shape
+        >>> packed = pack({"params": params, "step": 0}, layout)
+        >>> packed["params"].vector.shape, unpack(packed)["params"]["kernel"].shape
         ((9,), (2, 3))
     """
 
@@ -129,21 +129,21 @@ def join(tree: Any, layout: Layout, concatenate: Callable[[list], Any] = concate
     def one(node: Any) -> Any:
         if not fits(node):
             return node
-        leaves = list(zip(jax.tree.leaves(node), layout.joined, strict=True))
+        leaves = list(zip(jax.tree.leaves(node), layout.packed, strict=True))
         vector = concatenate([leaf for leaf, inside in leaves if inside])
-        return Joined(vector, [leaf for leaf, inside in leaves if not inside], layout)
+        return Packed(vector, [leaf for leaf, inside in leaves if not inside], layout)
 
     return jax.tree.map(one, tree, is_leaf=fits)
 
 
-def split(tree: Any, cut: Callable[[Layout, Any], list] = cut) -> Any:
-    """The same with nothing joined."""
+def unpack(tree: Any, cut: Callable[[Layout, Any], list] = cut) -> Any:
+    """The same with nothing packed."""
 
     def one(node: Any) -> Any:
-        if not isinstance(node, Joined):
+        if not isinstance(node, Packed):
             return node
         parts, others = iter(cut(node.layout, node.vector)), iter(node.others)
-        leaves = [next(parts) if inside else next(others) for inside in node.layout.joined]
+        leaves = [next(parts) if inside else next(others) for inside in node.layout.packed]
         return jax.tree.unflatten(node.layout.structure, leaves)
 
-    return jax.tree.map(one, tree, is_leaf=lambda node: isinstance(node, Joined))
+    return jax.tree.map(one, tree, is_leaf=lambda node: isinstance(node, Packed))

@@ -13,9 +13,9 @@ from diffax.data import Toy
 from diffax.models import VectorMLP
 from diffax.objectives import Denoising
 from diffax.training import SGD, Adafactor, AdamW, Config, Group, Lion, Muon, Optimizer, TrainConfig
-from diffax.training.call import JoinedCall, compile_call
+from diffax.training.call import PackedCall, compile_call
 from diffax.training.devices import make_mesh
-from diffax.training.joined import join, layout_of, split
+from diffax.training.packing import layout_of, pack, unpack
 from diffax.training.setup import prepare
 from diffax.training.step import make_step
 
@@ -31,23 +31,23 @@ def assert_same(ours, theirs):
     assert jax.tree.structure(ours) == jax.tree.structure(theirs)
 
 
-def test_every_tree_like_the_parameters_is_joined_and_split_again():
+def test_every_tree_like_the_parameters_is_packed_and_unpacked_again():
     state = {"params": PARAMS, "moments": (jax.tree.map(jnp.square, PARAMS),), "step": jnp.int32(3)}
-    joined = join(state, layout())
+    packed = pack(state, layout())
     # Leaves in the order of their names: the bias first.
-    np.testing.assert_array_equal(joined["params"].vector, [1, 1, 1, 0, 1, 2, 3, 4, 5])
-    assert [leaf.shape for leaf in joined["params"].others] == [(50,)]
-    assert len(jax.tree.leaves(joined)) == 5  # twice a vector and the large leaf, and the step
-    assert_same(split(joined), state)
+    np.testing.assert_array_equal(packed["params"].vector, [1, 1, 1, 0, 1, 2, 3, 4, 5])
+    assert [leaf.shape for leaf in packed["params"].others] == [(50,)]
+    assert len(jax.tree.leaves(packed)) == 5  # twice a vector and the large leaf, and the step
+    assert_same(unpack(packed), state)
 
 
-def test_a_gradient_of_what_is_joined_is_joined():
+def test_a_gradient_of_what_is_packed_is_packed():
     def loss(tree):
-        tree = split(tree)
+        tree = unpack(tree)
         return jnp.sum(tree["a"]["kernel"] ** 2) + jnp.sum(tree["b"] * 3 + 1) ** 2
 
-    joined = jax.grad(loss)(join(PARAMS, layout()))
-    assert_same(split(joined), jax.grad(loss)(PARAMS))
+    packed = jax.grad(loss)(pack(PARAMS, layout()))
+    assert_same(unpack(packed), jax.grad(loss)(PARAMS))
 
 
 def test_what_stays_as_it_is():
@@ -61,7 +61,7 @@ def test_what_stays_as_it_is():
     leaves = [small, half, place(100), place(4, sharding=cut), small]
     if mesh.size == 1:  # cut into one part: whole
         leaves[3] = half
-    assert layout_of(leaves, largest=50).joined == (True, False, False, False, True)
+    assert layout_of(leaves, largest=50).packed == (True, False, False, False, True)
     assert layout_of([small, half], largest=50) is None
 
 
@@ -79,12 +79,12 @@ def setup():
 def test_steps_are_the_same_to_rounding(setup):
     stop = np.zeros(setup.mesh.size, np.int32)
     found = []
-    for joined in (True, False):
+    for packed in (True, False):
         call = compile_call(
             make_step(setup.problem), setup.places, setup.batch_shapes(), setup.mesh,
-            joined=joined, quick=True,
+            packed=packed, quick=True,
         )  # fmt: skip
-        assert isinstance(call, JoinedCall) == joined
+        assert isinstance(call, PackedCall) == packed
         state, frozen = setup.start()
         for first in (0, 3):
             batches = setup.dataset.batches(first, 3, seed=0, batch_size=8)
@@ -117,4 +117,4 @@ def test_only_what_treats_every_number_alike(setup):
     assert not any(optimizer.elementwise(trainable) for optimizer in others)
     assert not Optimizer().elementwise({"assigned": jnp.zeros(3), "network": jnp.zeros(3)})
     adafactor = dataclasses.replace(setup.config, optimizer=others[1])
-    assert not isinstance(prepare(adafactor).compile(), JoinedCall)
+    assert not isinstance(prepare(adafactor).compile(), PackedCall)
