@@ -11,6 +11,10 @@ from diffax.generation import Model
 
 # Flags that have a meaning for only one of the two kinds of model.
 _RUN_ONLY = ("checkpoint", "trust")
+_DRAWING_ONLY = (
+    "sampler", "steps", "spacing", "karras", "guidance", "guidance_rescale", "negative", "label",
+    "seed", "batch_size", "tile",
+)  # fmt: skip
 _PRETRAINED_ONLY = ("tokenizer", "variant", "dtype", "clip_skip", "refiner")
 
 
@@ -59,11 +63,13 @@ def refuse_run_flags(flags: argparse.Namespace) -> None:
     """Refuses what has a meaning only where there is a model."""
     _refuse(flags, _RUN_ONLY, "--workdir")
     _refuse(flags, _PRETRAINED_ONLY, "--pretrained")
+    _refuse(flags, _DRAWING_ONLY, "a model to draw from: --workdir or --pretrained")
 
 
 def _refuse(flags: argparse.Namespace, names: tuple[str, ...], kind: str) -> None:
     for name in names:
-        if getattr(flags, name, None) not in (None, False):
+        value = getattr(flags, name, None)
+        if value is not None and value is not False:  # 0 is something said
             raise UsageError(f"--{name.replace('_', '-')} has a meaning only with {kind}")
 
 

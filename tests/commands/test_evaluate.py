@@ -129,7 +129,9 @@ def test_a_run_of_vectors_with_chosen_metrics(runs, tmp_path, capsys):
     chosen = ["--metrics", "flow,sliced_wasserstein", "--num", 100, "--steps", 3, *CHEAP[4:8]]
     assert measure("--workdir", runs / "s_curve", *chosen, "--out", tmp_path / "out") == 0
     found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
-    assert set(found["figures"]["decay_0.999"]) == {"flow_bits", "sliced_wasserstein"}
+    assert set(found["figures"]["decay_0.999"]) == {
+        "flow_bits", "sliced_wasserstein", "sliced_wasserstein_of_real_data",
+    }  # fmt: skip
     assert found["samples"]["steps"] == 3
     text = capsys.readouterr().out
     assert "sliced_wasserstein (lower is better)" in text and "evaluation.html" in text
@@ -174,6 +176,8 @@ NAN = np.full((4, 2), np.nan, np.float32)
         (["--samples", "{tmp}/x.npz", "--metrics", "flow", "--flaw", "1"], "unknown option --flaw"),
         (["--samples", "{tmp}/x.npz", "--sweep", "size=3"], "should be steps=5,10,20"),
         (["--samples", "{tmp}/x.npz", "--trust"], "--trust has a meaning only with --workdir"),
+        (["--samples", "{tmp}/x.npz", "--guidance", "2"], "--guidance has a meaning only with a m"),
+        (["--samples", "{tmp}/x.npz", "--seed", "0"], "--seed has a meaning only with a model"),
         (["--samples", "{tmp}/x.npz", "--features", "inceptoin"], "nearest: inception"),
         (
             ["--samples", "{tmp}/x.npz", "--metrics", "frechet", "--features", "inception"]
