@@ -46,7 +46,13 @@ def main() -> int:
     print(f"others take {100 * busy:.0f} % of {os.cpu_count()} cores", file=sys.stderr)
     if busy > MOST_FOREIGN and not flags.noisy:
         return _refuse(busy)
-    found = {"date": str(date.today()), "suite": flags.suite, "cores": os.cpu_count(), "cases": {}}
+    found = {
+        "date": str(date.today()),
+        "suite": flags.suite,
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "cases": {},
+    }
     for name in names:
         print(CASES[name].title, file=sys.stderr, flush=True)
         found["cases"][name] = measured(name, flags.rounds or CASES[name].rounds, flags.suite)
@@ -69,6 +75,12 @@ def _refuse(share: float) -> int:
         file=sys.stderr,
     )
     return 3
+
+
+def processor() -> str:
+    """What the machine calls its processor."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "?")
 
 
 def measured(name: str, rounds: int, suite: str) -> dict:
