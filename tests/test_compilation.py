@@ -1,11 +1,15 @@
 """Quick programs: the same numbers to rounding, and one kind for the whole of a run."""
 
+import ctypes
+import os
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffax.compilation import compiler_options, llvm_level
+from diffax.compilation import compiler_options, give_back_memory, llvm_level
 from diffax.training.config import may_change
 
 
@@ -30,3 +34,22 @@ def test_flags_of_the_user_go_first(monkeypatch):
     assert llvm_level(1) == {"xla_backend_optimization_level": 1}
     monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=2")
     assert llvm_level(1) is None
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="a C library of its own")
+def test_what_the_c_library_keeps_is_given_back():
+    def resident() -> float:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    library = ctypes.CDLL(None)
+    library.malloc.restype = ctypes.c_void_p
+    blocks = [library.malloc(60_000) for _ in range(2_000)]  # too small to be mapped one by one
+    for block in blocks:
+        ctypes.memset(block, 1, 60_000)
+    for block in blocks[:-1]:  # the last one keeps the heap from shrinking
+        library.free(ctypes.c_void_p(block))
+    before = resident()
+    give_back_memory()
+    assert before - resident() > 90  # of 114 MiB
+    library.free(ctypes.c_void_p(blocks[-1]))

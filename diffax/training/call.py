@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from diffax.compilation import compiler_options, llvm_level
+from diffax.compilation import compiler_options, give_back_memory, llvm_level
 from diffax.training.devices import batch_sharding, replicated
 from diffax.training.packing import Layout, concatenated, cut, layout_of, pack, unpack
 from diffax.training.state import TrainState
@@ -46,6 +46,7 @@ def compile_call(
     """
     lowered, layout = lower_call(step, places, batches, mesh, packed=packed)
     call = lowered.compile(compiler_options=compiler_options(quick=quick))
+    give_back_memory()
     if layout is None:
         return call
     leaves = zip(jax.tree.leaves(places[0].trainable), layout.packed, strict=True)
