@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,14 +37,16 @@ def check_workdir(text: str | Path) -> Path:
             f"--workdir {text} is an address ({scheme}); give a folder, and it as --mirror"
         )
     workdir = Path(text)
-    try:
-        for path in (workdir, *workdir.parents):
-            if path.exists():
-                if not path.is_dir():
-                    raise ValueError(f"--workdir {text}: {path} is a file; give a folder")
-                break
-    except OSError as error:  # a name too long, a folder one may not look into
-        raise ValueError(f"--workdir {text}: {error.strerror}; give another folder") from None
+    for path in (workdir, *workdir.parents):
+        try:
+            is_folder = stat.S_ISDIR(path.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:  # a name too long, a folder one may not look into
+            raise ValueError(f"--workdir {text}: {error.strerror}; give another folder") from None
+        if not is_folder:
+            raise ValueError(f"--workdir {text}: {path} is a file; give a folder")
+        break
     return workdir
 
 
