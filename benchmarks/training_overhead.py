@@ -97,7 +97,9 @@ class BareLoop:
         self.setup = setup
         state_places, frozen_places = setup.places
         places = replace(state_places, ema={}), frozen_places
-        self.call = compile_call(step, places, setup.batch_shapes(), setup.mesh, packed=True)
+        self.call = compile_call(
+            step, places, setup.batch_shapes(), setup.mesh, packed=setup.packed
+        )
         state, self.frozen = setup.start()
         self.state = replace(state, ema={})
         self.batch = setup.place(_first_batches(setup))

@@ -9,7 +9,7 @@ from pathlib import Path
 from diffax.commands.errors import UsageError
 from diffax.generation import Model
 
-# Flags that have a meaning for only one of the two kinds of model.
+# Flags that have a meaning for only one of the two kinds of model, or for models alone.
 _RUN_ONLY = ("checkpoint", "trust")
 _DRAWING_ONLY = (
     "sampler", "steps", "spacing", "karras", "guidance", "guidance_rescale", "negative", "label",

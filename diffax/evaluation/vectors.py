@@ -73,18 +73,20 @@ class SlicedWasserstein:
 
     def __call__(self, watched: Watched) -> dict[str, float]:
         """The figure."""
-        real = self._vectors(watched, self.split)
-        ours = np.asarray(watched.samples(len(real)).data)
-        return {"sliced_wasserstein": self._distance(ours, real)}
+        return self._figures(watched, self._vectors(watched, self.split))
 
     def measure(self, watched: Watched) -> Measured:
         """The figure, and that of real data where there are splits."""
-        figures = self(watched)
         real = self._vectors(watched, self.split)
+        figures = self._figures(watched, real)
         if hasattr(watched.data, "split"):
             other = self._vectors(watched, "test" if self.split == "train" else "train")
             figures["sliced_wasserstein_of_real_data"] = self._distance(other, real)
         return Measured(figures)
+
+    def _figures(self, watched: Watched, real: np.ndarray) -> dict[str, float]:
+        ours = np.asarray(watched.samples(len(real)).data)
+        return {"sliced_wasserstein": self._distance(ours, real)}
 
     def _vectors(self, watched: Watched, split: str) -> np.ndarray:
         dataset = watched.reference(split).load()

@@ -41,8 +41,7 @@ def compile_call(
         quick: as in `compiler_options`.
 
     Returns:
-        The function that `make_call` describes, with `cost_analysis` and
-        `memory_analysis`.
+        The function that `make_call` describes, with `cost_analysis` and `memory_analysis`.
     """
     lowered, layout = lower_call(step, places, batches, mesh, packed=packed)
     call = lowered.compile(compiler_options=compiler_options(quick=quick))

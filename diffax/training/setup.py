@@ -83,6 +83,11 @@ class Setup:
             for name, one in self.example.items()
         }
 
+    @property
+    def packed(self) -> bool:
+        """Whether a compiled call may hold the state packed, see `compile_call`."""
+        return self.config.optimizer.elementwise(self.places[0].trainable)
+
     def compile(self) -> Any:
         """The compiled call (state, frozen, batches, count, stop) -> (state, metrics, stopped).
 
@@ -98,7 +103,7 @@ class Setup:
             self.places,
             batches,
             self.mesh,
-            packed=self.config.optimizer.elementwise(self.places[0].trainable),
+            packed=self.packed,
             quick=self.config.train.quick,
         )
 

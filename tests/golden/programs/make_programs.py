@@ -48,9 +48,8 @@ def figures() -> dict[str, dict[str, float]]:
 
 def training_call(setup: Setup) -> jax.stages.Lowered:
     """The call of several steps, as `train.py` compiles it."""
-    packed = setup.config.optimizer.elementwise(setup.places[0].trainable)
     step = make_step(setup.problem)
-    return lower_call(step, setup.places, setup.batch_shapes(), setup.mesh, packed=packed)[0]
+    return lower_call(step, setup.places, setup.batch_shapes(), setup.mesh, packed=setup.packed)[0]
 
 
 def requested(lowered: jax.stages.Lowered) -> dict[str, float]:
