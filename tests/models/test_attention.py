@@ -59,6 +59,16 @@ def test_slices_save_memory_in_both_directions():
     assert largest(7) == 7 * 60
 
 
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="other back ends transpose for nothing")
+def test_scores_are_not_transposed():
+    """To transpose them took XLA's CPU compiler longer than to make them."""
+    q, k, v = (draw(i, 2, 40, 3, 4) for i in range(3))
+    text = jax.jit(attend).lower(q, k, v).compile().as_text()
+    scores = re.findall(r"(?:transpose|copy)\S* = f32\[([\d,]+)\]", text)
+    assert not [shape for shape in scores if shape.count("40") == 2]
+    assert "f32[2,3,40,40]" in text  # the search would see them
+
+
 def test_scores_beyond_half_precision_stay_finite():
     # 300 * 300 * 8 overflows float16, and bfloat16's 8 bits could not tell the scores apart.
     q = jnp.full((1, 2, 1, 8), 300.0, jnp.float16)

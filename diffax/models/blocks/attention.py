@@ -13,9 +13,6 @@ from diffax.models.blocks.embeddings import rotated
 from diffax.models.blocks.normalization import GroupNorm
 from diffax.models.blocks.style import Style
 
-# Above this many bytes of float32 scores, queries are processed slice by slice.
-SCORE_BYTES = 512 * 2**20
-
 
 def attend(
     query: jax.Array,
@@ -36,7 +33,7 @@ def attend(
         value: `[B, M, heads, D]`.
         causal: token i sees tokens 0 ... i only.
         query_chunk: at most this many queries at a time, to bound memory in both directions; 1 or
-            more. None: only where the scores would take more than `SCORE_BYTES`.
+            more. None: only where the scores would take more than `score_bytes` allows.
 
     Returns:
         `[B, N, heads, D]`, in the dtype of `query`.
@@ -54,12 +51,32 @@ def attend(
         return jax.nn.dot_product_attention(
             query, key, value, is_causal=causal, implementation="cudnn"
         )
-    rows = SCORE_BYTES // (4 * batch * heads * keys) if query_chunk is None else query_chunk
-    if length <= rows:
-        return jax.nn.dot_product_attention(
-            query, key, value, is_causal=causal, implementation="xla"
-        )
-    return _attend_in_slices(query, key, value, causal, max(rows, 1))
+    if query_chunk is None:
+        query_chunk = score_bytes(jax.default_backend()) // (4 * batch * heads * keys)
+    # In the order that a product of matrices reads: transposing the scores takes longer than that.
+    query, value = query.transpose(0, 2, 1, 3), value.transpose(0, 2, 1, 3)
+    key = key.transpose(0, 2, 3, 1)
+    if length <= query_chunk:
+        seen = _no_later(jnp.arange(length), keys) if causal else None
+        out = _gathered(query, key, value, seen)
+    else:
+        out = _gathered_in_slices(query, key, value, causal, max(query_chunk, 1))
+    return out.transpose(0, 2, 1, 3)
+
+
+def score_bytes(backend: str) -> int:
+    """Above this many bytes of float32 scores, queries are processed slice by slice.
+
+    On CPUs also for speed: scores that leave the cache cost more time than the products.
+
+    Args:
+        backend: as `jax.default_backend()` says it.
+
+    Example:
+        >>> score_bytes("cpu") // 2**20, score_bytes("gpu") // 2**20
+        (128, 512)
+    """
+    return (128 if backend == "cpu" else 512) * 2**20
 
 
 def cudnn_fits(backend: str, dtype: Any, head_size: int, queries: int, keys: int) -> bool:
@@ -87,29 +104,46 @@ def cudnn_fits(backend: str, dtype: Any, head_size: int, queries: int, keys: int
     )
 
 
-def _attend_in_slices(
+def _gathered(
+    query: jax.Array, key: jax.Array, value: jax.Array, seen: jax.Array | None
+) -> jax.Array:
+    """`[B, heads, N, D]` from keys `[B, heads, D, M]` and values `[B, heads, M, D]`."""
+    scores = jnp.matmul(query, key, preferred_element_type=jnp.float32)
+    if seen is not None:
+        scores = jnp.where(seen[None, None], scores, -jnp.inf)
+    # Divided by their sums at the end, where there are fewer numbers to divide.
+    largest = jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True))
+    weights = jnp.exp((scores - largest) * query.shape[-1] ** -0.5)
+    sums = weights.sum(axis=-1, keepdims=True)
+    out = jnp.matmul(weights.astype(value.dtype), value, preferred_element_type=jnp.float32)
+    return (out / sums).astype(query.dtype)
+
+
+def _no_later(tokens: jax.Array, keys: int) -> jax.Array:
+    """Whether a token sees a key: those of tokens no later than itself."""
+    return jnp.arange(keys)[None, :] <= tokens[:, None]
+
+
+def _gathered_in_slices(
     query: jax.Array, key: jax.Array, value: jax.Array, causal: bool, rows: int
 ) -> jax.Array:
     """The same, at most `rows` queries at a time, in slices of one size."""
-    length = query.shape[1]
+    batch, heads, length, depth = query.shape
     count = math.ceil(length / rows)
     size = math.ceil(length / count)
     # Queries do not see each other: what is computed for the padding is cut off again.
-    padded = jnp.pad(query, ((0, 0), (0, count * size - length), (0, 0), (0, 0)))
-    slices = jnp.moveaxis(padded.reshape(query.shape[0], count, size, *query.shape[2:]), 1, 0)
+    padded = jnp.pad(query, ((0, 0), (0, 0), (0, count * size - length), (0, 0)))
+    slices = jnp.moveaxis(padded.reshape(batch, heads, count, size, depth), 2, 0)
 
     # Recomputed in the backward pass: else all slices' scores would be kept for it.
     @jax.checkpoint
     def one(numbered: tuple[jax.Array, jax.Array]) -> jax.Array:
         i, slice_ = numbered
-        seen = None
-        if causal:
-            rows_, columns = i * size + jnp.arange(size), jnp.arange(key.shape[1])
-            seen = (columns[None, :] <= rows_[:, None])[None, None]
-        return jax.nn.dot_product_attention(slice_, key, value, mask=seen, implementation="xla")
+        seen = _no_later(i * size + jnp.arange(size), key.shape[-1]) if causal else None
+        return _gathered(slice_, key, value, seen)
 
     out = jax.lax.map(one, (jnp.arange(count), slices))
-    return jnp.moveaxis(out, 0, 1).reshape(padded.shape)[:, :length]
+    return jnp.moveaxis(out, 0, 2).reshape(padded.shape)[:, :, :length]
 
 
 class Prompted(NamedTuple):
