@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from diffax.models.blocks.convolution import Conv, conv2d
+from diffax.models.blocks.convolution import Conv, conv2d, conv2d_doubled, upsample_nearest
 
 CASES = [
     ((3, 3), (1, 1), "SAME", (6, 8)),
@@ -20,6 +20,8 @@ CASES = [
     ((1, 1), (1, 1), "SAME", (3, 3)),
     ((1, 1), (2, 2), "SAME", (4, 4)),
     ((2, 3), (2, 3), "VALID", (5, 6)),  # patches side by side; a row is left over
+    ((3, 3), (1, 1), "SAME", (2, 1)),  # fewer pixels than channels come out
+    ((2, 3), (1, 1), ((1, 0), (2, 1)), (1, 2)),
 ]
 
 
@@ -62,6 +64,33 @@ def test_values_and_gradients_are_those_of_lax(
         assert a.dtype == b.dtype
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * np.abs(b).max())
+
+
+@pytest.mark.parametrize("size", [(2, 3), (24, 25)])  # by the definition; by sub-pixels
+def test_a_convolution_of_repeated_pixels(size):
+    x, kernel = arrays((3, 3), size)
+
+    def doubled(x, kernel):
+        return reference(upsample_nearest(x), kernel, (1, 1), "SAME")
+
+    def everything(convolve):
+        out, back = jax.vjp(convolve, x, kernel)
+        return out, back(jnp.cos(out)), jax.jvp(convolve, (x, kernel), (jnp.cos(x), kernel))[1]
+
+    ours, theirs = quick_jit(lambda: [everything(f) for f in (conv2d_doubled, doubled)])()
+    # Sums of 27 terms, and over 2 x 48 x 50 pixels in the kernel's gradient.
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(a, b, atol=3e-6 * float(jnp.abs(b).max()))
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="other back ends take the definition")
+def test_repeated_pixels_are_not_convolved():
+    x, kernel = arrays((3, 3), (24, 25))
+    requested = [
+        jax.jit(f).lower(x, kernel).cost_analysis()["flops"]
+        for f in (conv2d_doubled, lambda x, kernel: conv2d(upsample_nearest(x), kernel))
+    ]
+    assert requested[0] < requested[1] / 2  # 16 products for 36
 
 
 def test_forward_mode_and_second_order():

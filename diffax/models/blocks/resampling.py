@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from diffax.models.blocks.convolution import upsample_nearest
 from diffax.models.blocks.style import Style
 
 
@@ -27,13 +28,6 @@ def max_pool(x: jax.Array) -> jax.Array:
     squares = _squares(x)
     rows = _larger(squares[:, :, 0], squares[:, :, 1])
     return _larger(rows[:, :, :, 0], rows[:, :, :, 1])
-
-
-def upsample_nearest(x: jax.Array) -> jax.Array:
-    """Repeat every pixel as a 2 x 2 square: `[B, H, W, C]` to `[B, 2H, 2W, C]`."""
-    batch, height, width, channels = x.shape
-    squares = jnp.broadcast_to(x[:, :, None, :, None, :], (batch, height, 2, width, 2, channels))
-    return squares.reshape(batch, 2 * height, 2 * width, channels)
 
 
 def upsample_row(x: jax.Array) -> jax.Array:
@@ -141,13 +135,17 @@ class Upsample(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, size: tuple[int, int] | None = None) -> jax.Array:
         """`[B, H, W, C]` to twice the height and width, cropped to `size`."""
+        conv = self.style.conv(x.shape[-1], "conv")
+        doubled = (2 * x.shape[1], 2 * x.shape[2])
+        if self.style.axes == 2 and not self.bilinear and size in (None, doubled):
+            return conv(x, doubled=True)
         if self.style.axes == 1:
             x = upsample_row(x)
         else:
             x = upsample_bilinear(x) if self.bilinear else upsample_nearest(x)
         if size is not None:
             x = x[:, : size[0], : size[1]]
-        return self.style.conv(x.shape[-1], "conv")(x)
+        return conv(x)
 
 
 def _aligned(size: int, dtype: Any) -> jax.Array:
