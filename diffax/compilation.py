@@ -11,6 +11,8 @@ import jax
 import jaxlib.version
 
 _LEVEL = "xla_backend_optimization_level"
+# XLA's CPU compiler removes `lax.optimization_barrier` before it joins operations: not in ours.
+_BARRIERS = {"xla_disable_hlo_passes": "cse_barrier_expander"}
 
 
 def compiler_options(*, quick: bool) -> dict[str, Any] | None:
@@ -32,10 +34,7 @@ def compiler_options(*, quick: bool) -> dict[str, Any] | None:
     """
     if not quick or jax.default_backend() != "cpu":
         return None
-    options = {
-        _LEVEL: 0,
-        "xla_cpu_parallel_codegen_split_count": 1,
-    }
+    options = {_LEVEL: 0, "xla_cpu_parallel_codegen_split_count": 1} | _BARRIERS
     if jaxlib.version.__version_info__ < (0, 11):
         # Of two ways to write fusions the one that compiles twice as fast; later versions know one.
         options["xla_cpu_use_fusion_emitters"] = False
@@ -46,8 +45,9 @@ def llvm_level(level: int) -> dict[str, Any] | None:
     """`compiler_options` of `jax.jit` for programs that are not worth every optimisation.
 
     They matter on CPUs, where LLVM takes most of the time: 0 for what runs once; 1 for what is
-    mostly convolutions and matrix products, which are library calls and run as fast as ever. A
-    level in `XLA_FLAGS` goes first.
+    mostly convolutions and matrix products, which are library calls and run as fast as ever. There
+    `lax.optimization_barrier` is kept, too, which XLA would remove before it joins operations. What
+    `XLA_FLAGS` says goes first.
 
     Args:
         level: of LLVM, 0 to 3; XLA's own is 3.
@@ -60,9 +60,11 @@ def llvm_level(level: int) -> dict[str, Any] | None:
         >>> float(double(1.0))
         2.0
     """
-    if jax.default_backend() != "cpu" or _LEVEL in os.environ.get("XLA_FLAGS", ""):
+    if jax.default_backend() != "cpu":
         return None
-    return {_LEVEL: level}
+    options = {_LEVEL: level} | _BARRIERS
+    flags = os.environ.get("XLA_FLAGS", "")
+    return {name: value for name, value in options.items() if name not in flags} or None
 
 
 def give_back_memory() -> None:

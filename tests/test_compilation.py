@@ -31,9 +31,22 @@ def test_a_run_keeps_to_one_kind_of_program():
 
 def test_flags_of_the_user_go_first(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "")
-    assert llvm_level(1) == {"xla_backend_optimization_level": 1}
+    kept = {"xla_disable_hlo_passes": "cse_barrier_expander"}
+    assert llvm_level(1) == {"xla_backend_optimization_level": 1} | kept
     monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=2")
+    assert llvm_level(1) == kept
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=2 --xla_disable_hlo_passes=x")
     assert llvm_level(1) is None
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="other back ends keep barriers anyway")
+def test_barriers_are_kept():
+    def compiled(options) -> str:
+        program = jax.jit(lambda x: jnp.tanh(jax.lax.optimization_barrier(x * x) + x))
+        return program.lower(jnp.ones((8, 8))).compile(compiler_options=options).as_text()
+
+    assert "opt-barrier(" in compiled(llvm_level(0))
+    assert "opt-barrier(" not in compiled(None)  # when this fails, the option can go
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="a C library of its own")

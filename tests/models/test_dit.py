@@ -1,11 +1,14 @@
 """DiT: published parameter counts, what it hears, its beginning, faults."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from networks import check_every_example_hears_its_own, quick_jit, shapes, trained
 
+from diffax.compilation import llvm_level
 from diffax.models import DiT, parameter_count
 
 TINY = {"features": 16, "depth": 2, "num_heads": 2}
@@ -98,6 +101,23 @@ def test_bfloat16_is_close_and_comes_back_as_float32():
     half = quick_jit(DiT(**TINY, dtype="bfloat16").apply)(params, x, t)
     assert half.dtype == jnp.float32
     assert 0 < np.abs(half - exact).max() < 5e-2 * np.abs(exact).max()
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="other back ends weigh the cost")
+def test_no_kernel_grows_with_the_number_of_blocks():
+    """Left alone, XLA's CPU compiler adds up all blocks anew in each of them."""
+
+    def largest(depth):
+        model = DiT(features=16, depth=depth, num_heads=2)
+        x, t = jnp.ones((2, 8, 8, 3)), jnp.ones(2)
+        params = jax.eval_shape(model.init, jax.random.key(0), x, t)
+        gradient = jax.grad(lambda params: jnp.sum(model.apply(params, x, t) ** 2))
+        options = llvm_level(0) | {"xla_backend_optimization_level": 0}
+        text = jax.jit(gradient).lower(params).compile(compiler_options=options).as_text()
+        kernels = re.findall(r"^%fused_computation\S* \(.*?^}", text, re.MULTILINE | re.DOTALL)
+        return max(kernel.count(" = ") for kernel in kernels)
+
+    assert largest(4) == largest(2)
 
 
 @pytest.mark.parametrize(

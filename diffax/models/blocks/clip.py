@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 
 from diffax.models.blocks.attention import Attention
+from diffax.models.blocks.fusion import written
 from diffax.models.blocks.style import Style
 
 ACTIVATIONS = {
@@ -62,8 +63,8 @@ class _Layer(nn.Module):
         attention = Attention(
             style, self.shape.heads, causal=self.shape.causal, names=MAPS, name="self_attn"
         )
-        x = x + attention(norm("layer_norm1")(x))
-        return x + _MLP(self.shape, name="mlp")(norm("layer_norm2")(x))
+        x = written(x + attention(norm("layer_norm1")(x)))
+        return written(x + _MLP(self.shape, name="mlp")(norm("layer_norm2")(x)))
 
 
 class Encoder(nn.Module):

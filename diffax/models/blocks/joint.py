@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from diffax.models.blocks.attention import attend
+from diffax.models.blocks.fusion import written
 from diffax.models.blocks.modulated import modulated, modulation
 from diffax.models.blocks.style import Style
 from diffax.models.blocks.transformer import FeedForward
@@ -56,9 +57,9 @@ class JointBlock(nn.Module):
         def finished(h: jax.Array, told: jax.Array, numbers: list, stream: str) -> jax.Array:
             _, _, gate, shift, scale, gate_mlp = numbers
             out = style.dense(channels, f"{stream}to_out_0", kernel_init=style.out_init)(told)
-            h = h + gate * out
+            h = written(h + gate * out)
             feed_forward = FeedForward(style, gated=False, exact=False, name=f"{stream}mlp")
-            return h + gate_mlp * feed_forward(modulated(h, shift, scale, style))
+            return written(h + gate_mlp * feed_forward(modulated(h, shift, scale, style)))
 
         patches = x.shape[1]
         x = finished(x, gathered[:, :patches], numbers, "")

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from diffax.models.blocks.attention import Attention
+from diffax.models.blocks.fusion import written
 from diffax.models.blocks.normalization import LayerNorm
 from diffax.models.blocks.style import Style
 from diffax.models.blocks.transformer import FeedForward
@@ -67,9 +68,9 @@ class ModulatedBlock(nn.Module):
         attention = Attention(
             style, self.heads, causal=self.causal, rotary=self.rotary, name="attn"
         )
-        x = x + gate * attention(h)
+        x = written(x + gate * attention(h))
         if context is not None:
             zero = dataclasses.replace(style, out_init=nn.initializers.zeros)
-            x = x + Attention(zero, self.heads, name="cross_attn")(x, context)
+            x = written(x + Attention(zero, self.heads, name="cross_attn")(x, context))
         h = modulated(x, shift_mlp, scale_mlp, style)
-        return x + gate_mlp * FeedForward(style, gated=False, exact=False, name="mlp")(h)
+        return written(x + gate_mlp * FeedForward(style, gated=False, exact=False, name="mlp")(h))

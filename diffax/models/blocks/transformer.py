@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from diffax.models.blocks.attention import Attention, Prompted
+from diffax.models.blocks.fusion import written
 from diffax.models.blocks.style import Style
 
 
@@ -76,9 +77,9 @@ class TransformerBlock(nn.Module):
 
         text = context.text if isinstance(context, Prompted) else context
         first = text if self.only_cross_attention else None
-        x = x + attention("attn1")(style.layer_norm("norm1")(x), first)
-        x = x + attention("attn2")(style.layer_norm("norm2")(x), context)
-        return x + FeedForward(style, name="ff")(style.layer_norm("norm3")(x))
+        x = written(x + attention("attn1")(style.layer_norm("norm1")(x), first))
+        x = written(x + attention("attn2")(style.layer_norm("norm2")(x), context))
+        return written(x + FeedForward(style, name="ff")(style.layer_norm("norm3")(x)))
 
 
 class SpatialTransformer(nn.Module):
