@@ -176,6 +176,8 @@ def _export_gif(
         return
     shown = chosen if times is None else np.asarray(times)[chosen]
     titles = [f"step {i}" if times is None else f"t = {i:.4g}" for i in shown]
+    if times is not None:
+        titles[-1] = "sample"  # whose time may be the -1 before a schedule's first step
     if not images:
         scatter_gif(path, frames, titles)
         return

@@ -42,7 +42,8 @@ def export_run(
 
     Raises:
         FileExistsError: `out` is there.
-        ValueError: a run that did not tune a published model; or as `open_run`.
+        ValueError: a run that did not tune a published model; a file's name that does not end in
+            .safetensors; or as `open_run`.
 
     Example:
         >>> export_run("runs/lora", "fox.safetensors")  # doctest: +SKIP
@@ -60,9 +61,11 @@ def export_run(
         )
     model = run.model_to_sample()
     if isinstance(objective.adapter, LowRank):
+        _check_ending(out, "a LoRA")
         save_lora(trained_lora(adapted(run.trainable), objective.adapter, model), out)
         return "lora"
     if isinstance(reader, TokenReader):
+        _check_ending(out, "a token's vectors")
         save_embedding(model, reader.token, out)
         return "embedding"
     if isinstance(model.network.module, ControlledUNet):
@@ -70,6 +73,14 @@ def export_run(
         return "controlnet"
     save_pipeline(_published(run, model), out)
     return "pipeline"
+
+
+def _check_ending(out: Path, what: str) -> None:
+    if out.suffix != ".safetensors":
+        raise ValueError(
+            f"{out}: expected a name that ends in .safetensors for {what}, got {out.name!r}; "
+            f"{out.with_suffix('.safetensors')} would do"
+        )
 
 
 def _published(run: Run, model: Model) -> Model:

@@ -59,7 +59,7 @@ def test_vectors_are_titled_by_their_times(tmp_path, states, frames, monkeypatch
     assert len(shown["clouds"]) == len(shown["titles"]) == frames
     np.testing.assert_array_equal(shown["clouds"][0], trajectory[0])
     np.testing.assert_array_equal(shown["clouds"][-1], trajectory[-1])
-    assert (shown["titles"][0], shown["titles"][-1]) == ("t = 999", "t = 0")
+    assert (shown["titles"][0], shown["titles"][-1]) == ("t = 999", "sample")
     plotting.export(tmp_path / "a.gif", trajectory[-1], trajectory=trajectory)
     assert (shown["titles"][0], shown["titles"][-1]) == ("step 0", f"step {states - 1}")
     with pytest.raises(

@@ -286,6 +286,9 @@ def check_export(folder, run, out):
     assert export.main(said) == 0 and export.main(said) == 2  # the second time it is there
     if out.is_file():
         assert again.read_bytes() == out.read_bytes()
+        with pytest.raises(ValueError, match="expected a name that ends in .safetensors"):
+            export_run(run, out.with_name("no_ending"), ema="none")
+        assert not out.with_name("no_ending").exists()
     return kind
 
 
