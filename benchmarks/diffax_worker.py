@@ -43,8 +43,7 @@ def main() -> None:
 def trained(case: Case, facts: dict) -> dict:
     """Training as `train.py` does it; the network alone; sampling as `sample.py` does it."""
     kind, fields = case.ours
-    image = len(case.shape) == 3 and case.shape[-1] in (1, 3)
-    spec = _spec(case, image)
+    spec = spec_of(case)
     dtype = {"dtype": "bfloat16"} if case.bfloat16 else {}
     schedule = Cosine(num_steps=100 if kind == "StepMLP" else 1000)
     network = getattr(models, kind)(**fields, **dtype)
@@ -134,7 +133,9 @@ def ceiling() -> dict:
     return {"gflops": 2e-9 * size**3 / min(run()["seconds"] for _ in range(10))}
 
 
-def _spec(case: Case, image: bool) -> Spec:
+def spec_of(case: Case) -> Spec:
+    """What data of the case's shape says of itself."""
+    image = len(case.shape) == 3 and case.shape[-1] in (1, 3)
     columns = {"x": Column(case.shape, "uint8" if image else "float32")}
     known = {}
     if case.labels:
