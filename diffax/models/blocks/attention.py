@@ -24,8 +24,8 @@ def attend(
 ) -> jax.Array:
     """softmax(Q K^T / sqrt(D)) V for every head (Vaswani et al. 2017, eq. 1).
 
-    Scores and softmax are float32 whatever the inputs' dtype. cuDNN's fused attention is taken
-    where it holds (`cudnn_fits`), XLA's elsewhere.
+    Scores and softmax are at least float32 whatever the inputs' dtype. cuDNN's fused attention is
+    taken where it holds (`cudnn_fits`), the formula elsewhere.
 
     Args:
         query: `[B, N, heads, D]`.
@@ -108,14 +108,15 @@ def _gathered(
     query: jax.Array, key: jax.Array, value: jax.Array, seen: jax.Array | None
 ) -> jax.Array:
     """`[B, heads, N, D]` from keys `[B, heads, D, M]` and values `[B, heads, M, D]`."""
-    scores = jnp.matmul(query, key, preferred_element_type=jnp.float32)
+    exact = jnp.promote_types(query.dtype, jnp.float32)
+    scores = jnp.matmul(query, key, preferred_element_type=exact)
     if seen is not None:
         scores = jnp.where(seen[None, None], scores, -jnp.inf)
     # Divided by their sums at the end, where there are fewer numbers to divide.
     largest = jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True))
     weights = jnp.exp((scores - largest) * query.shape[-1] ** -0.5)
     sums = weights.sum(axis=-1, keepdims=True)
-    out = jnp.matmul(weights.astype(value.dtype), value, preferred_element_type=jnp.float32)
+    out = jnp.matmul(weights.astype(value.dtype), value, preferred_element_type=exact)
     return (out / sums).astype(query.dtype)
 
 

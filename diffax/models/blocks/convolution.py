@@ -109,7 +109,7 @@ def upsample_nearest(x: jax.Array) -> jax.Array:
     return squares.reshape(batch, 2 * height, 2 * width, channels)
 
 
-def _neighbourhoods(x: jax.Array, size: tuple[int, int], padding: Padding) -> jax.Array:
+def _neighbourhoods(x: jax.Array, size: tuple[int, ...], padding: Padding) -> jax.Array:
     """What each pixel's kernel sees, `[B, H', W', h * w * C]`."""
     h, w = size
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
