@@ -10,7 +10,6 @@ from diffax.commands.errors import one_line_errors, raise_usage
 from diffax.commands.flags import adder
 from diffax.commands.program import program
 from diffax.training.exporting import export_run
-from diffax.training.keeping.workdir import check_workdir
 
 _KINDS = {
     "lora": "a LoRA, in diffusers' layout",
@@ -33,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _export(flags: argparse.Namespace) -> int:
-    kind = export_run(check_workdir(flags.workdir), flags.out, flags.ema, flags.checkpoint)
+    kind = export_run(flags.workdir, flags.out, flags.ema, flags.checkpoint)
     print(f"wrote {flags.out}: {_KINDS[kind]}")
     return 0
 

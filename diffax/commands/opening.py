@@ -74,25 +74,22 @@ def _refuse(flags: argparse.Namespace, names: tuple[str, ...], kind: str) -> Non
 
 
 def _run(flags: argparse.Namespace) -> Opened:
-    from diffax.training.keeping.workdir import check_workdir
     from diffax.training.run import open_run
 
-    workdir = check_workdir(flags.workdir)
+    workdir = flags.workdir
     run = open_run(workdir, ema=flags.ema, step=flags.checkpoint, trust=flags.trust)
     name = f"{workdir} (step {run.step:,}, {run.average})"
     return Opened(run.model_to_sample(), name, 16, 0.5, fixed_size=True)
 
 
 def _stage(path: str, trust: bool) -> Opened:
-    from diffax.training.keeping.workdir import check_workdir
     from diffax.training.run import open_run
 
-    workdir = check_workdir(path)
-    run = open_run(workdir, trust=trust)
+    run = open_run(path, trust=trust)
     model = run.model_to_sample()
     if "low_res" not in model.conditioner.asks:
-        raise UsageError(f"--then {workdir}: a run that enlarges images is needed; this one is not")
-    return Opened(model, f"{workdir} (step {run.step:,}, {run.average})", 1, 1.0, fixed_size=False)
+        raise UsageError(f"--then {path}: a run that enlarges images is needed; this one is not")
+    return Opened(model, f"{path} (step {run.step:,}, {run.average})", 1, 1.0, fixed_size=False)
 
 
 def _published(flags: argparse.Namespace, path: Path) -> Opened:

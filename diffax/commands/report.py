@@ -12,7 +12,10 @@ from typing import Any
 from diffax import atomic, plotting
 from diffax.commands.errors import UsageError, one_line_errors, raise_usage
 from diffax.evaluation import page
+from diffax.training.keeping.bucket import is_address
 from diffax.training.keeping.journal import read_rows
+from diffax.training.keeping.layout import CONFIG
+from diffax.training.keeping.remote import pictured
 from diffax.training.keeping.workdir import check_workdir, read_summary
 
 # What a run leaves, in the order in which it is looked at.
@@ -40,18 +43,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(flags: argparse.Namespace) -> int:
-    workdir = check_workdir(flags.workdir)
-    recipe = workdir / "config.json"
-    if not recipe.is_file():
-        raise UsageError(f"{workdir} holds no run: expected config.json, which train.py leaves")
-    out = workdir / "report.html" if flags.out is None else Path(flags.out)
-    atomic.write(out, to_html(workdir).encode())
+    there = is_address(flags.workdir)
+    workdir = pictured(flags.workdir) if there else check_workdir(flags.workdir)
+    if not (workdir / CONFIG).is_file():
+        raise UsageError(f"{workdir} holds no run: expected {CONFIG}, which train.py leaves")
+    out = (Path() if there else workdir) / "report.html" if flags.out is None else Path(flags.out)
+    atomic.write(out, to_html(workdir, flags.workdir).encode())
     print(f"wrote {out} ({out.stat().st_size / 2**20:.1f} MiB)")
     return 0
 
 
-def to_html(workdir: Path) -> str:
-    """The page: figures, curves, grids, animations and the resolved recipe of a run's folder."""
+def to_html(workdir: Path, name: str) -> str:
+    """The page: figures, curves, grids, animations and the resolved recipe of a run's folder.
+
+    Args:
+        workdir: the folder.
+        name: of the run.
+    """
     rows, _ = read_rows(workdir / "metrics.jsonl")
     summary = read_summary(workdir) or {}
     figures = [(name, value) for name, value in summary.items() if name != "complete"]
@@ -68,7 +76,7 @@ def to_html(workdir: Path) -> str:
     sections.append(page.gallery([*(curve if rows else ()), *_images(workdir)]))
     config = json.dumps(_read(workdir / "config.json"), indent=2)
     sections.append(page.folded("Resolved recipe (config.json)", config))
-    return page.html(f"Run {workdir}", sections)
+    return page.html(f"Run {name}", sections)
 
 
 def _images(workdir: Path) -> Iterator[tuple[str, str, bytes]]:
@@ -112,7 +120,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.error = raise_usage
     parser.add_argument("workdir", metavar="RUN", help="the folder of a run of train.py")
-    parser.add_argument("--out", metavar="F", help="the page (default: RUN/report.html)")
+    where = "RUN/report.html; where RUN is an address, report.html"
+    parser.add_argument("--out", metavar="F", help=f"the page (default: {where})")
     return parser
 
 

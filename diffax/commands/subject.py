@@ -157,11 +157,12 @@ def _files(path: str) -> Any:
 def _run(flags: argparse.Namespace, reference: Any) -> Subject:
     """A run, with the first of its averages and with the weights themselves."""
     from diffax.training.keeping.journal import read_rows
-    from diffax.training.keeping.workdir import check_workdir, read_summary
-    from diffax.training.run import open_run
+    from diffax.training.keeping.workdir import read_summary
+    from diffax.training.run import open_run, run_folder
     from diffax.training.watch import make_evaluate, watched
 
-    workdir = check_workdir(flags.workdir)
+    workdir = run_folder(flags.workdir, flags.checkpoint)
+    here = workdir == Path(flags.workdir)  # what was fetched is not kept
     run = open_run(workdir, step=flags.checkpoint, trust=flags.trust)
     runs = {run.average: run}
     if run.average != "none":
@@ -181,7 +182,8 @@ def _run(flags: argparse.Namespace, reference: Any) -> Subject:
     if summary.get("step") != run.step:
         summary = {}  # of other weights
     return Subject(
-        f"{workdir} (step {run.step:,})", views, workdir / "evaluation",
+        f"{flags.workdir} (step {run.step:,})", views,
+        workdir / "evaluation" if here else Path("evaluation"),
         [row for row in rows if row["step"] <= run.step], summary, run.config.evaluation.metrics,
     )  # fmt: skip
 

@@ -21,13 +21,12 @@ from diffax.training.config import Config
 from diffax.training.describe import help_text
 from diffax.training.image_size import sized_as
 from diffax.training.keeping.checkpoint import CorruptCheckpoint
-from diffax.training.keeping.mirror import mirrored
-from diffax.training.keeping.workdir import check_workdir
+from diffax.training.keeping.remote import begun_in, work_folder
 from diffax.training.loop import Options, train_recipe
 from diffax.training.metrics import NonFinite
 from diffax.training.overrides import full_name, override
 from diffax.training.preflight import dry_run
-from diffax.training.recipe import Recipe, load_recipe, recipe_folders, recipe_names
+from diffax.training.recipe import load_recipe, recipe_folders, recipe_names
 
 
 def main(arguments: Sequence[str] | None = None, *, recipes: Path | None = None) -> int:
@@ -73,22 +72,22 @@ def _train(arguments: Sequence[str] | None, folders: list[Path], place: list[Pat
     if flags.init_from is not None:
         train = dataclasses.replace(config.train, init_from=flags.init_from)
         config = dataclasses.replace(config, train=train)
-    workdir = _workdir(flags.workdir, recipe)
-    place.append(workdir)
-    distributed.initialize(cluster_of(flags))
-    _use_compilation_cache(flags.compilation_cache)
-    if flags.dry_run:
-        dry_run(recipe, config, workdir)
-        return 0
-    if recipe.before is not None:
-        recipe.before(config)
-    with mirrored(workdir, flags.mirror) as callbacks:
+    name = f"runs/{recipe.title.replace(':', '_')}" if flags.workdir is None else flags.workdir
+    with work_folder(name, flags.mirror) as (workdir, mirror):
+        place.append(workdir)
+        distributed.initialize(cluster_of(flags))
+        _use_compilation_cache(flags.compilation_cache)
+        if flags.dry_run:
+            dry_run(recipe, config, name, begun_in(name))
+            return 0
+        if recipe.before is not None:
+            recipe.before(config)
         options = Options(
             allow_config_change=flags.allow_config_change,
             fall_back=flags.on_corrupt == "fall-back",
             profile=flags.profile,
             quiet=flags.quiet,
-            callbacks=callbacks,
+            mirror=mirror,
         )
         return train_recipe(recipe, config, workdir, options)
 
@@ -114,12 +113,6 @@ def with_arguments(config: Config, arguments: Sequence[str]) -> Config:
     return override(config, groups)
 
 
-def _workdir(given: str | None, recipe: Recipe) -> Path:
-    if given is None:
-        return Path(f"runs/{recipe.title.replace(':', '_')}")
-    return check_workdir(given)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=program("train"),
@@ -132,7 +125,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.error = raise_usage
     add = parser.add_argument
     add("--config", metavar="NAME[:VARIANT]", help="a recipe, or the path of your own")
-    add("--workdir", metavar="DIR", help="the run's folder (default: runs/NAME)")
+    add(
+        "--workdir",
+        metavar="DIR",
+        help="the run's folder (default: runs/NAME), or an address: gs://BUCKET/RUN, "
+        "s3://BUCKET/RUN",
+    )
     add(
         "--pretrained",
         metavar="DIR",
@@ -147,8 +145,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--mirror",
         metavar="ADDRESS",
-        help="a copy of the run's folder, kept up with every checkpoint and fetched where the "
-        "folder is empty: gs://BUCKET/RUN, s3://BUCKET/RUN",
+        help="address of a copy of the run's folder, kept up with every checkpoint and fetched "
+        "where the folder is empty",
     )
     add("--help", "-h", action="store_true", help="this text and all fields of the config")
     add("--dry-run", action="store_true", help="resolve, count, compile one call, stop")

@@ -17,7 +17,8 @@ from diffax.training.class_images import make_class_images
 from diffax.training.config import Config, TrainConfig
 from diffax.training.ema import EMAConfig
 from diffax.training.exporting import export_run
-from diffax.training.keeping.checkpoint import Checkpoints, CorruptCheckpoint, Keep, SaveError
+from diffax.training.keeping.checkpoint import Checkpoints, CorruptCheckpoint, SaveError
+from diffax.training.keeping.keep import Keep
 from diffax.training.loop import Options, train_recipe
 from diffax.training.metrics import NonFinite
 from diffax.training.optimizer import (

@@ -91,15 +91,49 @@ def by_first(action: Callable[[], int]) -> int:
             answer = action()
         except (ValueError, OSError) as error:
             failure = error
-    text = np.zeros(_LONGEST, np.uint8)
-    words = str(failure or "").encode()[:_LONGEST]
-    text[: len(words)] = np.frombuffer(words, np.uint8)
-    failed, answer, text = agree((np.int32(failure is not None), np.int32(answer), text))
+    failed, answer, text = agree((np.int32(failure is not None), np.int32(answer), _sent(failure)))
     if failure is not None:
         raise failure
     if failed:
-        raise ValueError(text.tobytes().rstrip(b"\0").decode(errors="replace"))
+        raise ValueError(_words(text))
     return int(answer)
+
+
+def by_all(action: Callable[[], None]) -> None:
+    """What every process does for itself; where one fails, all do.
+
+    Args:
+        action: may wait for no other process.
+
+    Raises:
+        ValueError, OSError: a process's own there, a ValueError with the words of the first that
+            failed elsewhere.
+    """
+    failure: Exception | None = None
+    try:
+        action()
+    except (ValueError, OSError) as error:
+        failure = error
+    if jax.process_count() > 1:
+        own = np.int32(failure is not None), _sent(failure)
+        failed, texts = multihost_utils.process_allgather(own)
+        if failure is None and failed.any():
+            first = int(failed.argmax())
+            raise ValueError(f"process {first}: {_words(texts[first])}")
+    if failure is not None:
+        raise failure
+
+
+def _sent(failure: Exception | None) -> np.ndarray:
+    """An error's words as an array of one size."""
+    text = np.zeros(_LONGEST, np.uint8)
+    words = str(failure or "").encode()[:_LONGEST]
+    text[: len(words)] = np.frombuffer(words, np.uint8)
+    return text
+
+
+def _words(text: np.ndarray) -> str:
+    return text.tobytes().rstrip(b"\0").decode(errors="replace")
 
 
 def any_process(flag: bool) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -25,10 +26,12 @@ from diffax.training.config import Config
 from diffax.training.distributed import any_process, is_first
 from diffax.training.finish import finish
 from diffax.training.keeping import voice
-from diffax.training.keeping.checkpoint import Checkpoints, Keep
+from diffax.training.keeping.checkpoint import Checkpoints
 from diffax.training.keeping.frozen import check_frozen
 from diffax.training.keeping.journal import Journal
+from diffax.training.keeping.keep import Keep
 from diffax.training.keeping.lock import hold
+from diffax.training.keeping.mirror import Mirror, mirrored
 from diffax.training.keeping.signals import Interrupted, StopRequest
 from diffax.training.keeping.workdir import check_change, check_workdir, claim, previous_config
 from diffax.training.metrics import NonFinite, SpikeDetector, Window
@@ -50,6 +53,7 @@ class Options:
         quiet: no progress bar and no lines, except warnings.
         before_call: called on the host with the number of steps made, before every compiled call.
         callbacks: told of steps, lines and checkpoints; see `diffax.training.Callback`.
+        mirror: address of a copy of the run's folder, see `keeping.mirror`; None: no copy.
     """
 
     allow_config_change: bool = False
@@ -58,6 +62,7 @@ class Options:
     quiet: bool = False
     before_call: Callable[[int], None] | None = None
     callbacks: tuple[Any, ...] = ()
+    mirror: str | None = None
 
 
 def train_recipe(
@@ -80,14 +85,25 @@ def train_recipe(
         SaveError: the last checkpoint could not be written.
     """
     say = _silent if options.quiet else voice.say
-    with voice.unfailing(), StopRequest() as stop, hold(check_workdir(workdir), say):
-        old = previous_config(workdir)
-        if old is not None:
-            check_change(old, config, workdir, allow=options.allow_config_change, say=say)
-        setup = prepare(config)
-        for line in setup.report().splitlines():
-            say(line)
-        return _train(recipe, setup, workdir, options, stop, say)
+    stop = StopRequest()
+    try:
+        with (
+            voice.unfailing(),
+            stop,
+            hold(check_workdir(workdir), say) as seen,
+            mirrored(workdir, options.mirror, stop, seen=seen) as mirror,
+        ):
+            if mirror is not None:
+                say(f"{workdir} is copied to {mirror.address}; {mirror.fetched} files came here")
+            old = previous_config(workdir)
+            if old is not None:
+                check_change(old, config, workdir, allow=options.allow_config_change, say=say)
+            setup = prepare(config)
+            for line in setup.report().splitlines():
+                say(line)
+            return _train(recipe, setup, workdir, options, mirror, stop, say)
+    except Interrupted:
+        return stop.status or 130
 
 
 def _train(
@@ -95,13 +111,21 @@ def _train(
     setup: Setup,
     workdir: Path,
     options: Options,
+    mirror: Mirror | None,
     stop: StopRequest,
     say: Callable[[str], None],
 ) -> int:
     config = setup.config
     train = config.train
     keep = Keep(train.keep_last, train.keep_every, train.keep_best, config.evaluation.better)
-    checkpoints = Checkpoints(workdir / "checkpoints", keep, report=voice.warn)
+    checkpoints = Checkpoints(
+        workdir / "checkpoints",
+        keep,
+        report=voice.warn,
+        bring=mirror.bring if mirror is not None and mirror.apart else None,
+    )
+    if mirror is not None:
+        options = dataclasses.replace(options, callbacks=(mirror, *options.callbacks))
     try:
         start = checkpoints.newest_whole(fall_back=options.fall_back)
         state, frozen, window = _begin(setup, checkpoints, start, say)

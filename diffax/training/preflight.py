@@ -15,19 +15,20 @@ from diffax.training.recipe import Recipe
 from diffax.training.setup import Setup, prepare
 
 
-def dry_run(recipe: Recipe, config: Config, workdir: Path) -> None:
+def dry_run(recipe: Recipe, config: Config, name: str, workdir: Path) -> None:
     """Prints what a run would be, compiles one call, and stops; writes nothing.
 
     Args:
         recipe: where the config comes from.
         config: resolved.
-        workdir: the folder that the run would have.
+        name: of the run's folder.
+        workdir: the folder, as far as the run has begun.
     """
-    print(f"config {recipe.title}, for {workdir}:")
+    print(f"config {recipe.title}, for {name}:")
     print(describe(config))
     old = previous_config(workdir)
-    for name, (before, after) in (differences(old, config) if old else {}).items():
-        print(f"other than in {workdir}: {name}: {before} -> {after}")
+    for field, (before, after) in (differences(old, config) if old else {}).items():
+        print(f"other than in {name}: {field}: {before} -> {after}")
     setup = prepare(config)
     for name, value in taken_from_data(setup).items():
         print(f"taken from the data: {name}={value}")

@@ -15,7 +15,7 @@ from diffax.training.card import model_card
 from diffax.training.exporting import export_run
 from diffax.training.keeping.checkpoint import Checkpoints
 from diffax.training.keeping.workdir import read_summary
-from diffax.training.run import Run, open_run
+from diffax.training.run import Run, open_run, run_folder
 from diffax.training.state import TrainState
 
 _FILES = {  # of what `export_run` writes, the name by which the common libraries look for it
@@ -66,9 +66,10 @@ def save_run(
         >>> save_run("runs/digits", "digits", name="me/digits", licence="mit")  # doctest: +SKIP
         'run'
     """
-    workdir, out = Path(workdir), Path(out)
+    out = Path(out)
     if out.exists():
         raise FileExistsError(f"{out} exists; give another name or remove it first")
+    workdir = run_folder(workdir, step)
     run = open_run(workdir, ema, step, objective=objective)
     name = name or out.resolve().name
     record = Checkpoints(workdir / "checkpoints").record(run.step)

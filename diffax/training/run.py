@@ -23,9 +23,12 @@ from diffax.training import choices
 from diffax.training import ema as averages
 from diffax.training.config import Config
 from diffax.training.dotted import flatten
+from diffax.training.keeping.bucket import is_address
 from diffax.training.keeping.checkpoint import Checkpoints
 from diffax.training.keeping.frozen import check_frozen
+from diffax.training.keeping.remote import fetched
 from diffax.training.keeping.voice import warn
+from diffax.training.keeping.workdir import check_workdir
 from diffax.training.recipe import load_module
 from diffax.training.setup import example_of, references_of
 from diffax.training.state import frozen_parts, make_begin
@@ -87,11 +90,28 @@ class Run:
         return self.model
 
 
+def run_folder(workdir: str | Path, step: int | None = None) -> Path:
+    """Where the files of a run lie on this machine, fetched where it is another place's.
+
+    Args:
+        workdir: see `load_run`.
+        step: see `load_run`.
+
+    Raises:
+        FileNotFoundError: there is no such run on the hub or in the bucket.
+        ValueError: they cannot be read; or no folder.
+    """
+    if is_address(str(workdir)):
+        return fetched(str(workdir), step)
+    return hub.located(check_workdir(workdir), FILES, bare=False)
+
+
 def load_run(workdir: str | Path, ema: str | None = None, step: int | None = None) -> Model:
     """The model of a run of train.py.
 
     Args:
-        workdir: the run's folder, or hf:ORG/NAME[@REVISION] where `save_run` and `push` put it.
+        workdir: the run's folder; hf:ORG/NAME[@REVISION] where `save_run` and `push` put it; or the
+            address of a bucket, gs://BUCKET/RUN.
         ema: name of an average, "none" for the parameters themselves, or "width=W"; None: the
             first average.
         step: of a checkpoint; None: the newest whole one.
@@ -149,7 +169,7 @@ def open_run(
         objective: as it was given to `train`, where it holds functions, which the folder only
             names.
     """
-    workdir = hub.located(workdir, FILES, bare=False)
+    workdir = run_folder(workdir, step)
     checkpoints = Checkpoints(workdir / "checkpoints", report=warn)
     try:
         step = _checked_step(checkpoints, workdir, step)

@@ -17,7 +17,7 @@ from diffax.training import choices
 from diffax.training.callbacks import check_callbacks
 from diffax.training.config import Config, TrainConfig
 from diffax.training.ema import EMAConfig
-from diffax.training.keeping.mirror import mirrored
+from diffax.training.keeping.remote import work_folder
 from diffax.training.loop import Options, train_recipe
 from diffax.training.optimizer import Optimizer
 from diffax.training.recipe import Recipe
@@ -55,15 +55,15 @@ def train(
         data: a noun of `diffax.data`, arrays, or anything with a length that gives examples; see
             `diffax.data.given`.
         optimizer: ours, or any optax transformation, with its own learning rate and clipping.
-        workdir: the run's folder; made where missing.
+        workdir: the run's folder, made where missing; or an address, gs://BUCKET/RUN, s3://...
         ema: which averages are kept.
         sample: how samples are drawn.
         evaluation: which metrics are computed on the way.
         callbacks: told of steps, lines and checkpoints; see `Callback`.
         summarize: `run -> {name: figure}`, added to summary.json at the end.
         allow_config_change: continue although something that decides what is learned is another.
-        mirror: gs://BUCKET/RUN, s3://BUCKET/RUN: a copy of the folder, kept up with every
-            checkpoint and fetched where the folder is empty.
+        mirror: address of a copy of the folder, kept up with every checkpoint and fetched where
+            the folder is empty.
         quiet: no progress, only warnings.
         **settings: fields of `TrainConfig`: steps, batch_size, log_every, save_every, ...
 
@@ -97,15 +97,14 @@ def train(
         evaluation=evaluation or Evaluation(),
     )
     _check_kept(config)
-    workdir = Path(workdir)
-    recipe = Recipe(workdir.name, "", SCRIPT, config, summarize)
+    recipe = Recipe(str(workdir).rstrip("/").rpartition("/")[2], "", SCRIPT, config, summarize)
     callbacks = check_callbacks(callbacks)
-    with mirrored(workdir, mirror) as copies:
+    with work_folder(workdir, mirror) as (folder, copy):
         options = Options(
-            allow_config_change=allow_config_change, quiet=quiet, callbacks=(*copies, *callbacks)
+            allow_config_change=allow_config_change, quiet=quiet, callbacks=callbacks, mirror=copy
         )
-        train_recipe(recipe, config, workdir, options)
-    return dataclasses.replace(open_run(workdir, objective=objective), config=config)
+        train_recipe(recipe, config, folder, options)
+        return dataclasses.replace(open_run(folder, objective=objective), config=config)
 
 
 def _optimizer(optimizer: Any) -> Optimizer:

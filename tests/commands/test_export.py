@@ -14,7 +14,7 @@ def test_what_is_said_is_exported(given, asked, tmp_path, monkeypatch, capsys):
     seen = []
     monkeypatch.setattr(export, "export_run", lambda *told: seen.append(told) or "lora")
     assert main(["export", "--workdir", str(tmp_path), "--out", "fox.safetensors", *given]) == 0
-    assert seen == [(tmp_path, "fox.safetensors", *asked)]
+    assert seen == [(str(tmp_path), "fox.safetensors", *asked)]
     assert capsys.readouterr().out == "wrote fox.safetensors: a LoRA, in diffusers' layout\n"
 
 

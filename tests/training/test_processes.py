@@ -2,15 +2,19 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import tiny_run
+
+from diffax.training.keeping.remote import fetched
 
 ROOT = Path(__file__).parents[2]
 RECIPE = """
@@ -22,11 +26,25 @@ def config(variant=""):
 
 
 class Cluster:
-    """Processes of `train.py` that work on one run."""
+    """Processes of `train.py` that work on one run.
 
-    def __init__(self, folder: Path, changes: str = "", arguments: tuple[str, ...] = ()) -> None:
+    Args:
+        folder: for the run.
+        changes: fields of the recipe's `train`.
+        arguments: of all processes.
+        places: where each of them works; None: all in `workdir`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        changes: str = "",
+        arguments: tuple[str, ...] = (),
+        places: list[str] | None = None,
+    ) -> None:
         folder.mkdir(exist_ok=True)
         self.workdir = folder / "run"
+        self.places = places
         self._recipe = folder / "several.py"
         self._recipe.write_text(RECIPE.format(changes=changes))
         self._arguments = arguments
@@ -41,7 +59,8 @@ class Cluster:
             subprocess.Popen(
                 [
                     *(sys.executable, str(ROOT / "train.py"), "--config", str(self._recipe)),
-                    *("--workdir", str(self.workdir), "--heartbeat", "10", *self._arguments),
+                    *("--workdir", str(self.places[i] if self.places else self.workdir)),
+                    *("--heartbeat", "10", *self._arguments),
                     *(() if slurm else ("--coordinator", f"127.0.0.1:{port}")),
                     *(() if slurm else ("--num-processes", str(count), "--process-id", str(i))),
                 ],
@@ -197,6 +216,82 @@ def test_all_hear_why_the_first_one_cannot_write(tmp_path):
     assert cluster.wait() == [2, 2], cluster.told
     for told in cluster.told:  # not a barrier that nobody else will reach
         assert "error: cannot write in --workdir /proc/nothing/here" in told
+
+
+@pytest.mark.slow
+def test_machines_that_share_only_a_bucket_train_as_one(tmp_path):
+    """Every process has a disk of its own, is killed, and begins anew on empty ones."""
+    bucket, steps = tmp_path / "bucket" / "run", 60
+    config = tiny_run.tiny_config(batch_size=64, log_every=1, steps=steps)
+    assert tiny_run.run(tmp_path / "alone", config) == 0
+    arguments = ("--train.fsdp", "4", "--train.save_every", "2")
+    places = [f"file://{bucket}"] * 2
+    cluster = Cluster(tmp_path / "pod", f"steps={steps}", arguments, places)
+    cluster.workdir = bucket
+    cluster.start(2, devices=2)
+    tiny_run.wait_until(lambda: (tiny_run.newest_step(bucket) or 0) >= 2, 200)
+    cluster.processes[-1].send_signal(signal.SIGKILL)
+    status = cluster.wait()
+    assert status[-1] == -9 and status[0] != 0, status
+    assert (tiny_run.newest_step(bucket) or 0) < steps
+    cluster.start(2, devices=2)
+    assert cluster.wait() == [0, 0], cluster.told
+    assert [row["step"] for row in cluster.rows()] == list(range(1, steps + 1))
+    rows = tiny_run.loss_curve(tmp_path / "alone").splitlines()
+    losses = [[row["loss"] for row in these] for these in (cluster.rows(), map(json.loads, rows))]
+    np.testing.assert_allclose(*losses, rtol=1e-3)  # rounding, grown over 60 steps
+    assert tiny_run.saved_state(bucket, config, steps)  # what two saved, one reads
+
+
+@pytest.mark.slow
+def test_a_bucket_is_spoken_to_in_its_own_protocol(tmp_path, monkeypatch):
+    """S3's, by s3fs, to a server on this machine: two processes train, and others go on."""
+    pytest.importorskip("s3fs", reason="pip install s3fs 'moto[server]'")
+    server = pytest.importorskip("moto.server", reason="pip install s3fs 'moto[server]'")
+    server = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "nobody")
+    fsspec.filesystem("s3").mkdir("bucket")
+    address = "s3://bucket/run"
+    try:
+        for steps in (20, 24):
+            cluster = Cluster(tmp_path / "pod", f"steps={steps}", places=[address] * 2)
+            cluster.start(2)
+            assert cluster.wait() == [0, 0], cluster.told
+            folder = fetched(address)
+            assert tiny_run.newest_step(folder) == steps
+            rows = [json.loads(line) for line in tiny_run.loss_curve(folder).splitlines()]
+            assert [row["step"] for row in rows] == list(range(1, steps + 1))
+    finally:
+        server.stop()
+
+
+@pytest.mark.slow
+def test_machines_with_folders_of_their_own_need_an_address(tmp_path, alone):
+    folders = [str(tmp_path / "host0"), str(tmp_path / "host1")]
+    cluster = Cluster(tmp_path / "pod", places=folders)
+    cluster.start(2)
+    assert cluster.wait() == [2, 2], cluster.told
+    for told in cluster.told:
+        assert "error: not all processes see one --workdir" in told
+    bucket = tmp_path / "bucket" / "run"
+    cluster = Cluster(tmp_path / "pod", arguments=("--mirror", f"file://{bucket}"), places=folders)
+    cluster.workdir = tmp_path / "host0"
+    cluster.start(2)
+    assert cluster.wait() == [0, 0], cluster.told
+    assert_like(cluster, alone)
+    # Once more on the same disks, two steps back: the other one's holds no checkpoint.
+    for place in (bucket, cluster.workdir):
+        for step in (10, 15, 20):
+            shutil.rmtree(place / "checkpoints" / f"{step:08d}")
+        (place / "summary.json").unlink()
+    cluster.start(2)
+    assert cluster.wait() == [0, 0], cluster.told
+    assert_like(cluster, alone)
+    assert (tmp_path / "host1" / "checkpoints" / "00000005").is_dir()
 
 
 def test_one_slurm_task_a_machine_has_all_its_gpus(monkeypatch):

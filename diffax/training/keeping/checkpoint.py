@@ -9,31 +9,29 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import json
-import math
 import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from diffax import atomic
-from diffax.training.distributed import agree, is_first
+from diffax.training.distributed import agree, by_all, is_first
 from diffax.training.keeping import manifest, reading, silence
+from diffax.training.keeping.copies import gathered, settled
+from diffax.training.keeping.keep import Keep, Record
 from diffax.training.keeping.parts import WEIGHTS, average_part, parts, shapes, state_of
 from diffax.training.state import TrainState
 
 if TYPE_CHECKING:
     import orbax.checkpoint as ocp
-
-Record = dict[str, Any]
 
 # What a record must hold, and may; the rest is the caller's.
 _REQUIRED = {"step": int, "arrays": dict[str, list]}
@@ -62,55 +60,28 @@ class CorruptCheckpoint(ValueError):
     """Checkpoints are there, and none that may be used is whole."""
 
 
-@dataclass(frozen=True)
-class Keep:
-    """Which checkpoints stay.
-
-    Attributes:
-        last: this many of the newest.
-        every: those whose step is a multiple of this; 0: none.
-        best: also the one with the best value of this metric; None: no such one.
-        better: "higher" for metrics of which the highest value is best, by name; all others are
-            best where they are lowest.
-    """
-
-    last: int = 3
-    every: int = 0
-    best: str | None = None
-    better: Mapping[str, str] = field(default_factory=dict)
-
-    def wanted(self, records: dict[int, Record]) -> set[int]:
-        """The steps to keep out of those that there are, with their records."""
-        steps = sorted(records)
-        keep = set(steps[-self.last :])
-        if self.every:
-            keep |= {step for step in steps if step % self.every == 0}
-        if self.best is not None:
-            rated = {
-                step: record["metrics"][self.best]
-                for step, record in records.items()
-                if math.isfinite(record["metrics"].get(self.best, math.nan))
-            }
-            choose = max if self.better.get(self.best) == "higher" else min
-            keep |= {choose(rated, key=lambda step: rated[step])} if rated else set()
-        return keep
-
-
 class Checkpoints:
     """The checkpoints of a run.
 
     Args:
         folder: of all of them; made when the first one is saved.
-        keep: which of them stay.
+        keep: which of them stay; None: the newest three.
         report: told, in one line, of everything that is wrong and of what is done about it.
+        bring: where processes do not see one folder: puts a checkpoint of process 0's, by its step,
+            into this process's own; process 0 then saves alone. None: all save together.
     """
 
     def __init__(
-        self, folder: Path, keep: Keep = Keep(), report: Callable[[str], None] = print
+        self,
+        folder: Path,
+        keep: Keep | None = None,
+        report: Callable[[str], None] = print,
+        bring: Callable[[int], None] | None = None,
     ) -> None:
         self.folder = Path(folder).absolute()
-        self.keep = keep
+        self.keep = keep = keep or Keep()
         self._report = report
+        self._bring = bring
         self._orbax: ocp.AsyncCheckpointer | None = None
         self._thread: threading.Thread | None = None
         self._failure: str | None = None
@@ -138,12 +109,16 @@ class Checkpoints:
         if not self._make_room(step, state):
             return
         record = _DEFAULTS | record | {"step": step, "arrays": shapes(state)}
-        items = parts(_settled(state))
+        items = parts(settled(state))
+        if self._bring is not None:
+            items = gathered(items)
+            if not is_first():
+                return
         import orbax.checkpoint as ocp
 
         try:
             if self._orbax is None:
-                self._orbax = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+                self._orbax = _saver(alone=self._bring is not None)
             self._orbax.save(
                 folder / "state",
                 args=ocp.args.Composite(
@@ -279,6 +254,7 @@ class Checkpoints:
 
         Raises:
             CorruptCheckpoint: the newest is broken and `fall_back` is off, or all are broken.
+            ValueError: it could not be brought to every process.
         """
         chosen, message = -1, ""
         if is_first():
@@ -289,6 +265,8 @@ class Checkpoints:
         chosen = int(agree(np.int32(chosen)))
         if chosen == -2:
             raise CorruptCheckpoint(message or "process 0 found no whole checkpoint")
+        if chosen != -1 and self._bring is not None:
+            by_all(functools.partial(self._bring, chosen))
         return None if chosen == -1 else chosen
 
     def _newest_whole(self, fall_back: bool) -> int:
@@ -376,7 +354,7 @@ class Checkpoints:
             ),
         )
         # XLA may donate what it made itself, not a buffer that belongs to the reader.
-        return {name: _settled(restored[name]) for name in items}
+        return {name: settled(restored[name]) for name in items}
 
     def _check_shapes(self, step: int, wanted: dict[str, list]) -> None:
         saved = self.record(step)["arrays"]
@@ -395,6 +373,21 @@ class Checkpoints:
     def finished(self) -> list[int]:
         """Steps of the checkpoints that were written to their end, in order."""
         return [step for step in self.steps() if manifest.is_finished(self.path(step))]
+
+
+def _saver(*, alone: bool) -> ocp.AsyncCheckpointer:
+    """Orbax's, of all processes together or of process 0 that asks no other."""
+    import orbax.checkpoint as ocp
+
+    if not alone:
+        return ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+    options = ocp.options.MultiprocessingOptions(
+        primary_host=0, active_processes={0}, barrier_sync_key_prefix="alone"
+    )
+    handler = ocp.CompositeCheckpointHandler(
+        composite_options=ocp.CompositeOptions(multiprocessing_options=options)
+    )
+    return ocp.AsyncCheckpointer(handler, multiprocessing_options=options)
 
 
 def _check_space(folder: Path, state: TrainState) -> None:
@@ -421,16 +414,3 @@ def _cause(error: Exception) -> str:
 
 def _shape_text(shape: list | None) -> str:
     return "missing" if shape is None else "".join(map(str, reversed(shape)))
-
-
-def _settled(tree: Any) -> Any:
-    """Arrays that nobody else writes to or frees: on CPU, host and device share their memory."""
-    if jax.default_backend() != "cpu":
-        return tree
-    return jax.tree.map(_copied, tree)
-
-
-def _copied(x: jax.Array) -> jax.Array:
-    if x.is_fully_addressable:
-        return jax.device_put(x, x.sharding, may_alias=False)  # compiles nothing
-    return jnp.copy(x)

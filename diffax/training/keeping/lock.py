@@ -22,13 +22,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from diffax.training.distributed import by_first, is_first
+import numpy as np
+
+from diffax.training.distributed import agree, by_first, is_first
 from diffax.training.keeping import reading
 from diffax.training.keeping.voice import say as _say
 
 NAME = "lock"
 BEAT = 10.0  # seconds between two touches
 STALE = 60.0  # seconds without one after which a holder on another machine counts as dead
+SEEN = 5.0  # seconds in which a shared file system shows a new file to all machines
 
 _HOLDER = {
     "host": str,
@@ -44,7 +47,7 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.
 
 
 @contextlib.contextmanager
-def hold(workdir: Path, say: Callable[[str], None] = _say) -> Iterator[None]:
+def hold(workdir: Path, say: Callable[[str], None] = _say) -> Iterator[bool]:
     """Keeps every other training out of a folder while in this context.
 
     Several processes of one run share the lock: process 0 takes it, the others wait for its answer.
@@ -53,6 +56,9 @@ def hold(workdir: Path, say: Callable[[str], None] = _say) -> Iterator[None]:
     Args:
         workdir: the run's folder.
         say: told if it must be waited for another machine's sign of life, up to `STALE` seconds.
+
+    Returns:
+        Whether this process sees the folder of process 0: machines may have folders of one name.
 
     Raises:
         ValueError: another training holds the folder (who, where, since when), or one cannot write
@@ -69,7 +75,7 @@ def hold(workdir: Path, say: Callable[[str], None] = _say) -> Iterator[None]:
                 say(f"{lock.holder}; waiting up to {STALE:.0f} s to see whether it is alive")
                 told = True
             time.sleep(1.0)
-        yield
+        yield _is_seen(lock)
     finally:
         if is_first():
             lock.release()
@@ -98,6 +104,16 @@ class _Lock:
                 f"cannot write in --workdir {self._path.parent}: {error.strerror}; give another "
                 "folder"
             ) from error
+
+    @property
+    def path(self) -> Path:
+        """Of the file."""
+        return self._path
+
+    @property
+    def token(self) -> str:
+        """What tells this holder from all others."""
+        return self._token
 
     def release(self) -> None:
         """Gives it back, also after a `take` that was refused."""
@@ -205,6 +221,19 @@ class _Lock:
         while not self._done.wait(BEAT):
             with contextlib.suppress(OSError):
                 os.utime(self._file)
+
+
+def _is_seen(lock: _Lock) -> bool:
+    """Whether this process sees the file that process 0 wrote."""
+    token = agree(np.frombuffer(lock.token.encode(), np.uint8)).tobytes().decode()
+    until = time.monotonic() + SEEN
+    while _holder_in(lock.path).get("token") != token:
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.1)
+        with contextlib.suppress(OSError):
+            os.listdir(lock.path.parent)  # network file systems remember what was not there
+    return True
 
 
 def _flock(file: int) -> bool | None:

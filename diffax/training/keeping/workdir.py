@@ -21,21 +21,19 @@ def check_workdir(text: str | Path) -> Path:
     """The path of a run's folder, as given on the command line; nothing is made.
 
     Raises:
-        ValueError: it is empty, an address such as gs://bucket/run, or leads to or through a file.
+        ValueError: it is empty, an address, or leads to or through a file.
 
     Example:
-        >>> check_workdir("gs://bucket/run")
+        >>> check_workdir("gs:/bucket/run")
         Traceback (most recent call last):
-        ValueError: --workdir gs://bucket/run is an address (gs); give a folder, and it as --mirror
+        ValueError: --workdir gs:/bucket/run is no folder; expected one, or gs://BUCKET/RUN
     """
     text = str(text)
     if not text.strip() or "\0" in text:
         raise ValueError(f"--workdir is {text!r}; give a folder (is a shell variable not set?)")
     scheme, found, _ = text.partition(":/")
-    if found and scheme.replace("+", "").isalnum():
-        raise ValueError(
-            f"--workdir {text} is an address ({scheme}); give a folder, and it as --mirror"
-        )
+    if found and scheme.replace("+", "").isalnum():  # a Path has one slash where there were two
+        raise ValueError(f"--workdir {text} is no folder; expected one, or {scheme}://BUCKET/RUN")
     workdir = Path(text)
     for path in (workdir, *workdir.parents):
         try:

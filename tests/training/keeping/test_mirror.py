@@ -2,19 +2,22 @@
 
 import json
 
+import chex
 import fsspec
 import jax
 import numpy as np
 import optax
 import pytest
+from tiny_run import tiny_config
 
 from diffax.data import Toy
 from diffax.models import VectorMLP
 from diffax.objectives import Denoising
-from diffax.training import Config, train
+from diffax.training import Checkpoints, Config, prepare, train
 from diffax.training.choices import to_json
 from diffax.training.keeping import manifest
 from diffax.training.keeping.mirror import Mirror, mirrored
+from diffax.training.keeping.signals import Interrupted, StopRequest
 
 ADDRESS = "memory://bucket/run"
 
@@ -25,6 +28,10 @@ def store():
     memory.store.clear()
     yield memory
     memory.store.clear()
+
+
+def copied(folder, address):
+    return mirrored(folder, address, StopRequest())
 
 
 def begin(folder, points=0):
@@ -61,8 +68,7 @@ def test_an_empty_folder_gets_what_another_one_left(store, tmp_path, address):
     check_in(here, 10)
     check_in(here, 20, finished=False)
     Mirror(here, address).send()
-    with mirrored(tmp_path / "there", address) as callbacks:
-        assert len(callbacks) == 1
+    with copied(tmp_path / "there", address):
         there = tmp_path / "there"
         unfinished = "checkpoints/00000020/state/weights"
         assert names(there) == names(here) - {"lock", unfinished}
@@ -72,7 +78,7 @@ def test_an_empty_folder_gets_what_another_one_left(store, tmp_path, address):
 
 def test_every_checkpoint_is_copied_and_old_ones_go(store, tmp_path):
     here = begin(tmp_path / "run")
-    with mirrored(here, ADDRESS) as (mirror,):
+    with copied(here, ADDRESS) as mirror:
         check_in(here, 10)
         mirror.on_save(10, here / "checkpoints" / "00000010")
         mirror._sending.result()
@@ -132,12 +138,12 @@ def test_a_copy_that_fails_stops_nothing_and_is_told(store, tmp_path, monkeypatc
 
     monkeypatch.setattr(store, "put_file", fail)
     with pytest.raises(OSError, match="could not be copied to memory://bucket/run: 403: not you"):
-        with mirrored(here, ADDRESS) as (mirror,):
+        with copied(here, ADDRESS) as mirror:
             mirror.on_save(10, here)
             mirror._sending.result()
             assert "going on" in capsys.readouterr().err
     with pytest.raises(KeyError):  # what ended the run is what is told
-        with mirrored(here, ADDRESS):
+        with copied(here, ADDRESS):
             raise KeyError
 
 
@@ -146,8 +152,100 @@ def test_addresses_that_lead_nowhere_are_refused_in_one_line(tmp_path):
         Mirror(tmp_path, "gs:/bucket")
     with pytest.raises(ValueError, match="nowhere"):
         Mirror(tmp_path, "nowhere://bucket/run")
-    with mirrored(tmp_path, None) as callbacks:
-        assert callbacks == ()
+    with copied(tmp_path, None) as mirror:
+        assert mirror is None
+
+
+def test_to_be_asked_to_stop_ends_the_first_copying_at_once(store, tmp_path):
+    here = begin(tmp_path / "here")
+    check_in(here, 10)
+    Mirror(here, ADDRESS).send()
+    stop = StopRequest()
+    stop.status = 143
+    with pytest.raises(Interrupted), mirrored(tmp_path / "there", ADDRESS, stop):
+        pytest.fail("nobody waits for it")
+    assert not (tmp_path / "there").exists()
+
+
+# ---------------------------------------------------------------- folders of their own
+
+
+def test_without_a_copy_all_processes_must_see_one_folder(tmp_path):
+    with pytest.raises(ValueError, match="not all processes see one --workdir .* an address as"):
+        with mirrored(tmp_path, None, StopRequest(), seen=False):
+            pytest.fail("they would write checkpoints that nobody can read")
+
+
+def test_process_0_makes_the_copy_what_its_folder_is(store, tmp_path):
+    """What it saved before it died and could not copy any more, the others fetch from there."""
+    here = begin(tmp_path / "here")
+    check_in(here, 10)
+    with copied(here, ADDRESS):
+        pass
+    check_in(here, 20)
+    Mirror(here, ADDRESS, apart=True).begin()
+    assert "/bucket/run/checkpoints/00000020/manifest.json" in store.find("/bucket/run")
+
+
+def test_others_have_the_config_and_the_checkpoint_to_go_on_from(store, tmp_path):
+    here, there = begin(tmp_path / "here"), tmp_path / "there"
+    other = Mirror(there, ADDRESS, apart=True, seen=False)
+    other.join()
+    assert not there.exists()  # the run has not begun
+    for step in (10, 20):
+        check_in(here, step)
+    Mirror(here, ADDRESS, apart=True).begin()
+    other.join()
+    assert names(there) == {"config.json"}
+    other.bring(10)
+    wanted = {n for n in names(here) if "00000010" in n}
+    assert names(there) == wanted | {"config.json"}
+    # What is whole is not fetched again, what is damaged is, and what is gone there goes here.
+    weights = there / "checkpoints" / "00000010" / "state" / "weights"
+    before = weights.stat().st_mtime_ns
+    other.bring(10)
+    assert weights.stat().st_mtime_ns == before
+    weights.write_bytes(b"other")
+    other.bring(10)
+    assert not manifest.problems(there / "checkpoints" / "00000010")
+    for path in store.find("/bucket/run/checkpoints/00000010"):
+        store.rm_file(path)
+    other.bring(20)
+    assert not (there / "checkpoints" / "00000010").exists()
+    with pytest.raises(ValueError, match="memory://bucket/run has no checkpoint of step 10"):
+        other.bring(10)
+
+
+def test_others_refuse_to_lose_what_they_hold(store, tmp_path):
+    here, there = begin(tmp_path / "here"), begin(tmp_path / "there")
+    other = Mirror(there, ADDRESS, apart=True, seen=False)
+    with pytest.raises(ValueError, match="there holds a run, and memory://bucket/run does not"):
+        other.join()
+    check_in(here, 10)
+    Mirror(here, ADDRESS).send()
+    other.join()
+    check_in(there, 20)
+    with pytest.raises(ValueError, match="there is at step 20, memory://.* at step 10; make its"):
+        other.join()
+    stranger = begin(tmp_path / "stranger", points=100)
+    with pytest.raises(ValueError, match="copy of another run"):
+        Mirror(stranger, ADDRESS, apart=True, seen=False).join()
+
+
+def test_one_process_saves_what_all_hold(tmp_path):
+    """As machines with folders of their own do it."""
+    state, brought = prepare(tiny_config()).start()[0], []
+    together = Checkpoints(tmp_path / "together")
+    alone = Checkpoints(tmp_path / "alone", bring=brought.append)
+    for checkpoints in (together, alone):
+        checkpoints.save(state, {})
+        checkpoints.wait()
+        assert checkpoints.newest_whole() == 0
+    assert brought == [0]
+    places = prepare(tiny_config()).places[0]
+    states = [c.restore(0, places) for c in (together, alone)]
+    chex.assert_trees_all_equal(*states)
+    assert states[1].step.sharding == places.step.sharding
 
 
 @pytest.mark.slow

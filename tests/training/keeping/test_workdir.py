@@ -20,9 +20,9 @@ def test_nothing_is_no_folder(text):
 @pytest.mark.parametrize(
     "text", ["gs://bucket/run", "s3://b", "file:///tmp/x", "git+ssh://h/x", "GS://b", "gs:/b"]
 )
-def test_addresses_are_refused(text, tmp_path, monkeypatch):
+def test_addresses_are_no_folders(text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="is an address"):
+    with pytest.raises(ValueError, match="is no folder; expected one, or (?i:g|s|f)"):
         check_workdir(text)
     assert list(tmp_path.iterdir()) == []
 
