@@ -135,16 +135,12 @@ def _drawn(source: Opened, said: dict[str, Any], folder: Path) -> tuple[str, str
     """The path of the image, and a line on how it came about."""
     began = time.perf_counter()
     samples = generate(source.model, **asked(source, said))
-    states = samples.states
-    if states is not None:
-        decoded = np.asarray(source.model.codec.decode(states.reshape(-1, *states.shape[2:])))
-        states = decoded.reshape(*states.shape[:2], *decoded.shape[1:])
-    path = folder / f"{time.time_ns()}.{'png' if states is None else 'gif'}"
+    path = folder / f"{time.time_ns()}.{'png' if samples.states is None else 'gif'}"
     plotting.export(
         path,
         np.asarray(samples.data),
         labels=samples.label,
-        trajectory=states,
+        trajectory=samples.decoded_states(),
         times=samples.times,
     )
     return str(path), f"{len(samples)} samples in {time.perf_counter() - began:.1f} s"

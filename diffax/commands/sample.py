@@ -184,17 +184,11 @@ def _progress(flags: argparse.Namespace, source: Opened, request: Request) -> Pr
 
 def _leave(flags: argparse.Namespace, source: Opened, samples: Any, seconds: float) -> int:
     """Writes the samples, and says so."""
-    model = source.model
-    states = samples.states
-    if states is not None:
-        flat = states.reshape(-1, *states.shape[2:])
-        decoded = np.asarray(model.codec.decode(flat))
-        states = decoded.reshape(*states.shape[:2], *decoded.shape[1:])
     plotting.export(
         flags.out,
         np.asarray(samples.data),
         labels=samples.label,
-        trajectory=states,
+        trajectory=samples.decoded_states(),
         times=samples.times,
         captions=samples.captions,
         metadata={"diffax": json.dumps(_recipe(flags, source))},

@@ -68,6 +68,9 @@ def _train(arguments: Sequence[str] | None, folders: list[Path], place: list[Pat
         config = sized_as(config, flags.pretrained)  # what the command line says goes first
     config = with_arguments(config, rest)
     if flags.pretrained is not None:
+        other_data = type(config.data) is not type(recipe.config.data)
+        if other_data and not any(name.endswith("image_size") for name in grouped(rest)):
+            config = sized_as(config, flags.pretrained)
         config = started_from(config, flags.pretrained)
     if flags.init_from is not None:
         train = dataclasses.replace(config.train, init_from=flags.init_from)

@@ -47,3 +47,11 @@ class Samples:
     def images(self) -> np.ndarray:
         """The samples as uint8 `[N, H, W, C]`, rounded to the nearest level."""
         return image_range.to_uint8(np.asarray(self.data))
+
+    def decoded_states(self) -> np.ndarray | None:
+        """Every state decoded as the samples were, `[S + 1, N, ...]`; None without `trajectory`."""
+        if self.states is None or self.codec is None:
+            return self.states
+        flat = self.states.reshape(-1, *self.states.shape[2:])
+        decoded = np.asarray(self.codec.decode(flat))
+        return decoded.reshape(*self.states.shape[:2], *decoded.shape[1:])

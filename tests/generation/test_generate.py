@@ -116,11 +116,12 @@ def test_the_mask_says_what_is_made_anew(case):
 
 
 def test_every_state_from_pure_noise_on(case):
-    made = generate(case.model, trajectory=True, decode=False, num=2, batch_size=1, **case.one)
+    made = generate(case.model, trajectory=True, num=2, batch_size=1, **case.one)
     steps = case.model.settings.steps
     assert made.states.shape == (steps + 1, 2, *case.model.shape)
     assert made.times.shape == (steps + 1,) and (np.diff(made.times) < 0).all()
     np.testing.assert_array_equal(made.states[-1], made.x)
+    np.testing.assert_array_equal(made.decoded_states()[-1], made.data)
     seen = []
     drawn(case, on_step=lambda index, x, _: seen.append(np.asarray(x)), **case.one)
     assert len(seen) == steps
@@ -255,6 +256,11 @@ def test_codecs_without_tiles_say_so(case):
     if hasattr(case.model.codec, "tiled"):
         with pytest.raises(ValueError, match="tile must be a multiple of 2"):
             generate(case.model, tile=13, height=32, width=32, **case.one)
+        options = dict(height=32, width=32, trajectory=True, num=1, **case.one)
+        made, whole = generate(case.model, tile=16, **options), generate(case.model, **options)
+        np.testing.assert_array_equal(made.x, whole.x)
+        assert not np.array_equal(made.data, whole.data)
+        np.testing.assert_array_equal(made.decoded_states()[-1], made.data)  # in tiles, too
         return
     with pytest.raises(ValueError, match="makes its data directly: leave it out"):
         generate(case.model, tile=16, **case.one)

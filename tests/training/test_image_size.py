@@ -57,11 +57,15 @@ def test_a_recipe_gets_the_runs_size(tmp_path):
     assert sized_as(vectors, square) == vectors
 
 
-@pytest.mark.parametrize("said, size", [((), 24), (("--data.image_size", "32"), 32)])
+@pytest.mark.parametrize("said, size", [
+    ((), 24), (("--data.image_size", "32"), 32), (("--data", "parquet"), 24),
+    (("--data", "parquet", "--data.image_size", "32"), 32),
+    (("--data", "parquet", "--image_size", "32"), 32),
+])  # fmt: skip
 def test_on_the_command_line_a_size_goes_first(tmp_path, monkeypatch, said, size):
     run = left_by(tmp_path, ImageFolder(image_size=24), (24, 24, 3))
     seen = []
-    monkeypatch.setattr(train, "dry_run", lambda recipe, config, workdir: seen.append(config))
+    monkeypatch.setattr(train, "dry_run", lambda recipe, config, *_: seen.append(config))
     given = ("--config", "lora", "--pretrained", str(run), "--dry-run", *said)
     assert train.main(given, recipes=CONFIGS) == 0
     assert [config.data.image_size for config in seen] == [size]
