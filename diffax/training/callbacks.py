@@ -26,7 +26,8 @@ class Callback:
             at most. The state's arrays are still being computed, and are given away at the next
             call: copy what you keep.
         on_log: `(step, values)` with every line of metrics.jsonl.
-        on_save: `(step, folder)` when a checkpoint is whole on the disk, soon after its step.
+        on_save: `(step, folder)` when a checkpoint is whole on the disk, soon after its step; in
+            the processes that see the folder.
 
     Example:
         >>> shown = Callback(on_log=lambda step, values: print(step, values["loss"]))
