@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from diffax.models import CLIPTextModel, VQModel
 from diffax.models.bound import BoundModule
@@ -85,7 +85,7 @@ class Components:
         """Whether the U-Net takes XL's pooled text and sizes."""
         return getattr(self.unet.module, "addition_embed_type", None) == "text_time"
 
-    def save(self, folder: str | Path, *, dtype: jnp.dtype | None = None) -> None:
+    def save(self, folder: str | Path, *, dtype: DTypeLike | None = None) -> None:
         """Writes the diffusers layout, with `model_index.json` last.
 
         Args:

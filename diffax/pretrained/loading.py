@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from diffax.generation import Model
 from diffax.models import UNet2DConditionModel
@@ -50,7 +51,7 @@ def load_pipeline(path: str | Path, **options: Any) -> Model:
         raise ValueError(f"{path}: {error}") from error
 
 
-def save_pipeline(model: Model, folder: str | Path, *, dtype: jnp.dtype | None = None) -> None:
+def save_pipeline(model: Model, folder: str | Path, *, dtype: DTypeLike | None = None) -> None:
     """Writes a published model, perhaps trained further, in the diffusers layout.
 
     Args:
@@ -68,8 +69,8 @@ def save_pipeline(model: Model, folder: str | Path, *, dtype: jnp.dtype | None =
 def load_components(
     path: str | Path,
     *,
-    dtype: jnp.dtype = jnp.float32,
-    param_dtype: jnp.dtype | None = None,
+    dtype: DTypeLike = jnp.float32,
+    param_dtype: DTypeLike | None = None,
     variant: str | None = None,
     tokenizer: str | Path | None = None,
     configs: Mapping[str, Mapping[str, Any]] | None = None,

@@ -74,7 +74,7 @@ def save_network(
     network: BoundModule,
     folder: str | Path,
     *,
-    dtype: jnp.dtype | None = None,
+    dtype: DTypeLike | None = None,
     variant: str | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from diffax import atomic
 from diffax.pretrained import naming
@@ -30,7 +30,7 @@ def write_json(file: Path, content: Mapping[str, Any]) -> None:
 def write_safetensors(
     file: Path,
     tensors: Mapping[str, tuple[str, jax.Array]],
-    dtype: jnp.dtype | None = None,
+    dtype: DTypeLike | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Streams Flax parameters in the published layout into a safetensors file.
