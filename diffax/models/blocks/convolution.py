@@ -26,6 +26,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
 from diffax.models.blocks.initializers import fan_in_bias
+from diffax.models.blocks.param import param
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
@@ -63,16 +64,16 @@ def conv2d(
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
     top_bottom, left_right = padding
-    pads = (tuple(top_bottom), tuple(left_right))
-    if kernel.shape[:2] == tuple(strides) and pads == ((0, 0), (0, 0)):
+    strides, pads = tuple(strides), (tuple(top_bottom), tuple(left_right))
+    if kernel.shape[:2] == strides and pads == ((0, 0), (0, 0)):
         return _patches(x, strides) @ kernel.reshape(-1, kernel.shape[-1])
     # Other back ends recognise autodiff's own forms and have kernels of their own for them.
     if jax.default_backend() != "cpu":
-        return _conv(x, kernel, tuple(strides), pads)
-    if tuple(strides) == (1, 1) and math.prod(x.shape[:3]) < kernel.shape[-1]:
+        return _conv(x, kernel, strides, pads)
+    if strides == (1, 1) and math.prod(x.shape[:3]) < kernel.shape[-1]:
         # More channels than pixels: one product is up to twice as fast, and what it copies small.
         return _neighbourhoods(x, kernel.shape[:2], pads) @ kernel.reshape(-1, kernel.shape[-1])
-    return _cpu_conv(x, kernel, tuple(strides), pads)
+    return _cpu_conv(x, kernel, strides, pads)
 
 
 def conv2d_doubled(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -199,14 +200,27 @@ class Conv(nn.Module):
         Returns `[B, H', W', features]` in `dtype`.
         """
         shape = (*self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
-        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        if doubled:
-            y = conv2d_doubled(x, kernel)
-        else:
-            y = conv2d(x, kernel, self.strides, self.padding)
+        kernel = param(self, "kernel", self.kernel_init, shape, self.param_dtype)
+        bias = None
         if self.use_bias:
             init = fan_in_bias(shape) if self.fan_in_bias else nn.initializers.zeros
-            bias = self.param("bias", init, (self.features,), self.param_dtype)
-            y = y + bias.astype(self.dtype)[None, None, None, :]
-        return y
+            bias = param(self, "bias", init, (self.features,), self.param_dtype)
+        x = x.astype(self.dtype)
+        if doubled:
+            return _convolved(x, kernel, bias)
+        padding = self.padding if isinstance(self.padding, str) else tuple(map(tuple, self.padding))
+        return _convolved(x, kernel, bias, self.strides, padding)
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4))  # traced once for layers of the same shapes
+def _convolved(
+    x: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array | None,
+    strides: tuple[int, int] | None = None,
+    padding: Any = None,
+) -> jax.Array:
+    """The layer's result in x's dtype; without strides that of images with every pixel repeated."""
+    kernel = kernel.astype(x.dtype)
+    y = conv2d_doubled(x, kernel) if strides is None else conv2d(x, kernel, strides, padding)
+    return y if bias is None else y + bias.astype(x.dtype)[None, None, None, :]

@@ -1,4 +1,4 @@
-"""A linear map whose bias begins where PyTorch's does."""
+"""A linear map of the channels."""
 
 from typing import Any
 
@@ -7,28 +7,41 @@ import jax
 import jax.numpy as jnp
 
 from diffax.models.blocks.initializers import Initializer, fan_in_bias
+from diffax.models.blocks.param import param
 
 
-class FanInDense(nn.Module):
-    """`nn.Dense`, its bias beginning uniformly within 1 / sqrt(fan-in).
+class Dense(nn.Module):
+    """A linear map with `nn.Dense`'s parameters: `kernel` and `bias`.
 
     Attributes:
         features: output channels.
-        kernel_init: initialiser of the kernel.
+        use_bias: add a learned constant per channel.
         dtype: of the computation.
         param_dtype: of the parameters.
+        kernel_init: initialiser of the kernel.
+        fan_in_bias: the bias begins as PyTorch's does, within 1 / sqrt(fan-in), and not at zero.
     """
 
     features: int
-    kernel_init: Initializer
+    use_bias: bool = True
     dtype: Any = jnp.float32
     param_dtype: Any = jnp.float32
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+    fan_in_bias: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """A linear map of `[..., C]` to `[..., features]`."""
+        """A linear map of `[..., C]` to `[..., features]`, in `dtype`."""
         shape = (x.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
-        bias = self.param("bias", fan_in_bias(shape), shape[-1:], self.param_dtype)
-        y = x.astype(self.dtype) @ kernel.astype(self.dtype)
-        return y + bias.astype(self.dtype).reshape((1,) * (y.ndim - 1) + (-1,))
+        kernel = param(self, "kernel", self.kernel_init, shape, self.param_dtype)
+        bias = None
+        if self.use_bias:
+            init = fan_in_bias(shape) if self.fan_in_bias else nn.initializers.zeros
+            bias = param(self, "bias", init, (self.features,), self.param_dtype)
+        return _mapped(x.astype(self.dtype), kernel, bias)
+
+
+@jax.jit  # traced once for layers of the same shapes
+def _mapped(x: jax.Array, kernel: jax.Array, bias: jax.Array | None) -> jax.Array:
+    y = x @ kernel.astype(x.dtype)
+    return y if bias is None else y + bias.astype(x.dtype).reshape((1,) * (y.ndim - 1) + (-1,))

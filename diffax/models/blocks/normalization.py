@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from diffax.models.blocks.param import param
+
 # Layer normalization (Ba et al. 2016) over the channels. Linen's own takes its statistics in
 # float32; in two passes, for E[x^2] - E[x]^2 would cancel where the mean is large.
 LayerNorm = functools.partial(nn.LayerNorm, use_fast_variance=False)
@@ -52,24 +54,32 @@ class GroupNorm(nn.Module):
                 f"GroupNorm: expected channels divisible by the number of groups, got {channels} "
                 f"channels and {groups} groups; change the network's widths or its groups"
             )
-        scale = self.param("scale", nn.initializers.ones, (channels,), self.param_dtype)
-        bias = self.param("bias", nn.initializers.zeros, (channels,), self.param_dtype)
-        scale, bias = scale.astype(jnp.float32), bias.astype(jnp.float32)
-        positions = x.astype(jnp.float32).reshape(x.shape[0], -1, channels)
+        scale = param(self, "scale", nn.initializers.ones, (channels,), self.param_dtype)
+        bias = param(self, "bias", nn.initializers.zeros, (channels,), self.param_dtype)
+        return _normalized(x, scale, bias, groups, self.epsilon).astype(self.dtype)
 
-        def group_mean(values: jax.Array) -> jax.Array:
-            """Mean of `[B, N, C]` over N and each group's channels, for every channel `[B, 1, C]`.
 
-            Positions first, groups after: the long sum runs over whole rows of channels.
-            """
-            per_channel = values.mean(axis=1)
-            per_group = per_channel.reshape(-1, groups, channels // groups).mean(-1)
-            return jnp.repeat(per_group, channels // groups, axis=-1)[:, None, :]
+@functools.partial(jax.jit, static_argnums=(3, 4))  # traced once for layers of the same shapes
+def _normalized(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, groups: int, epsilon: float
+) -> jax.Array:
+    scale, bias = scale.astype(jnp.float32), bias.astype(jnp.float32)
+    batch, channels = x.shape[0], x.shape[-1]
+    positions = x.astype(jnp.float32).reshape(batch, -1, channels)
 
-        # Two passes: E[x^2] - E[x]^2 would cancel where the mean is large.
-        centred = positions - group_mean(positions)
-        gain = jax.lax.rsqrt(group_mean(jnp.square(centred)) + self.epsilon) * scale[None, None, :]
-        return (centred * gain + bias[None, None, :]).reshape(x.shape).astype(self.dtype)
+    def group_mean(values: jax.Array) -> jax.Array:
+        """Mean of `[B, N, C]` over N and each group's channels, for every channel `[B, 1, C]`.
+
+        Positions first, groups after: the long sum runs over whole rows of channels.
+        """
+        per_channel = values.mean(axis=1)
+        per_group = per_channel.reshape(-1, groups, channels // groups).mean(-1)
+        return jnp.repeat(per_group, channels // groups, axis=-1)[:, None, :]
+
+    # Two passes: E[x^2] - E[x]^2 would cancel where the mean is large.
+    centred = positions - group_mean(positions)
+    gain = jax.lax.rsqrt(group_mean(jnp.square(centred)) + epsilon) * scale[None, None, :]
+    return (centred * gain + bias[None, None, :]).reshape(x.shape)
 
 
 class BatchNorm(nn.Module):

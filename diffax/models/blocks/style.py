@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from diffax.models.blocks.convolution import Conv
 from diffax.models.blocks.initializers import Initializer
-from diffax.models.blocks.linear import FanInDense
+from diffax.models.blocks.linear import Dense
 from diffax.models.blocks.normalization import GroupNorm, LayerNorm
 
 _LECUN = nn.initializers.lecun_normal()
@@ -78,12 +78,17 @@ class Style:
         *,
         use_bias: bool = True,
         kernel_init: Initializer | None = None,
-    ) -> nn.Dense | FanInDense:
+    ) -> Dense:
         """A linear map of the channels."""
         init = self.kernel_init if kernel_init is None else kernel_init
-        if use_bias and self._fans_in(init):
-            return FanInDense(features, init, name=name, **self.dtypes)
-        return nn.Dense(features, use_bias=use_bias, kernel_init=init, name=name, **self.dtypes)
+        return Dense(
+            features,
+            use_bias,
+            kernel_init=init,
+            fan_in_bias=self._fans_in(init),
+            name=name,
+            **self.dtypes,
+        )
 
     def conv(
         self,
