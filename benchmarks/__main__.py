@@ -108,8 +108,14 @@ def measured(name: str, rounds: int, suite: str) -> dict:
             memory[side] = worker.ask("memory")
             worker.end()
         again = Worker("diffax", name, suite, cache)
-        cached = again.ask("facts")["compile"]
+        again.ask("facts")
+        ready["diffax, cached"] = again.age()
         again.end()
+        alone = []
+        for _ in ("cold", "cached"):
+            worker = Worker("diffax", name, suite, f"{cache}/alone", "compile")
+            alone.append(worker.ask("facts"))
+            worker.end()
     return {
         "title": case.title,
         "facts": facts,
@@ -122,7 +128,9 @@ def measured(name: str, rounds: int, suite: str) -> dict:
         },
         "memory_gib": memory,
         "ready_s": ready,
-        "cached_compile_s": cached,
+        "compile_s": alone[0]["compile"],
+        "compile_processor_s": alone[0]["compile_processor"],
+        "cached_compile_s": alone[1]["compile"],
         "ceiling_gflops": max(ceilings),
         "foreign": foreign,
     }
@@ -141,7 +149,7 @@ def _summary(runs: list[dict[str, float]]) -> dict[str, float]:
 class Worker:
     """A side of a case, in a process of its own."""
 
-    def __init__(self, side: str, name: str, suite: str, cache: str) -> None:
+    def __init__(self, side: str, name: str, suite: str, cache: str, *words: str) -> None:
         self.began = time.perf_counter()
         environment = os.environ | {
             "JAX_COMPILATION_CACHE_DIR": cache,
@@ -151,7 +159,7 @@ class Worker:
         if suite == "cpu":
             environment |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", f"benchmarks.{side}_worker", name],
+            [sys.executable, "-m", f"benchmarks.{side}_worker", name, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

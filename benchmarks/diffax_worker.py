@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,19 +30,23 @@ from diffax.training.step import Problem, make_step
 
 
 def main() -> None:
-    """Builds the case, compiles what is measured, then serves."""
-    case = CASES[sys.argv[1]]
+    """Builds the case, compiles what is measured, then serves; `compile`: no more than that."""
+    case, alone = CASES[sys.argv[1]], "compile" in sys.argv[2:]
     answers = {"memory": peak_memory, "ceiling": ceiling}
     facts = {"device": jax.devices()[0].device_kind, "jax": jax.__version__}
-    if case.train:
-        answers |= trained(case, facts)
-    else:
-        answers |= published(case, facts)
+    made = trained if case.train else published
+    answers |= made(case, facts, alone)
     serve(answers | {"facts": lambda: facts})
 
 
-def trained(case: Case, facts: dict) -> dict:
-    """Training as `train.py` does it; the network alone; sampling as `sample.py` does it."""
+def trained(case: Case, facts: dict, alone: bool) -> dict:
+    """Training as `train.py` does it; the network alone; sampling as `sample.py` does it.
+
+    Args:
+        case: what is built.
+        facts: for what is known before the first step.
+        alone: no more than the training call is compiled, nothing beside it.
+    """
     kind, fields = case.ours
     spec = spec_of(case)
     dtype = {"dtype": "bfloat16"} if case.bfloat16 else {}
@@ -55,7 +60,6 @@ def trained(case: Case, facts: dict) -> dict:
 
     begin = make_begin(objective, example, optimizer, ema)
     places = abstract(begin, objective.loaded, mesh)
-    state, frozen = begun(begin, 0, objective.loaded, places)
     problem = Problem(objective.loss, optimizer(places[0].trainable), ema, case.batch)
     sharding = batch_sharding(mesh, stacked=True)
     shapes = {
@@ -64,10 +68,19 @@ def trained(case: Case, facts: dict) -> dict:
         )
         for name, one in example.items()
     }
-    began, processor = time.perf_counter(), time.process_time()
-    call = compile_call(make_step(problem), places, shapes, mesh, packed=True)
-    facts["compile"] = time.perf_counter() - began
-    facts["compile_processor"] = time.process_time() - processor
+    calls: list[Any] = []
+
+    def compiled() -> None:
+        began, processor = time.perf_counter(), time.process_time()
+        calls.append(compile_call(make_step(problem), places, shapes, mesh, packed=True))
+        facts["compile"] = time.perf_counter() - began
+        facts["compile_processor"] = time.process_time() - processor
+
+    if alone:
+        compiled()
+        return {}
+    state, frozen = begun(begin, 0, objective.loaded, places, beside=compiled)
+    call = calls[0]
     facts["parameters"] = models.parameter_count(places[0].trainable)
     facts["step_flops"] = (call.cost_analysis() or {}).get("flops")
 
@@ -103,7 +116,7 @@ def trained(case: Case, facts: dict) -> dict:
     }
 
 
-def published(case: Case, facts: dict) -> dict:
+def published(case: Case, facts: dict, alone: bool) -> dict:
     """One call of a published network with random weights."""
     dtype = "bfloat16" if case.bfloat16 else "float32"
     config = FAMILIES[case.ours[0]]["unet"]
@@ -119,6 +132,8 @@ def published(case: Case, facts: dict) -> dict:
     facts["compile"] = time.perf_counter() - began
     facts["compile_processor"] = time.process_time() - processor
     facts["parameters"] = models.parameter_count(params)
+    if alone:
+        return {}
     return {
         "forward": timed(lambda: jax.block_until_ready(apply(params, x, t, condition))),
     }

@@ -152,7 +152,7 @@ def _begin(
 ) -> tuple[TrainState, Any, Window]:
     """What to go on from: 1. the newest whole checkpoint; 2. a fresh state."""
     if start is None:
-        state, frozen = setup.start()
+        state, frozen = setup.start(beside=lambda: setup.compiled)
         return state, frozen, Window()
     record = checkpoints.record(start)
     check_frozen(record.get("frozen", []), setup.references)
@@ -213,9 +213,8 @@ class _Session:
                 journal.close()
             self.say(f"all {train.steps:,} steps are done")
             return state
-        began = time.perf_counter()
-        call = self.setup.compile()
-        self.say(f"compiled in {time.perf_counter() - began:.1f} s")
+        call, seconds = self.setup.compiled
+        self.say(f"compiled in {seconds:.1f} s")
         loader = self._loader(first)
         clock = Clock(train.batch_size, first)
         tracer = Tracer(self.workdir / "profile") if self.options.profile else None

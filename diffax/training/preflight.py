@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-import time
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +32,9 @@ def dry_run(recipe: Recipe, config: Config, name: str, workdir: Path) -> None:
     for name, value in taken_from_data(setup).items():
         print(f"taken from the data: {name}={value}")
     print(setup.report())
-    began = time.perf_counter()
-    compiled = setup.compile()
-    print(f"compiled {setup.stack} steps a call in {time.perf_counter() - began:.1f} s")
-    memory = compiled.memory_analysis()
+    call, seconds = setup.compiled
+    print(f"compiled {setup.stack} steps a call in {seconds:.1f} s")
+    memory = call.memory_analysis()
     if memory is not None:
         peak = (
             memory.argument_size_in_bytes

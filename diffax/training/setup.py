@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -54,10 +55,15 @@ class Setup:
     example: dict[str, jax.ShapeDtypeStruct]
     stack: int
 
-    def start(self) -> tuple[TrainState, Any]:
-        """State and frozen parts at step 0; raises as `initial.started`."""
+    def start(self, beside: Callable[[], Any] | None = None) -> tuple[TrainState, Any]:
+        """State and frozen parts at step 0, `beside` called meanwhile where it can do no harm.
+
+        Raises as `initial.started`.
+        """
         train, places = self.config.train, self.places
-        state, frozen = begun(self.begin, train.seed, self.objective.loaded, places)
+        if train.init_from is not None:
+            beside = None  # other weights may be refused, and that at once
+        state, frozen = begun(self.begin, train.seed, self.objective.loaded, places, beside)
         if train.init_from is not None:
             state = started(train.init_from, state, places[0], self.problem)
         return state, frozen
@@ -87,6 +93,12 @@ class Setup:
     def packed(self) -> bool:
         """Whether a compiled call may hold the state packed, see `compile_call`."""
         return self.config.optimizer.elementwise(self.places[0].trainable)
+
+    @functools.cached_property
+    def compiled(self) -> tuple[Any, float]:
+        """What `compile` gives, made when first asked for, and the seconds that took."""
+        began = time.perf_counter()
+        return self.compile(), time.perf_counter() - began
 
     def compile(self) -> Any:
         """The compiled call (state, frozen, batches, count, stop) -> (state, metrics, stopped).

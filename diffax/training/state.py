@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -71,9 +72,31 @@ def abstract(begin: Begin, loaded: Any, mesh: Mesh) -> tuple[TrainState, Any]:
     )
 
 
-def begun(begin: Begin, seed: int, loaded: Any, places: tuple[TrainState, Any]) -> Any:
-    """State and frozen parts at step 0, every array made on the device that keeps it."""
-    return _compiled(begin, places)(jnp.uint32(seed), _unbound(loaded, places))
+def begun(
+    begin: Begin,
+    seed: int,
+    loaded: Any,
+    places: tuple[TrainState, Any],
+    beside: Callable[[], Any] | None = None,
+) -> Any:
+    """State and frozen parts at step 0, every array made on the device that keeps it.
+
+    Args:
+        begin: of `make_begin`.
+        seed: of the run.
+        loaded: what was read from files.
+        places: shapes and places of what is made.
+        beside: called meanwhile; XLA compiles the draws of a U-Net for seconds, mostly on one core.
+    """
+    arguments = jnp.uint32(seed), _unbound(loaded, places)
+    if beside is None:
+        return _compiled(begin, places)(*arguments)
+    # Traced here, where the caller's settings of jax hold; they are a thread's own.
+    lowered = _compiled(begin, places).lower(*arguments)
+    with ThreadPoolExecutor(1) as other:
+        made = other.submit(lambda: lowered.compile()(*arguments))
+        beside()
+        return made.result()
 
 
 def frozen_parts(begin: Begin, seed: int, loaded: Any, places: Any) -> Any:

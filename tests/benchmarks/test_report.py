@@ -17,7 +17,7 @@ def found():
     case = {
         "title": "a network",
         "facts": {
-            "diffax": {"compile": 3.0, "compile_processor": 5.0, "device": "cpu", "jax": "1"},
+            "diffax": {"device": "cpu", "jax": "1"},
             "torch": {"forward_flops": 2e9, "torch": "2", "diffusers": "3"},
         },
         "times": {
@@ -26,7 +26,9 @@ def found():
         },
         "speed": {"train": 2.5, "sample": 0.5},
         "memory_gib": {"diffax": 1.0, "torch": 2.0},
-        "ready_s": {"diffax": 6.0, "torch": 4.0},
+        "ready_s": {"diffax": 6.0, "diffax, cached": 2.0, "torch": 4.0},
+        "compile_s": 3.0,
+        "compile_processor_s": 5.0,
         "cached_compile_s": 0.5,
         "ceiling_gflops": 120.0,
     }
@@ -46,6 +48,10 @@ def test_table_and_plot(tmp_path):
         in text
     )
     assert "| a network | sampling | 2 s (1.8 to 2.2) | 1 s (0.9 to 1.1) | 0.50 |  |" in text
+    assert (
+        "| a network | 3.0 s | 5.0 s | 0.5 s | 6.0 s | 2.0 s | 4.0 s | 1.00 GiB | 2.00 GiB |"
+        in text
+    )
     plot(found(), tmp_path / "speed.png")
     assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_run
@@ -24,6 +25,26 @@ def test_a_run_starts_from_the_averages_of_another(whole):
             np.testing.assert_array_equal(ours, theirs)
     assert int(state.step) == 0
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(state.opt_state))  # Adam's, anew
+
+
+def test_a_state_is_the_same_whatever_is_done_beside():
+    setup, done = prepare(tiny_run.tiny_config()), []
+    alone, _ = setup.start()
+    beside, _ = setup.start(beside=lambda: done.append(setup.compiled))
+    assert done == [setup.compiled]  # and not compiled again
+    for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(beside), strict=True):
+        assert a.sharding == b.sharding
+        if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+            a, b = jax.random.key_data(a), jax.random.key_data(b)
+        np.testing.assert_array_equal(a, b)
+
+
+def test_what_goes_wrong_beside_is_raised():
+    def fail():
+        raise MemoryError("beside")
+
+    with pytest.raises(MemoryError, match="beside"):
+        prepare(tiny_run.tiny_config()).start(beside=fail)
 
 
 @pytest.mark.parametrize(
