@@ -118,7 +118,7 @@ def _unbound(loaded: Any, places: Any) -> Any:
     return jax.tree.map(free, loaded)
 
 
-def _compiled(function: Callable, places: Any) -> Callable:
+def _compiled(function: Callable, places: Any) -> jax.stages.Wrapped:
     shardings = jax.tree.map(lambda leaf: leaf.sharding, places)
     options = compiler_options(quick=True)  # it runs once
     return jax.jit(function, out_shardings=shardings, compiler_options=options)
