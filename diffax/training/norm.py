@@ -38,6 +38,7 @@ def global_norm(tree: Any) -> jax.Array:
     return jnp.sqrt(jnp.sum(jnp.stack(squares))) if squares else jnp.float32(0)
 
 
+@jax.jit  # traced once for leaves of the same shape
 def _sum_of_squares(leaf: jax.Array) -> jax.Array:
     """The sum of an array's squares in two stages, the first of at most 32 terms.
 
