@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from diffax.models.blocks.fusion import written
+
 _TERMS = 32  # of a sum that XLA's CPU compiler leaves whole
 _SMALL = 1024  # elements up to which leaves are summed as one; such are on every device
 
@@ -32,28 +34,32 @@ def global_norm(tree: Any) -> jax.Array:
     leaves = [jnp.asarray(leaf, jnp.float32) for leaf in jax.tree.leaves(tree)]
     small = [leaf.ravel() for leaf in leaves if math.prod(leaf.shape) <= _SMALL]
     large = [leaf for leaf in leaves if math.prod(leaf.shape) > _SMALL]
-    joined = [jnp.concatenate(small)] if small else []
-    # Not `vdot`: on a CPU it sums one by one, and 70,000 terms lose half of float32's digits.
-    squares = [_sum_of_squares(leaf) for leaf in large + joined]
-    return jnp.sqrt(jnp.sum(jnp.stack(squares))) if squares else jnp.float32(0)
+    joined = [jnp.square(jnp.concatenate(small))] if small else []
+    sums = [_sums_of_squares(leaf) for leaf in large] + joined
+    # Written: the compiler would make many sums of one again.
+    return jnp.sqrt(jnp.sum(written(jnp.concatenate(sums)))) if sums else jnp.float32(0)
 
 
 @jax.jit  # traced once for leaves of the same shape
-def _sum_of_squares(leaf: jax.Array) -> jax.Array:
-    """The sum of an array's squares in two stages, the first of at most 32 terms.
+def _sums_of_squares(leaf: jax.Array) -> jax.Array:
+    """Some vector whose sum is that of an array's squares.
 
-    XLA's CPU compiler splits longer sums itself, in windows that take three times as long. Only
-    the first axis is split, so that an array in parts on several devices stays where it is.
+    XLA's CPU compiler splits sums over more than 32 rows itself, in windows that take twice as long
+    and two kernels a leaf; sums of at most 32 rows are a library's. Not `vdot` of the whole: it
+    sums one by one, and 70,000 terms lose half of float32's digits.
     """
     squares = jnp.square(leaf)
+    if jax.default_backend() != "cpu":
+        return jnp.sum(squares)[None]
     if leaf.ndim == 1:
         whole = leaf.size - leaf.size % _TERMS
-        rest = jnp.sum(squares[whole:])
-        return jnp.sum(jnp.sum(squares[:whole].reshape(_TERMS, -1), axis=0)) + rest
-    if leaf.ndim == 4 and math.prod(leaf.shape[:2]) <= _TERMS:  # a convolution's kernel
-        return jnp.sum(jnp.sum(squares, axis=(0, 1)))
-    terms = math.gcd(leaf.shape[0], _TERMS)
-    return jnp.sum(jnp.sum(squares.reshape(terms, -1, *leaf.shape[1:]), axis=0))
+        sums = jnp.sum(squares[:whole].reshape(_TERMS, -1), axis=0)
+        return jnp.concatenate([written(sums), squares[whole:]])
+    # All of a convolution's window.
+    axes = 2 if leaf.ndim == 4 and math.prod(leaf.shape[:2]) <= _TERMS else 0
+    terms = math.gcd(leaf.shape[axes], _TERMS)
+    parts = squares.reshape(*leaf.shape[:axes], terms, -1, *leaf.shape[axes + 1 :])
+    return written(jnp.sum(parts, axis=tuple(range(axes + 1)))).ravel()
 
 
 def clip_by_norm(largest: float) -> optax.GradientTransformation:
