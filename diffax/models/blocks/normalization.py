@@ -64,22 +64,23 @@ def _normalized(
     x: jax.Array, scale: jax.Array, bias: jax.Array, groups: int, epsilon: float
 ) -> jax.Array:
     scale, bias = scale.astype(jnp.float32), bias.astype(jnp.float32)
-    batch, channels = x.shape[0], x.shape[-1]
-    positions = x.astype(jnp.float32).reshape(batch, -1, channels)
+    channels, positions = x.shape[-1], tuple(range(1, x.ndim - 1))
+    each = (1,) * (x.ndim - 1) + (channels,)
+    x = x.astype(jnp.float32)
 
     def group_mean(values: jax.Array) -> jax.Array:
-        """Mean of `[B, N, C]` over N and each group's channels, for every channel `[B, 1, C]`.
+        """Mean of `[B, ..., C]` over positions and a group's channels, for each channel.
 
         Positions first, groups after: the long sum runs over whole rows of channels.
         """
-        per_channel = values.mean(axis=1)
+        per_channel = values.mean(positions)
         per_group = per_channel.reshape(-1, groups, channels // groups).mean(-1)
-        return jnp.repeat(per_group, channels // groups, axis=-1)[:, None, :]
+        return jnp.repeat(per_group, channels // groups, axis=-1).reshape(-1, *each[1:])
 
     # Two passes: E[x^2] - E[x]^2 would cancel where the mean is large.
-    centred = positions - group_mean(positions)
-    gain = jax.lax.rsqrt(group_mean(jnp.square(centred)) + epsilon) * scale[None, None, :]
-    return (centred * gain + bias[None, None, :]).reshape(x.shape)
+    centred = x - group_mean(x)
+    gain = jax.lax.rsqrt(group_mean(jnp.square(centred)) + epsilon) * scale.reshape(each)
+    return centred * gain + bias.reshape(each)
 
 
 class BatchNorm(nn.Module):
