@@ -65,7 +65,7 @@ def _normalized(
 ) -> jax.Array:
     scale, bias = scale.astype(jnp.float32), bias.astype(jnp.float32)
     channels, positions = x.shape[-1], tuple(range(1, x.ndim - 1))
-    each = (1,) * (x.ndim - 1) + (channels,)
+    each = (x.shape[0],) + (1,) * len(positions) + (channels,)
     x = x.astype(jnp.float32)
 
     def group_mean(values: jax.Array) -> jax.Array:
@@ -74,13 +74,13 @@ def _normalized(
         Positions first, groups after: the long sum runs over whole rows of channels.
         """
         per_channel = values.mean(positions)
-        per_group = per_channel.reshape(-1, groups, channels // groups).mean(-1)
-        return jnp.repeat(per_group, channels // groups, axis=-1).reshape(-1, *each[1:])
+        per_group = per_channel.reshape(x.shape[0], groups, channels // groups).mean(-1)
+        return jnp.repeat(per_group, channels // groups, axis=-1).reshape(each)
 
     # Two passes: E[x^2] - E[x]^2 would cancel where the mean is large.
     centred = x - group_mean(x)
-    gain = jax.lax.rsqrt(group_mean(jnp.square(centred)) + epsilon) * scale.reshape(each)
-    return centred * gain + bias.reshape(each)
+    gain = jax.lax.rsqrt(group_mean(jnp.square(centred)) + epsilon) * scale.reshape(1, *each[1:])
+    return centred * gain + bias.reshape(1, *each[1:])
 
 
 class BatchNorm(nn.Module):
