@@ -1,11 +1,13 @@
 """Embeddings, norms, resampling and transformers against closed forms and libraries."""
 
+import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from diffax.models.blocks.convolution import Conv
 from diffax.models.blocks.embeddings import (
     FourierEmbedding,
     TimestepEmbedding,
@@ -14,6 +16,7 @@ from diffax.models.blocks.embeddings import (
     pixel_waves,
     sinusoidal_embedding,
 )
+from diffax.models.blocks.linear import Dense
 from diffax.models.blocks.normalization import GroupNorm, group_count
 from diffax.models.blocks.resampling import (
     Upsample,
@@ -279,3 +282,25 @@ def test_of_equal_pixels_one_gets_the_gradient_of_their_maximum():
     x = pixels((1, 4, 4, 3))
     largest = x == np.repeat(np.repeat(max_pool(x), 2, axis=1), 2, axis=2)
     np.testing.assert_array_equal(gradient(x), largest.astype(np.float32))
+
+
+def test_a_linear_map_is_that_of_linen():
+    x = jax.random.normal(jax.random.key(0), (2, 5, 3))
+    ours, theirs = Dense(4), nn.Dense(4)
+    params = ours.init(jax.random.key(1), x)
+    # The same names, shapes and draws; and the same products.
+    jax.tree.map(np.testing.assert_array_equal, params, theirs.init(jax.random.key(1), x))
+    params = jax.tree.map(lambda leaf: leaf + 0.5, params)
+    np.testing.assert_array_equal(ours.apply(params, x), theirs.apply(params, x))
+
+
+@pytest.mark.parametrize("layer", [Dense(4), Conv(4), GroupNorm()])
+def test_parameters_of_another_width_are_refused(layer):
+    x = jnp.ones((1, 4, 4, 8))
+    params = layer.init(jax.random.key(0), x)
+    with pytest.raises(
+        ValueError, match=r"(kernel|scale): expected a parameter of shape .* got .*; give"
+    ):
+        layer.apply(params, jnp.ones((1, 4, 4, 16)))
+    with pytest.raises(flax.errors.ScopeCollectionNotFound, match='access "(kernel|scale)"'):
+        layer.apply({"params": {}}, x)
