@@ -61,12 +61,11 @@ class Setup:
         Raises as `initial.started`.
         """
         train, places = self.config.train, self.places
-        if train.init_from is not None:
-            beside = None  # other weights may be refused, and that at once
-        state, frozen = begun(self.begin, train.seed, self.objective.loaded, places, beside)
-        if train.init_from is not None:
-            state = started(train.init_from, state, places[0], self.problem)
-        return state, frozen
+        if train.init_from is None:
+            return begun(self.begin, train.seed, self.objective.loaded, places, beside)
+        # Other weights may be refused, and that at once: nothing beside.
+        state, frozen = begun(self.begin, train.seed, self.objective.loaded, places)
+        return started(train.init_from, state, places[0], self.problem), frozen
 
     def frozen(self) -> Any:
         """The frozen parts alone, for a run that continues."""
