@@ -31,11 +31,17 @@ def test_a_run_keeps_to_one_kind_of_program():
 
 def test_flags_of_the_user_go_first(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "")
-    kept = {"xla_disable_hlo_passes": "cse_barrier_expander"}
+    kept = {
+        "xla_disable_hlo_passes": "cse_barrier_expander",
+        "xla_cpu_experimental_ynn_fusion_type": (
+            "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
+        ),
+    }
     assert llvm_level(1) == {"xla_backend_optimization_level": 1} | kept
     monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=2")
     assert llvm_level(1) == kept
-    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=2 --xla_disable_hlo_passes=x")
+    flags = " ".join(f"--{name}=" for name in kept) + " --xla_backend_optimization_level=2"
+    monkeypatch.setenv("XLA_FLAGS", flags)
     assert llvm_level(1) is None
 
 
@@ -47,6 +53,26 @@ def test_barriers_are_kept():
 
     assert "opt-barrier(" in compiled(llvm_level(0))
     assert "opt-barrier(" not in compiled(None)  # when this fails, the option can go
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="a library of CPUs")
+def test_convolutions_are_not_ynnpack_s():
+    """Elsewhere in the program YNNPACK stays: a product of matrices is its own."""
+
+    def program(x, kernel, a):
+        layout = ("NHWC", "HWIO", "NHWC")
+        y = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=layout)
+        return y, a @ a
+
+    shapes = jnp.ones((8, 16, 16, 64)), jnp.ones((3, 3, 64, 64)), jnp.ones((256, 256))
+
+    def entry(options) -> str:
+        text = jax.jit(program).lower(*shapes).compile(compiler_options=options).as_text()
+        return text[text.index("ENTRY") :]
+
+    assert " convolution(" in entry(llvm_level(1))
+    assert entry(llvm_level(1)).count("__ynn_fusion") == 1  # the product
+    assert " convolution(" not in entry(None)  # when this fails, the option can go
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="a C library of its own")
