@@ -15,7 +15,6 @@ operations, so every transformation still composes: forward mode, reverse mode, 
 """
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -70,9 +69,6 @@ def conv2d(
     # Other back ends recognise autodiff's own forms and have kernels of their own for them.
     if jax.default_backend() != "cpu":
         return _conv(x, kernel, strides, pads)
-    if strides == (1, 1) and math.prod(x.shape[:3]) < kernel.shape[-1]:
-        # More channels than pixels: one product is up to twice as fast, and what it copies small.
-        return _neighbourhoods(x, kernel.shape[:2], pads) @ kernel.reshape(-1, kernel.shape[-1])
     return _cpu_conv(x, kernel, strides, pads)
 
 
@@ -108,15 +104,6 @@ def upsample_nearest(x: jax.Array) -> jax.Array:
     batch, height, width, channels = x.shape
     squares = jnp.broadcast_to(x[:, :, None, :, None, :], (batch, height, 2, width, 2, channels))
     return squares.reshape(batch, 2 * height, 2 * width, channels)
-
-
-def _neighbourhoods(x: jax.Array, size: tuple[int, ...], padding: Padding) -> jax.Array:
-    """What each pixel's kernel sees, `[B, H', W', h * w * C]`."""
-    h, w = size
-    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    height, width = x.shape[1] - h + 1, x.shape[2] - w + 1
-    shifted = [x[:, i : i + height, j : j + width] for i in range(h) for j in range(w)]
-    return jnp.concatenate(shifted, axis=-1)
 
 
 def _patches(x: jax.Array, size: tuple[int, int]) -> jax.Array:
