@@ -110,9 +110,11 @@ CASES = {
     "digits": Case(
         "digits U-Net (32, 64), batch 128", **_DIGITS, batch=128, stack=10, sample=(100, 50)
     ),
-    "small": Case("1.6 M U-Net (32, 64, 64), batch 64", **_SMALL, batch=64, sample=(16, 50)),
-    "cifar": Case("DDPM's CIFAR U-Net, batch 8", **_CIFAR, batch=8),
-    "dit": Case("DiT-B/2, latents 32 x 32, batch 2", **_DIT, batch=2),
+    "small": Case(
+        "1.6 M U-Net (32, 64, 64), batch 64", **_SMALL, batch=64, stack=10, sample=(16, 50)
+    ),
+    "cifar": Case("DDPM's CIFAR U-Net, batch 8", **_CIFAR, batch=8, stack=5),
+    "dit": Case("DiT-B/2, latents 32 x 32, batch 2", **_DIT, batch=2, stack=5),
     "sd15": Case("SD 1.5 U-Net, 64 x 64 latents, batch 2", **_SD, batch=2, rounds=3),
     **{
         f"cifar_{batch}": Case(
