@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Callable
+from functools import cache, wraps
 from typing import Any
 
 import jax
@@ -72,6 +74,36 @@ def llvm_level(level: int) -> dict[str, Any] | None:
     options = {_LEVEL: level} | _CPU
     flags = os.environ.get("XLA_FLAGS", "")
     return {name: value for name, value in options.items() if name not in flags} or None
+
+
+def jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """`jax.jit` with `llvm_level(1)`, for what is mostly convolutions and matrix products.
+
+    The devices are asked for with the first call and not before, so it can decorate functions of a
+    module. Within other functions of jax's it is their part, and compiled as the whole is.
+
+    Args:
+        function: see `jax.jit`.
+        **options: see `jax.jit`.
+
+    Example:
+        >>> float(jit(lambda x: 2 * x)(1.0))
+        2.0
+    """
+
+    part = jax.jit(function, **options)
+
+    @cache
+    def whole() -> Callable[..., Any]:
+        return jax.jit(function, compiler_options=llvm_level(1), **options)
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        # Only a whole program can have options.
+        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, kwargs)))
+        return (part if traced else whole())(*args, **kwargs)
+
+    return call
 
 
 def give_back_memory() -> None:

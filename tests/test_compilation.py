@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -9,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffax.compilation import compiler_options, give_back_memory, llvm_level
+from diffax.compilation import compiler_options, give_back_memory, jit, llvm_level
 from diffax.training.config import may_change
 
 
@@ -73,6 +75,25 @@ def test_convolutions_are_not_ynnpack_s():
     assert " convolution(" in entry(llvm_level(1))
     assert entry(llvm_level(1)).count("__ynn_fusion") == 1  # the product
     assert " convolution(" not in entry(None)  # when this fails, the option can go
+
+
+def test_a_part_of_another_program_is_compiled_with_it():
+    double = jit(lambda x: 2 * x)
+    expected = np.float32([4, 8])
+    x = jnp.asarray([1.0, 2.0])
+    np.testing.assert_array_equal(double(double(x)), expected)
+    np.testing.assert_array_equal(jax.jit(lambda x: double(double(x)))(x), expected)
+    np.testing.assert_array_equal(jax.vmap(lambda x: double(double(x)))(x), expected)
+    assert jax.grad(lambda x: double(x).sum())(x).tolist() == [2, 2]
+
+
+def test_a_function_of_a_module_asks_for_no_device_before_it_is_called():
+    script = (
+        "from jax._src import xla_bridge\nfrom diffax import compilation\n"
+        "f = compilation.jit(lambda x: 2 * x)\nassert not xla_bridge._backends\n"
+        "assert f(1.0) == 2.0\nassert xla_bridge._backends"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="a C library of its own")

@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array
 
 from diffax import image_range
+from diffax.compilation import jit
 from diffax.noun import noun, structure
 
 # Share of a tile that overlaps with its neighbour.
@@ -127,8 +128,8 @@ def _encode(module: Any, params: Any, images: Array, key: Array | None = None) -
     return module.scale(latents)
 
 
-_decode_one = jax.jit(_decode, static_argnums=0)
-_encode_one = jax.jit(_encode, static_argnums=0)
+_decode_one = jit(_decode, static_argnums=0)
+_encode_one = jit(_encode, static_argnums=0)
 
 
 def _tiled(f: Callable[[Array], Array], x: Array, size: int | None, up: int, down: int) -> Array:

@@ -12,13 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffax.codecs import Pixels
+from diffax.compilation import jit
 from diffax.evaluation.examples import blocks, denoiser_of, interval, stretch_of
 from diffax.evaluation.metric import Curve, Measured, Watched
 from diffax.gaussian import REVERSE_VARIANCES
 from diffax.losses import variational_bound
 from diffax.schedules import Discrete
 
-_compiled = jax.jit(variational_bound, static_argnames=("parts", "variance", "clip_x0", "levels"))
+_compiled = jit(variational_bound, static_argnames=("parts", "variance", "clip_x0", "levels"))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 import optax
 from jax.experimental import multihost_utils
 
+from diffax.compilation import jit
 from diffax.data import Dataset
 from diffax.evaluation.features import FeatureNetwork, feature_network
 from diffax.models import BoundModule, SmallClassifier
@@ -98,7 +99,7 @@ class Classifier:
         method = optax.adam(optax.cosine_decay_schedule(self.learning_rate, steps))
         params = jax.jit(module.init)(jax.random.key(self.seed), batches(0)["x"][0, :1])
         state = (params, method.init(params))
-        train = jax.jit(functools.partial(_train, module, method), donate_argnums=0)
+        train = jit(functools.partial(_train, module, method), donate_argnums=0)
         for step in range(0, steps, _CALL):
             state, losses = train(state, batches(step))
             if not bool(jnp.isfinite(losses).all()):

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from diffax.compilation import jit
 from diffax.gaussian import sum_over_example
 from diffax.models import BoundModule, Dequantizer
 from diffax.noun import check_range
@@ -86,7 +87,7 @@ class Learned:
         module = Dequantizer(self.width)
         method = optax.adam(optax.cosine_decay_schedule(self.learning_rate, self.steps))
 
-        @jax.jit
+        @jit
         def step(state: Any, denoiser: Any, x0: Array, key: Array) -> tuple[Any, Array]:
             def loss(params: Any) -> Array:
                 spread_key, probe_key = jax.random.split(key)

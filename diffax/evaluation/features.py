@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from diffax.compilation import jit
 from diffax.evaluation.shares import gathered, share
 from diffax.image_range import to_uint8
 from diffax.models import BoundModule, Features, fingerprint
@@ -156,7 +157,7 @@ def checked(examples: Any) -> np.ndarray:
     return to_uint8(examples) if examples.ndim == 4 else examples.astype(np.float32)
 
 
-@jax.jit
+@jit
 def _apply(network: BoundModule, examples: jax.Array) -> Features:
     return network(examples)
 

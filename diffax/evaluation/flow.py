@@ -12,13 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffax.codecs import Pixels
+from diffax.compilation import jit
 from diffax.evaluation.dequantization import Even, Learned, Spread
 from diffax.evaluation.examples import blocks, denoiser_of, interval, stretch_of
 from diffax.evaluation.metric import Measured, Watched
 from diffax.sampling import flow_log_likelihood
 from diffax.sampling.likelihood import METHODS
 
-_compiled = jax.jit(flow_log_likelihood, static_argnames=("probes", "method", "steps", "max_steps"))
+_compiled = jit(flow_log_likelihood, static_argnames=("probes", "method", "steps", "max_steps"))
 
 
 @dataclass(frozen=True)

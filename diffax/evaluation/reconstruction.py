@@ -6,11 +6,11 @@ import dataclasses
 import warnings
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from diffax import plotting
+from diffax.compilation import jit
 from diffax.evaluation.likeness import psnr, ssim
 from diffax.image_range import to_uint8
 from diffax.losses.vector_quantization import counts_of, nearest_codes
@@ -73,7 +73,7 @@ def there_and_back(codec: Any, images: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return latents, to_uint8(copies)
 
 
-@jax.jit
+@jit
 def _there_and_back(codec: Any, images: Any) -> tuple[Any, Any]:
     latents = codec.encode(images)
     return latents, codec.decode(latents)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from diffax.codecs import Latent
+from diffax.compilation import jit
 from diffax.data import Column, Dataset
 from diffax.data.precomputed import precomputed
 from diffax.models import fingerprint
@@ -32,7 +33,7 @@ def with_latents(objective: Any, recipe: Any, dataset: Dataset) -> tuple[Any, Da
         return objective, dataset
     codec = objective.codec
 
-    @jax.jit
+    @jit
     def encode(codec: Any, images: Any) -> Any:
         return codec.encode(images)
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import jax
 
+from diffax.compilation import jit
 from diffax.data import Dataset
 from diffax.evaluation import Watched
 from diffax.objectives import Mean, Objective
@@ -34,7 +35,7 @@ class Subject(Protocol):
 def make_evaluate(subject: Subject) -> Evaluate:
     """The loss without dropout, compiled once for all evaluations of a run."""
 
-    @jax.jit
+    @jit
     def evaluate(trainable: Any, frozen: Any, batch: Any, key: Any) -> tuple[Any, Any]:
         return subject.objective.loss(trainable, frozen, batch, key, train=False)
 
