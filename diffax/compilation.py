@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import sys
 from collections.abc import Callable
 from functools import cache, wraps
@@ -13,15 +14,14 @@ import jax
 import jaxlib.version
 
 _LEVEL = "xla_backend_optimization_level"
-_CPU = {
-    # XLA removes `lax.optimization_barrier` before it joins operations: not in ours.
-    "xla_disable_hlo_passes": "cse_barrier_expander",
+# XLA's CPU compiler removes `lax.optimization_barrier` before it joins operations: not in ours.
+_CPU = {"xla_disable_hlo_passes": "cse_barrier_expander"}
+if platform.machine().lower() in ("x86_64", "amd64"):  # others were not measured
     # XLA's own list less convolutions, which Eigen makes as fast or faster: gradients of kernels up
     # to five times.
-    "xla_cpu_experimental_ynn_fusion_type": (
+    _CPU["xla_cpu_experimental_ynn_fusion_type"] = (
         "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
-    ),
-}
+    )
 
 
 def compiler_options(*, quick: bool) -> dict[str, Any] | None:
@@ -56,7 +56,7 @@ def llvm_level(level: int) -> dict[str, Any] | None:
     They matter on CPUs, where LLVM takes most of the time: 0 for what runs once; 1 for what is
     mostly convolutions and matrix products, which are library calls and run as fast as ever. There
     `lax.optimization_barrier` is kept, too, which XLA would remove before it joins operations, and
-    convolutions are Eigen's, not YNNPACK's. What `XLA_FLAGS` says goes first.
+    convolutions on x86-64 are Eigen's, not YNNPACK's. What `XLA_FLAGS` says goes first.
 
     Args:
         level: of LLVM, 0 to 3; XLA's own is 3.
