@@ -90,7 +90,6 @@ def jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         >>> float(jit(lambda x: 2 * x)(1.0))
         2.0
     """
-
     part = jax.jit(function, **options)
 
     @cache
