@@ -82,7 +82,7 @@ def _vector(parts: list[Any], mesh: Mesh) -> jax.ShapeDtypeStruct:
 
 def _quickly(function: Callable, shapes: Any, place: Any) -> Any:
     lowered = jax.jit(function, out_shardings=place).lower(shapes)
-    return lowered.compile(compiler_options=compiler_options(quick=True))
+    return lowered.compile(compiler_options=llvm_level(0))
 
 
 @dataclass(frozen=True)

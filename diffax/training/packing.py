@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+import numpy as np
+from jax import Array, lax
 
 
 class Layout(NamedTuple):
@@ -85,14 +86,18 @@ def concatenated(parts: list[Any]) -> Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def cut(layout: Layout, vector: Array) -> list[Array]:
-    """The leaves in a vector; the gradient is a vector again."""
-    parts, begin = [], 0
-    for shape, inside in zip(layout.shapes, layout.packed, strict=True):
-        if inside:
-            end = begin + math.prod(shape)
-            parts.append(vector[begin:end].reshape(shape))
-            begin = end
-    return parts
+    """The leaves in a vector; the gradient is a vector again.
+
+    Where a leaf begins is kept from the compiler, or it would write every layer's kernels anew for
+    the sake of one number in them.
+    """
+    shapes = [shape for shape, inside in zip(layout.shapes, layout.packed, strict=True) if inside]
+    sizes = [math.prod(shape) for shape in shapes]
+    begins = lax.optimization_barrier(list(np.cumsum([0, *sizes[:-1]], dtype=np.int32)))
+    return [
+        lax.dynamic_slice(vector, [begin], [size], allow_negative_indices=False).reshape(shape)
+        for begin, size, shape in zip(begins, sizes, shapes, strict=True)
+    ]
 
 
 def _cut_forward(layout: Layout, vector: Array) -> tuple[list[Array], None]:

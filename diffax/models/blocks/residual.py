@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from diffax.models.blocks.fusion import written
 from diffax.models.blocks.resampling import filter_down, filter_up
 from diffax.models.blocks.style import Style
 
@@ -35,6 +36,7 @@ class ResidualBlock(nn.Module):
     ) -> jax.Array:
         """`[B, H, W, C]` and the time embedding `[B, E]` to `[B, H', W', features]`."""
         style = self.style
+        x = written(x)
         h = nn.silu(style.norm("norm1")(x))
         if self.resample == "down":
             x, h = filter_down(x, style.taps), filter_down(h, style.taps)
@@ -48,7 +50,7 @@ class ResidualBlock(nn.Module):
             scale, shift = jnp.split(temb, 2, axis=-1)
             h = style.norm("norm2")(h) * (1 + scale) + shift
         else:
-            h = style.norm("norm2")(h if temb is None else h + temb)
+            h = style.norm("norm2")(written(h if temb is None else h + temb))
         h = nn.Dropout(style.dropout, deterministic=not train)(nn.silu(h))
         h = style.conv(self.features, "conv2", kernel_init=style.out_init)(h)
         mapped = style.map_resampled and self.resample is not None
