@@ -17,7 +17,8 @@ from diffax.training.packing import Layout, concatenated, cut, layout_of, pack, 
 from diffax.training.state import TrainState
 from diffax.training.step import Batch, Metrics, Step
 
-_LARGEST_PACKED = 2**17  # elements of a leaf: to pack is to copy
+# Elements of a leaf: to pack is to copy.
+_LARGEST_PACKED, _LARGEST_RARE = 2**17, 2**20
 
 
 def compile_call(
@@ -66,7 +67,7 @@ def lower_call(
     state, frozen = places
     layout = None
     if packed and jax.default_backend() == "cpu":
-        layout = layout_of(state.trainable, largest=_LARGEST_PACKED)
+        layout = layout_of(state.trainable, largest=_LARGEST_PACKED, rare=_LARGEST_RARE)
     if layout is not None:
         state = pack(state, layout, lambda parts: _vector(parts, mesh))
     stop = jax.ShapeDtypeStruct((mesh.size,), jnp.int32, sharding=batch_sharding(mesh))

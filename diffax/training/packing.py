@@ -9,6 +9,7 @@ changes nothing but the order of a sum.
 from __future__ import annotations
 
 import functools
+from collections import Counter
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -57,20 +58,23 @@ class Packed:
         return cls(vector, others, layout)
 
 
-def layout_of(places: Any, *, largest: int) -> Layout | None:
+def layout_of(places: Any, *, largest: int, rare: int = 0) -> Layout | None:
     """Packs the float32 leaves that are whole on every device and not too large.
 
     Args:
         places: a tree of `jax.ShapeDtypeStruct` with shardings.
         largest: elements up to which a leaf is packed.
+        rare: the same for leaves whose shape at most one other has: kernels of their own would
+            serve no one else.
 
     Returns:
         The layout; None where there are not two leaves to pack.
     """
     leaves, structure = jax.tree.flatten(places)
+    count = Counter(leaf.shape for leaf in leaves)
     packed = tuple(
         leaf.dtype == jnp.float32
-        and leaf.size <= largest
+        and leaf.size <= (largest if count[leaf.shape] > 2 else max(largest, rare))
         and (leaf.sharding is None or leaf.sharding.is_fully_replicated)
         for leaf in leaves
     )

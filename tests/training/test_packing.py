@@ -63,6 +63,10 @@ def test_what_stays_as_it_is():
         leaves[3] = half
     assert layout_of(leaves, largest=50).packed == (True, False, False, False, True)
     assert layout_of([small, half], largest=50) is None
+    # Large leaves are packed where hardly another has their shape.
+    leaves = [small, place(100), place(60), place(60), place(100), place(60), place(200)]
+    packed = layout_of(leaves, largest=50, rare=150).packed
+    assert packed == (True, True, False, False, True, False, False)
 
 
 @pytest.fixture(scope="module")
