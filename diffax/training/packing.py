@@ -9,8 +9,8 @@ changes nothing but the order of a sum.
 from __future__ import annotations
 
 import functools
-from collections import Counter
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
