@@ -1,6 +1,8 @@
 """Many small arrays as one: nothing but the order of a sum changes."""
 
 import dataclasses
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 from diffax.data import Toy
 from diffax.models import VectorMLP
+from diffax.models.blocks.fusion import written
 from diffax.objectives import Denoising
 from diffax.training import SGD, Adafactor, AdamW, Config, Group, Lion, Muon, Optimizer, TrainConfig
 from diffax.training.call import PackedCall, compile_call
@@ -18,6 +21,9 @@ from diffax.training.devices import make_mesh
 from diffax.training.packing import layout_of, pack, unpack
 from diffax.training.setup import prepare
 from diffax.training.step import make_step
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "golden/programs"))
+import make_programs
 
 PARAMS = {"a": {"kernel": jnp.arange(6.0).reshape(2, 3), "bias": jnp.ones(3)}, "b": jnp.zeros(50)}
 
@@ -105,6 +111,22 @@ def test_steps_are_the_same_to_rounding(setup):
         strict=True,
     ):
         np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-7)
+
+
+def test_layers_alike_share_their_kernels():
+    def kinds(layers: int) -> int:
+        shape = {"kernel": jnp.zeros((8, 8)), "scale": jnp.zeros(8), "bias": jnp.zeros(8)}
+        params = {f"layer_{i}": shape for i in range(layers)}
+
+        def loss(params, x):
+            for layer in unpack(params).values():
+                x = written(jnp.tanh(x @ layer["kernel"] * layer["scale"] + layer["bias"]))
+            return x.sum()
+
+        packed = pack(params, layout(largest=100, params=params))
+        return make_programs.kinds_of_kernels(jax.jit(jax.grad(loss)).lower(packed, jnp.ones(8)))
+
+    assert kinds(9) == kinds(5)
 
 
 def test_only_what_treats_every_number_alike(setup):
