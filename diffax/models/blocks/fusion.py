@@ -9,8 +9,10 @@ def written(x: jax.Array) -> jax.Array:
 
     In a chain of residual sums XLA's CPU compiler lets every reader of a sum compute all sums
     before it anew, for sums are cheap: in a transformer of twelve blocks that took longer than the
-    products. It heeds this where the program is compiled with `diffax.compilation.llvm_level`, as
-    training and sampling are. Other back ends decide by the cost.
+    products. And layers of the same shapes are one to it, compiled once, only if they read the same
+    kind of array, not here a sum and there a convolution with its bias. It heeds this where the
+    program is compiled with `diffax.compilation.llvm_level`, as training and sampling are. Other
+    back ends decide by the cost.
 
     Args:
         x: of any shape.
