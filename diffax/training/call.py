@@ -39,8 +39,8 @@ def compile_call(
         places: shapes and places of the state and of the frozen parts.
         batches: the stack's shapes, [k, B, ...].
         mesh: all devices.
-        packed: whether the optimizer treats every number alike, wherever it stands; then the small
-            arrays of the state are packed on CPUs.
+        packed: whether the optimizer treats every number alike, wherever it stands; then arrays of
+            the state that are small, or of rare shapes, are packed on CPUs.
         quick: as in `compiler_options`.
 
     Returns:
