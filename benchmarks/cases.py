@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -12,17 +12,23 @@ class Case:
 
     Attributes:
         title: for the table.
-        ours: name of a network in `diffax.models`, and its fields.
-        theirs: name of a class of diffusers (or "StepMLP"), and its fields.
+        ours: name of a network in `diffax.models`, and its fields; or a family of published
+            networks, and what is other than in its U-Net's config.
+        theirs: name of a class of diffusers (or "StepMLP"), and its fields; or the same family.
         shape: of one example, channels last.
         batch: examples in a training step and in a call of the network.
         labels: classes the network is told; 0: none.
         context: length and width of the tokens it is told; None: none.
         stack: steps in one compiled call of ours; theirs makes as many, one by one.
-        sample: images and DDIM steps of the sampling loop; None: not measured.
+        sample: images and DDIM steps of the sampling loop, of a published family from a text to
+            pictures; None: not measured.
         train: whether training is measured.
+        forward: whether a call of the network is measured.
         bfloat16: compute in half precision (theirs under autocast).
         rounds: how often the two sides take turns.
+        apart: one side after the other instead, for what does not fit a GPU's memory twice.
+        again: whether compiling is measured on its own, and a start from a full cache.
+        suite: "cpu" or "gpu".
     """
 
     title: str
@@ -35,15 +41,25 @@ class Case:
     stack: int = 1
     sample: tuple[int, int] | None = None
     train: bool = True
+    forward: bool = True
     bfloat16: bool = False
     rounds: int = 5
-    suites: tuple[str, ...] = field(default=("cpu",))
+    apart: bool = False
+    again: bool = True
+    suite: str = "cpu"
 
     @property
     def measures(self) -> tuple[str, ...]:
         """What the workers are asked for."""
-        wanted = {"train": self.train, "forward": True, "sample": self.sample is not None}
+        wanted = {"train": self.train, "forward": self.forward, "sample": self.sample is not None}
         return tuple(name for name, yes in wanted.items() if yes)
+
+    @property
+    def calls(self) -> dict[str, float]:
+        """Calls of the network on a batch that each measurement is worth; a gradient is two."""
+        images, steps = self.sample or (0, 0)
+        guided = 2 if self.context else 1
+        return {"train": 3, "forward": 1, "sample": guided * images * steps / self.batch}
 
 
 def _unet(channels: int, multipliers: tuple[int, ...], layers: int, attending: tuple[int, ...]):
@@ -84,57 +100,95 @@ def _unet(channels: int, multipliers: tuple[int, ...], layers: int, attending: t
     )
 
 
-_DIGITS = _unet(32, (1, 2), 1, (1,))(8, 1)
-_SMALL = _unet(32, (1, 2, 2), 2, (2,))(28, 1)
-_CIFAR = _unet(128, (1, 2, 2, 2), 2, (1,))(32, 3)
-_DIT = dict(
-    ours=("DiT", dict(features=768, num_heads=12, num_classes=1000)),
-    theirs=(
-        "DiTTransformer2DModel",
-        dict(num_attention_heads=12, attention_head_dim=64, num_layers=12, out_channels=4),
-    ),
-    shape=(32, 32, 4),
-    labels=1000,
-)
-_SD = dict(ours=("sd1", {}), theirs=("sd1", {}), shape=(64, 64, 4), context=(77, 768), train=False)
+def cases(*, tiny: bool = False) -> dict[str, Case]:
+    """All of them by name.
 
-CASES = {
-    "mlp": Case(
-        "S-curve tutorial's MLP, batch 128",
-        ours=("StepMLP", {}),
-        theirs=("StepMLP", {}),
-        shape=(2,),
-        batch=128,
-        stack=500,
-    ),
-    "digits": Case(
-        "digits U-Net (32, 64), batch 128", **_DIGITS, batch=128, stack=10, sample=(100, 50)
-    ),
-    "small": Case(
-        "1.6 M U-Net (32, 64, 64), batch 64", **_SMALL, batch=64, stack=10, sample=(16, 50)
-    ),
-    "cifar": Case("DDPM's CIFAR U-Net, batch 8", **_CIFAR, batch=8, stack=5),
-    "dit": Case("DiT-B/2, latents 32 x 32, batch 2", **_DIT, batch=2, stack=5),
-    "sd15": Case("SD 1.5 U-Net, 64 x 64 latents, batch 2", **_SD, batch=2, rounds=3),
-    **{
-        f"cifar_{batch}": Case(
-            f"DDPM's CIFAR U-Net, bfloat16, batch {batch}",
-            **_CIFAR,
-            batch=batch,
-            bfloat16=True,
-            sample=(batch, 50) if batch == 512 else None,
-            suites=("gpu",),
-        )
-        for batch in (128, 512, 1024)
-    },
-    "dit_256": Case(
-        "DiT-B/2, bfloat16, batch 256", **_DIT, batch=256, bfloat16=True, suites=("gpu",)
-    ),
-    "sd15_gpu": Case(
-        "SD 1.5 U-Net, bfloat16, batch 2",
-        **_SD,
-        batch=2,
-        bfloat16=True,
-        suites=("gpu",),
-    ),
-}
+    Args:
+        tiny: narrow networks, small batches, few steps: to see that everything runs.
+    """
+    digits = _unet(32, (1, 2), 1, (1,))(8, 1)
+    small = _unet(32, (1, 2, 2), 2, (2,))(28, 1)
+    cifar = _unet(32 if tiny else 128, (1, 2, 2, 2), 2, (1,))(32, 3)
+    heads, depth = (2, 2) if tiny else (12, 12)
+    dit = dict(
+        ours=("DiT", dict(features=64 * heads, depth=depth, num_heads=heads, num_classes=1000)),
+        theirs=(
+            "DiTTransformer2DModel",
+            dict(
+                num_attention_heads=heads, attention_head_dim=64, num_layers=depth, out_channels=4
+            ),
+        ),
+        shape=(32, 32, 4),
+        labels=1000,
+    )
+    published = ("sd1", {"block_out_channels": [32, 64, 64, 64]} if tiny else {})
+    side = 8 if tiny else 64
+    sd = dict(
+        ours=published, theirs=published, shape=(side, side, 4), context=(77, 768), train=False
+    )
+    gpu = dict(bfloat16=True, again=False, suite="gpu")
+    all_cases = {
+        "mlp": Case(
+            "S-curve tutorial's MLP, batch 128",
+            ours=("StepMLP", {}),
+            theirs=("StepMLP", {}),
+            shape=(2,),
+            batch=128,
+            stack=500,
+        ),
+        "digits": Case(
+            "digits U-Net (32, 64), batch 128", **digits, batch=128, stack=10, sample=(100, 50)
+        ),
+        "small": Case(
+            "1.6 M U-Net (32, 64, 64), batch 64", **small, batch=64, stack=10, sample=(16, 50)
+        ),
+        "cifar": Case("DDPM's CIFAR U-Net, batch 8", **cifar, batch=8, stack=5),
+        "dit": Case("DiT-B/2, latents 32 x 32, batch 2", **dit, batch=2, stack=5),
+        "sd15": Case("SD 1.5 U-Net, 64 x 64 latents, batch 2", **sd, batch=2, rounds=3),
+        # Of the GPU's the first are those with targets.
+        "cifar_512": Case(
+            "DDPM's CIFAR U-Net, bfloat16, batch 512",
+            **cifar,
+            **gpu,
+            batch=512,
+            stack=5,
+            forward=False,
+            sample=(512, 50),
+        ),
+        "sd15_gpu": Case(
+            "Stable Diffusion 1.5, bfloat16, a picture of 512 x 512",
+            **sd,
+            **gpu,
+            batch=2,
+            sample=(1, 50),
+        ),
+        "cifar_128": Case(
+            "DDPM's CIFAR U-Net, bfloat16, batch 128",
+            **cifar,
+            **(gpu | {"again": True}),
+            batch=128,
+            stack=5,
+            forward=False,
+        ),
+        "dit_256": Case(
+            "DiT-B/2, bfloat16, batch 256", **dit, **gpu, batch=256, stack=5, forward=False
+        ),
+        "cifar_1024": Case(
+            "DDPM's CIFAR U-Net, bfloat16, batch 1,024",
+            **cifar,
+            **gpu,
+            batch=1024,
+            stack=5,
+            forward=False,
+            apart=True,
+        ),
+    }
+    return {name: _tiny(case) for name, case in all_cases.items()} if tiny else all_cases
+
+
+def _tiny(case: Case) -> Case:
+    sample = None if case.sample is None else (1 if case.context else 2, 2)
+    return replace(case, batch=2, stack=min(case.stack, 2), sample=sample, rounds=1)
+
+
+CASES = cases()

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.cases import CASES, Case
+from benchmarks.cases import Case, cases
+from benchmarks.random_pipeline import PROMPT, random_components, random_network
 from benchmarks.worker import peak_memory, serve, timed
 from diffax import models
 from diffax.compilation import llvm_level
 from diffax.data import Column, Spec
-from diffax.generation import Sampling, generate
+from diffax.generation import Model, Sampling, generate, text_to_image
 from diffax.objectives import Denoising
 from diffax.parameterization import Eps
-from diffax.pretrained.configs import module_from_config, parameter_shapes
+from diffax.pretrained import model_of
 from diffax.pretrained.families import FAMILIES
 from diffax.schedules import Cosine
 from diffax.solvers import DDIM
@@ -32,8 +34,8 @@ from diffax.training.step import Problem, make_step
 
 def main() -> None:
     """Builds the case, compiles what is measured, then serves; `compile`: no more than that."""
-    case, alone = CASES[sys.argv[1]], "compile" in sys.argv[2:]
-    answers = {"memory": peak_memory, "ceiling": ceiling}
+    case, alone = cases(tiny="tiny" in sys.argv[2:])[sys.argv[1]], "compile" in sys.argv[2:]
+    answers = {"memory": memory, "ceiling": ceiling}
     facts = {"device": jax.devices()[0].device_kind, "jax": jax.__version__}
     made = trained if case.train else published
     answers |= made(case, facts, alone)
@@ -118,13 +120,17 @@ def trained(case: Case, facts: dict, alone: bool) -> dict:
 
 
 def published(case: Case, facts: dict, alone: bool) -> dict:
-    """One call of a published network with random weights."""
+    """One call of a published network with random weights; from a text to pictures."""
     dtype = "bfloat16" if case.bfloat16 else "float32"
-    config = FAMILIES[case.ours[0]]["unet"]
-    module = module_from_config(config, dtype=dtype, param_dtype=dtype)
-    draws = np.random.default_rng(0)
-    shapes = parameter_shapes(module)
-    params = jax.tree.map(lambda leaf: jnp.asarray(_drawn(draws, leaf) * 0.02), shapes)
+    family, changes = case.ours
+    sampled: Any = None
+    if case.sample is None or alone:
+        config = FAMILIES[family]["unet"] | changes
+        network = random_network(config, dtype, np.random.default_rng(0))
+    else:
+        parts = random_components(family, dtype, changes)
+        network, sampled = parts.unet, _pictures(case, model_of(parts))
+    module, params = network.module, network.params
     x = jnp.ones((case.batch, *case.shape), dtype)
     t = jnp.arange(case.batch) * 1.0
     condition = {"context": jnp.ones((case.batch, *case.context), dtype)}
@@ -136,9 +142,22 @@ def published(case: Case, facts: dict, alone: bool) -> dict:
     facts["parameters"] = models.parameter_count(params)
     if alone:
         return {}
-    return {
-        "forward": timed(lambda: jax.block_until_ready(apply(params, x, t, condition))),
-    }
+    forward = timed(lambda: jax.block_until_ready(apply(params, x, t, condition)))
+    return {"forward": forward} | ({"sample": timed(sampled)} if sampled else {})
+
+
+def _pictures(case: Case, model: Model) -> Callable[[], Any]:
+    """From a text to pictures, as `sample.py` makes them."""
+    num, steps = case.sample or (1, 1)
+    size = 8 * case.shape[0]
+    options = dict(num=num, steps=steps, height=size, width=size, sampler="ddim")
+    return lambda: jax.block_until_ready(text_to_image(model, PROMPT, **options))
+
+
+def memory() -> float:
+    """The most memory the device has held, GiB."""
+    held = jax.local_devices()[0].memory_stats() or {}
+    return held["peak_bytes_in_use"] / 2**30 if not _on_cpu() else peak_memory()
 
 
 def ceiling() -> dict:

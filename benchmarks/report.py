@@ -21,8 +21,7 @@ def table(found: dict) -> str:
     for case in found["cases"].values():
         for what, times in case["times"].items():
             cells = [_seconds(times[side]) for side in ("diffax", "torch")]
-            share = utilization(case, what)
-            of_ceiling = "" if share is None else f"{100 * share:.0f} %"
+            of_ceiling = f"{100 * utilization(case, what):.0f} %"
             speed = f"{case['speed'][what]:.2f}"
             row = [case["title"], NAMES[what], *cells, speed, of_ceiling]
             lines.append(f"| {' | '.join(row)} |")
@@ -34,29 +33,28 @@ def table(found: dict) -> str:
     ]
     for case in found["cases"].values():
         compiled = ("compile_s", "compile_processor_s", "cached_compile_s")
+        sides = ("diffax", "diffax, cached", "torch")
         cells = [
             case["title"],
-            *(f"{case[name]:.1f} s" for name in compiled),
-            *(f"{case['ready_s'][side]:.1f} s" for side in ("diffax", "diffax, cached", "torch")),
+            *(f"{case[name]:.1f} s" if name in case else "" for name in compiled),
+            *(f"{case['ready_s'][s]:.1f} s" if s in case["ready_s"] else "" for s in sides),
             *(f"{case['memory_gib'][side]:.2f} GiB" for side in ("diffax", "torch")),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     device = next(iter(found["cases"].values()))["facts"]
+    foreign = max(case["foreign"] for case in found["cases"].values())
     lines += [
         "",
         f"{found['date']}, {device['diffax']['device']}, {found['cores']} cores; jax "
         f"{device['diffax']['jax']}, torch {device['torch']['torch']}, diffusers "
-        f"{device['torch']['diffusers']}; others took {100 * found['foreign']:.0f} %.",
+        f"{device['torch']['diffusers']}; others took {100 * foreign:.0f} %.",
     ]
     return "\n".join(lines)
 
 
-def utilization(case: dict, what: str) -> float | None:
-    """Our share of the matrix ceiling: FLOPs by formula, three times a forward pass in training."""
-    passes = {"train": 3, "forward": 1}.get(what)
-    if passes is None:
-        return None
-    flops = passes * case["facts"]["torch"]["forward_flops"]
+def utilization(case: dict, what: str) -> float:
+    """Our share of the matrix ceiling: the network's FLOPs by formula, thrice those in training."""
+    flops = case["calls"][what] * case["facts"]["torch"]["forward_flops"]
     return flops / case["times"][what]["diffax"]["median"] / 1e9 / case["ceiling_gflops"]
 
 

@@ -1,6 +1,6 @@
 """Speed and memory of a full-size Stable Diffusion with random weights, beside diffusers.
 
-    python benchmarks/stable_diffusion.py --family sd1 --size 512 --steps 2 --reference
+    python -m benchmarks.stable_diffusion --family sd1 --size 512 --steps 2 --reference
 
 Each library runs in a process of its own, so that peak memory is its own. Weights are random (none
 are downloaded), which changes neither speed nor memory. Two runs are timed: the first compiles.
@@ -16,8 +16,6 @@ import resource
 import subprocess
 import sys
 import time
-
-PROMPT = "a photograph of an astronaut riding a horse"
 
 
 def main() -> None:
@@ -37,7 +35,14 @@ def main() -> None:
         print(json.dumps(measure(arguments)))
         return
     for library in ("diffax", "diffusers") if arguments.reference else ("diffax",):
-        command = [sys.executable, __file__, *sys.argv[1:], "--only", library]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.stable_diffusion",
+            *sys.argv[1:],
+            "--only",
+            library,
+        ]
         subprocess.run(command, check=True)
 
 
@@ -45,45 +50,13 @@ def run_diffax(arguments) -> dict:
     """Times `text_to_image` and its parts."""
     import jax
     import jax.numpy as jnp
-    import numpy as np
 
+    from benchmarks.random_pipeline import PROMPT, random_components
     from diffax.codecs import Latent
     from diffax.generation import text_to_image
-    from diffax.models.bound import BoundModule
-    from diffax.pretrained import Components, Tokenizer, model_of
-    from diffax.pretrained.configs import module_from_config, parameter_shapes
-    from diffax.pretrained.families import FAMILIES
-    from diffax.pretrained.tokenizer import byte_letters, from_vocabulary
+    from diffax.pretrained import model_of
 
-    dtype = jnp.dtype(arguments.dtype)
-    draws = np.random.default_rng(0)
-
-    def random_network(config) -> BoundModule:
-        upcast = config.get("force_upcast", False)
-        kind = jnp.dtype("float32") if upcast else dtype
-        module = module_from_config(config, dtype=kind, param_dtype=kind)
-
-        def value(leaf):
-            scale = 1 / np.sqrt(max(1, np.prod(leaf.shape[:-1]))) if len(leaf.shape) > 1 else 0.1
-            array = draws.standard_normal(leaf.shape, np.float32)
-            array *= scale
-            return jnp.asarray(array, leaf.dtype)
-
-        return BoundModule(module, jax.tree.map(value, parameter_shapes(module)))
-
-    configs = FAMILIES[arguments.family]
-    texts = [configs[name] for name in configs if name.startswith("text_encoder")]
-    letters = byte_letters()
-    vocabulary = {t: i for i, t in enumerate([*letters, *(c + "</w>" for c in letters)])}
-    tokenizer = Tokenizer(from_vocabulary(vocabulary, []))
-    components = Components(
-        unet=random_network(configs["unet"]),
-        vae=random_network(configs["vae"]),
-        text_encoders=tuple(random_network(c) for c in texts),
-        tokenizers=(tokenizer,) * len(texts),
-        scheduler=configs["scheduler"],
-    )
-    model = model_of(components)
+    model = model_of(random_components(arguments.family, arguments.dtype))
     codec = Latent(model.codec.module, model.codec.params, tile=arguments.tile)
     options = dict(
         steps=arguments.steps,
@@ -96,9 +69,6 @@ def run_diffax(arguments) -> dict:
     def latents(seed):
         return text_to_image(model, PROMPT, seed=seed, decode=False, **options)
 
-    def decode(z):
-        return codec.decode(z)
-
     def seconds(f, argument):
         began = time.perf_counter()
         out = jax.block_until_ready(f(argument))
@@ -106,8 +76,8 @@ def run_diffax(arguments) -> dict:
 
     first, _ = seconds(latents, 0)
     again, z = seconds(latents, 1)
-    first_decode, _ = seconds(decode, z)
-    decoding, images = seconds(decode, z)
+    first_decode, _ = seconds(codec.decode, z)
+    decoding, images = seconds(codec.decode, z)
     assert images.shape == (arguments.batch, arguments.size, arguments.size, 3)
     assert bool(jnp.isfinite(images).all()), "an image with NaN"
     return {
@@ -121,58 +91,27 @@ def run_diffusers(arguments) -> dict:
     """Times the reference's networks in the same loop: the pipeline without its tokenizer."""
     import diffusers
     import torch
-    import transformers
 
-    from diffax.pretrained.families import FAMILIES
+    from benchmarks.reference_pipeline import Pipeline
 
-    configs = FAMILIES[arguments.family]
     if arguments.family == "sdxl":
         raise SystemExit("the comparison is written for sd1 and sd2")
-    cuda = torch.cuda.is_available()
-    device, dtype = torch.device("cuda" if cuda else "cpu"), getattr(torch, arguments.dtype)
-    build = {name: getattr(diffusers, configs[name]["_class_name"]) for name in ("unet", "vae")}
-    unet, vae = (
-        build[name].from_config(configs[name]).to(device, dtype).eval() for name in ("unet", "vae")
-    )
-    text_config = {k: v for k, v in configs["text_encoder"].items() if k != "architectures"}
-    text = transformers.CLIPTextModel(transformers.CLIPTextConfig(**text_config))
-    text = text.to(device, dtype).eval()
-    if cuda:
-        unet, vae.decode = torch.compile(unet), torch.compile(vae.decode)
-    scheduler = diffusers.DDIMScheduler.from_config(configs["scheduler"])
-
-    def wait():
-        if cuda:
-            torch.cuda.synchronize()
-
-    @torch.no_grad()
-    def latents():
-        scheduler.set_timesteps(arguments.steps)
-        ids = torch.full((2 * arguments.batch, 77), 7, device=device)
-        context = text(ids).last_hidden_state
-        side = arguments.size // 8
-        x = torch.randn(arguments.batch, 4, side, side, device=device, dtype=dtype)
-        for t in scheduler.timesteps:
-            null, asked = unet(torch.cat([x, x]), t, context).sample.chunk(2)
-            x = scheduler.step(null + 7.5 * (asked - null), t, x).prev_sample
-        return x
-
-    @torch.no_grad()
-    def decode(z):
-        if arguments.tile:
-            vae.enable_tiling()
-        return vae.decode(z / configs["vae"]["scaling_factor"]).sample
+    pipeline = Pipeline(arguments.family, getattr(torch, arguments.dtype))
+    if arguments.tile:
+        pipeline.vae.enable_tiling()
 
     def seconds(f, *inputs):
         began = time.perf_counter()
         out = f(*inputs)
-        wait()
+        pipeline.wait()
         return time.perf_counter() - began, out
 
-    first, _ = seconds(latents)
-    again, z = seconds(latents)
-    first_decode, _ = seconds(decode, z)
-    decoding, _ = seconds(decode, z)
+    settings = (arguments.batch, arguments.size // 8, arguments.steps)
+    first, _ = seconds(pipeline.latents, *settings)
+    again, z = seconds(pipeline.latents, *settings)
+    first_decode, _ = seconds(pipeline.decode, z)
+    decoding, _ = seconds(pipeline.decode, z)
+    cuda = pipeline.device.type == "cuda"
     return {
         "library": f"diffusers {diffusers.__version__} on torch {torch.__version__}",
         "device": torch.cuda.get_device_name() if cuda else platform.processor() or "cpu",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 
 import diffusers
@@ -10,7 +11,7 @@ import torch
 from diffusers.models.attention_processor import Attention
 from torch import nn
 
-from benchmarks.cases import CASES, Case
+from benchmarks.cases import Case, cases
 from benchmarks.worker import peak_memory, serve, timed
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -36,7 +37,7 @@ class StepMLP(nn.Module):
 
 def main() -> None:
     """Builds the case, then serves."""
-    case = CASES[sys.argv[1]]
+    case = cases(tiny="tiny" in sys.argv[2:])[sys.argv[1]]
     torch.manual_seed(0)
     facts = {"torch": torch.__version__, "diffusers": diffusers.__version__}
     facts["threads"] = torch.get_num_threads()
@@ -47,7 +48,7 @@ def main() -> None:
     serve(
         {
             "facts": lambda: facts,
-            "memory": peak_memory,
+            "memory": memory,
             "ceiling": ceiling,
             "train": timed(runs.train, case.stack),
             "forward": timed(runs.forward),
@@ -64,7 +65,7 @@ def build(case: Case) -> nn.Module:
     elif case.context:
         from diffax.pretrained.families import FAMILIES
 
-        config = FAMILIES[kind]["unet"]
+        config = FAMILIES[kind]["unet"] | fields
         network = diffusers.UNet2DConditionModel.from_config(config)
         network = network.to(torch.bfloat16 if case.bfloat16 else torch.float32)
     else:
@@ -90,6 +91,13 @@ class Runs:
             dtype = self.parameters[0].dtype
             self.x = self.x.to(dtype)
             self.context = torch.ones(case.batch, *case.context, device=DEVICE, dtype=dtype)
+
+    @functools.cached_property
+    def pipeline(self):
+        """From a text to pictures, around the network."""
+        from benchmarks.reference_pipeline import Pipeline
+
+        return Pipeline(self.case.theirs[0], self.parameters[0].dtype, network=self.network)
 
     def answer(self, x, t):
         """Of the network, with what the case tells it."""
@@ -126,8 +134,12 @@ class Runs:
 
     @torch.no_grad()
     def sample(self):
-        """DDIM as in diffusers' pipelines."""
+        """DDIM as in diffusers' pipelines, of a published family from a text to pictures."""
         num, steps = self.case.sample
+        if self.case.context:
+            latents = self.pipeline.latents(num, self.case.shape[0], steps)
+            self.pipeline.decode(latents).flatten()[0].item()
+            return
         self.scheduler.set_timesteps(steps)
         x = torch.randn(num, *self.x.shape[1:], device=DEVICE)
         for t in self.scheduler.timesteps:
@@ -166,6 +178,11 @@ def count_flops(network: nn.Module, case: Case) -> float:
     for hook in hooks:
         hook.remove()
     return total[0]
+
+
+def memory() -> float:
+    """The most memory the device has held, GiB."""
+    return torch.cuda.max_memory_allocated() / 2**30 if DEVICE == "cuda" else peak_memory()
 
 
 def ceiling() -> dict:
