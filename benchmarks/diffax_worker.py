@@ -5,17 +5,19 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from benchmarks.cases import Case, cases
 from benchmarks.random_pipeline import PROMPT, random_components, random_network
 from benchmarks.worker import peak_memory, serve, timed
 from diffax import models
-from diffax.compilation import llvm_level
+from diffax.compilation import jit, llvm_level
 from diffax.data import Column, Spec
 from diffax.generation import Model, Sampling, generate, text_to_image
 from diffax.objectives import Denoising
@@ -42,21 +44,34 @@ def main() -> None:
     serve(answers | {"facts": lambda: facts})
 
 
-def trained(case: Case, facts: dict, alone: bool) -> dict:
-    """Training as `train.py` does it; the network alone; sampling as `sample.py` does it.
+@dataclass(frozen=True)
+class Training:
+    """A case's training, before anything is drawn or compiled.
 
-    Args:
-        case: what is built.
-        facts: for what is known before the first step.
-        alone: no more than the training call is compiled, nothing beside it.
+    Attributes:
+        objective: denoising with the case's network.
+        begin: the function that draws the state.
+        problem: what the step needs to know.
+        places: shapes and places of the state and of the frozen parts.
+        batches: those of a call's batches.
     """
+
+    objective: Any
+    begin: Callable[..., Any]
+    problem: Problem
+    places: Any
+    batches: dict[str, jax.ShapeDtypeStruct]
+
+
+def training_of(case: Case, mesh: Mesh) -> Training:
+    """Training as `train.py` sets it up."""
     kind, fields = case.ours
     spec = spec_of(case)
     dtype = {"dtype": "bfloat16"} if case.bfloat16 else {}
     schedule = Cosine(num_steps=100 if kind == "StepMLP" else 1000)
     network = getattr(models, kind)(**fields, **dtype)
     objective = Denoising(network=network, schedule=schedule, parameterization=Eps()).build(spec)
-    example, ema, mesh = example_of(objective, spec), EMAConfig((0.999,)), make_mesh()
+    example, ema = example_of(objective, spec), EMAConfig((0.999,))
 
     def optimizer(trainable):
         return Optimizer(learning_rate=1e-4).build(trainable, steps=1000, batch_size=case.batch)
@@ -65,30 +80,46 @@ def trained(case: Case, facts: dict, alone: bool) -> dict:
     places = abstract(begin, objective.loaded, mesh)
     problem = Problem(objective.loss, optimizer(places[0].trainable), ema, case.batch)
     sharding = batch_sharding(mesh, stacked=True)
-    shapes = {
+    batches = {
         name: jax.ShapeDtypeStruct(
             (case.stack, case.batch, *one.shape[1:]), one.dtype, sharding=sharding
         )
         for name, one in example.items()
     }
+    return Training(objective, begin, problem, places, batches)
+
+
+def trained(case: Case, facts: dict, alone: bool) -> dict:
+    """Training as `train.py` does it; the network alone; sampling as `sample.py` does it.
+
+    Args:
+        case: what is built.
+        facts: for what is known before the first step.
+        alone: no more than the training call is compiled, nothing beside it.
+    """
+    mesh = make_mesh()
+    training = training_of(case, mesh)
+    objective, places, batches = training.objective, training.places, training.batches
     calls: list[Any] = []
 
     def compiled() -> None:
         began, processor = time.perf_counter(), time.process_time()
-        calls.append(compile_call(make_step(problem), places, shapes, mesh, packed=True))
+        step = make_step(training.problem)
+        calls.append(compile_call(step, places, batches, mesh, packed=True))
         facts["compile"] = time.perf_counter() - began
         facts["compile_processor"] = time.process_time() - processor
 
     if alone:
         compiled()
         return {}
-    state, frozen = begun(begin, 0, objective.loaded, places, beside=compiled)
+    state, frozen = begun(training.begin, 0, objective.loaded, places, beside=compiled)
     call = calls[0]
     facts["parameters"] = models.parameter_count(places[0].trainable)
     facts["step_flops"] = (call.cost_analysis() or {}).get("flops")
 
     draws = np.random.default_rng(0)
-    batch = jax.device_put({name: _drawn(draws, shape) for name, shape in shapes.items()}, sharding)
+    drawn = {name: _drawn(draws, shape) for name, shape in batches.items()}
+    batch = jax.device_put(drawn, batch_sharding(mesh, stacked=True))
     held = [state]
 
     def step():
@@ -106,7 +137,7 @@ def trained(case: Case, facts: dict, alone: bool) -> dict:
 
     x, t = jnp.ones((case.batch, *case.shape)), jnp.arange(case.batch) * 1.0
     condition = {"label": jnp.zeros(case.batch, jnp.int32)} if case.labels else {}
-    apply = jax.jit(network.apply, compiler_options=llvm_level(1))  # as `generate` has it
+    apply = jit(objective.network.apply)  # as `generate` has it
 
     def forward():
         params = held[0].trainable["network"]

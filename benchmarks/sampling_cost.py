@@ -18,7 +18,7 @@ from benchmarks.cases import CASES, Case
 from benchmarks.diffax_worker import spec_of
 from benchmarks.worker import timed
 from diffax import models
-from diffax.compilation import llvm_level
+from diffax.compilation import jit
 from diffax.generation import Model, Sampling, generate
 from diffax.objectives import Denoising
 from diffax.parameterization import Eps
@@ -61,7 +61,7 @@ def _built(case: Case) -> tuple[Callable[[int, int], Model], Callable[[int], jax
     ).build(spec_of(case))
     x, t = jnp.ones((1, *case.shape)), jnp.ones(1)
     trainable = {"network": models.init(network, jax.random.key(0), x, t)}
-    compiled = jax.jit(network.apply, compiler_options=llvm_level(1))
+    compiled = jit(network.apply)
 
     def model_of(steps: int, images: int) -> Model:
         settings = Sampling(solver=DDIM(eta=0.0), steps=steps, num=images, batch_size=images)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from diffax import plotting
 from diffax.data import Loader
 from diffax.generation import Model, Samples, generate
-from diffax.training import devices, images
+from diffax.training import images
 from diffax.training.callbacks import Listeners
 from diffax.training.choices import to_json
 from diffax.training.clock import Clock, Tracer, memory_mb
@@ -38,6 +36,7 @@ from diffax.training.metrics import NonFinite, SpikeDetector, Window
 from diffax.training.recipe import Recipe
 from diffax.training.setup import Setup, next_boundary, prepare
 from diffax.training.state import TrainState
+from diffax.training.stopping import Stopping
 from diffax.training.watch import make_evaluate, watched
 from diffax.training.writers import Writers, open_writers
 
@@ -188,7 +187,6 @@ class _Session:
         self.say = say
         self.listeners = Listeners(options.callbacks, checkpoints)
         self.writers = Writers([])  # process 0 has some
-        self.flags: deque[jax.Array] = deque()
         self.saved_metrics: dict[str, float] = {}
         self.speed: dict[str, float] = {}
         self.evaluate: Any = None
@@ -221,7 +219,8 @@ class _Session:
         bar = voice.progress_bar(
             total=train.steps, initial=first, unit="step", disable=self.options.quiet
         )
-        step, stopping = first, self._asked_to_stop(None)
+        step, stop = first, Stopping(self.stop, self.setup.mesh)
+        stopping = stop.after(None)
         newest: dict[str, float] = {}  # the evaluation's figures
         try:
             # A run that was stopped here left the line, and what it needs, for us.
@@ -234,13 +233,13 @@ class _Session:
                     if self.options.before_call is not None:
                         self.options.before_call(step)
                     state, metrics, flag = call(
-                        state, self.frozen, batch, np.int32(end - step), self._stop_flags()
+                        state, self.frozen, batch, np.int32(end - step), stop.flags()
                     )
                     window.add(step, end - step, metrics)
                     window.keep_up()
                     bar.update(end - step)
                     step = end
-                    stopping = self._asked_to_stop(flag)
+                    stopping = stop.after(flag)
                     clock.called(step, loader)
                     if tracer is not None:
                         tracer.called(metrics)
@@ -306,26 +305,6 @@ class _Session:
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
-
-    def _stop_flags(self) -> jax.Array:
-        """This process's wish to stop, as its part of an array that all processes can see."""
-        mesh: Mesh = self.setup.mesh
-        local = np.full(len(mesh.local_devices), self.stop.status or 0, np.int32)
-        return jax.make_array_from_process_local_data(
-            devices.batch_sharding(mesh), local, (mesh.size,)
-        )
-
-    def _asked_to_stop(self, flag: jax.Array | None) -> bool:
-        """Whether to stop after the call just made: the same answer in all processes.
-
-        Of several, each looks at what all of them wished in the call before the last one: that is
-        known without waiting for the devices.
-        """
-        if jax.process_count() == 1:
-            return self.stop.status is not None
-        if flag is not None:
-            self.flags.append(flag)
-        return len(self.flags) > 1 and bool(self.flags.popleft())
 
     def _is_evaluated(self, step: int) -> bool:
         """Whether the recipe's metrics are computed after so many steps."""
