@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 folder = str(Path(__file__).parent)
-sys.path.insert(0, folder)
+sys.path[:0] = [folder, str(Path(__file__).parents[1] / "golden/programs")]
 # The children of a test import what the test shares with them.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
 
