@@ -128,7 +128,9 @@ def measure(names: list[str], found: dict, flags: argparse.Namespace) -> tuple[b
         found["cases"][name] = one
         if flags.out is not None and not flags.tiny:
             flags.out.parent.mkdir(parents=True, exist_ok=True)
-            flags.out.write_text(json.dumps(found, indent=1) + "\n")
+            partial = flags.out.with_suffix(".partial")  # a file that is there stays whole
+            partial.write_text(json.dumps(found, indent=1) + "\n")
+            partial.replace(flags.out)
     return failed, refused
 
 
@@ -164,15 +166,7 @@ def measured(name: str, case: Case, flags: argparse.Namespace) -> dict:
                 facts[side] = workers[side].ask("facts")
                 ready[side] = workers[side].age()
             ceilings += [one.ask("ceiling")["gflops"] for one in workers.values()]
-            for what in case.measures:
-                for one in workers.values():
-                    one.ask(what)  # warm
-            others = Others(*workers.values())
-            for _ in range(flags.rounds or case.rounds):
-                for what in case.measures:
-                    for side, one in workers.items():
-                        times[what][side].append(one.ask(what))
-            foreign.append(others.share())
+            foreign.append(in_turns(workers, times, flags.rounds or case.rounds))
             for side, one in workers.items():
                 memory[side] = one.ask("memory")
                 one.end()
@@ -209,6 +203,19 @@ def measured(name: str, case: Case, flags: argparse.Namespace) -> dict:
         "ceiling_gflops": max(ceilings),
         "foreign": max(foreign),
     }
+
+
+def in_turns(workers: dict[str, Worker], times: dict[str, dict], rounds: int) -> float:
+    """Adds each side's times of every round, and gives what share of all cores others took."""
+    for what in times:
+        for worker in workers.values():
+            worker.ask(what)  # warm
+    others = Others(*workers.values())
+    for _ in range(rounds):
+        for what, runs in times.items():
+            for side, worker in workers.items():
+                runs[side].append(worker.ask(what))
+    return others.share()
 
 
 def _summary(runs: list[dict[str, float]]) -> dict[str, float]:
