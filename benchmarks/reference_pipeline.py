@@ -17,17 +17,10 @@ class Pipeline:
     Args:
         family: "sd1" or "sd2".
         dtype: of weights and computation.
-        unet: what is other than in the family's config of the U-Net.
         network: the U-Net, where it is there already.
     """
 
-    def __init__(
-        self,
-        family: str,
-        dtype: torch.dtype,
-        unet: dict[str, Any] | None = None,
-        network: Any = None,
-    ):
+    def __init__(self, family: str, dtype: torch.dtype, network: Any = None):
         configs = FAMILIES[family]
         cuda = torch.cuda.is_available()
         self.device, self.dtype = torch.device("cuda" if cuda else "cpu"), dtype
@@ -37,8 +30,7 @@ class Pipeline:
         self.text = self._ready(transformers.CLIPTextModel(transformers.CLIPTextConfig(**text)))
         self.vae = self._ready(diffusers.AutoencoderKL.from_config(configs["vae"]))
         if network is None:
-            config = configs["unet"] | (unet or {})
-            network = self._ready(diffusers.UNet2DConditionModel.from_config(config))
+            network = self._ready(diffusers.UNet2DConditionModel.from_config(configs["unet"]))
             network = torch.compile(network) if cuda else network
         self.unet = network
         if cuda:
